@@ -1,0 +1,59 @@
+PYTHON ?= python3
+VENV ?= .venv
+REQUIREMENTS ?= requirements.txt
+PORT ?= 8000
+ARGS ?=
+
+export PORT
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+.PHONY: run
+run: $(READY) ## Start the demo site on this computer (PORT=8000)
+	@$(BIN)/python manage.py migrate --verbosity 0
+	@$(BIN)/python manage.py demo_setup
+	@$(BIN)/python manage.py runserver 127.0.0.1:$(PORT)
+
+.PHONY: test
+test: $(READY) ## Run the tests (ARGS="-k keys" goes to pytest)
+	@$(BIN)/pytest -n auto $(ARGS)
+
+.PHONY: coverage
+coverage: $(READY) ## Run the tests and show which lines they missed
+	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage report
+
+.PHONY: lint
+lint: $(READY) ## Check style, formatting and the direction of imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+.PHONY: format
+format: $(READY) ## Mend style and formatting
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: types
+types: $(READY) ## Check types with mypy
+	@$(BIN)/mypy
+
+.PHONY: mutants
+mutants: $(READY) ## Break the core in many small ways and count what the tests notice
+	@$(BIN)/python tools/mutants.py $(ARGS)
+
+.PHONY: clean
+clean: ## Remove what the other targets made, but not the demo's database
+	@rm -rf $(VENV) build dist mutants .coverage .hypothesis .*_cache
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(READY): requirements*.txt pyproject.toml
+	@echo "Setting up $(VENV)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(addprefix -r ,$(REQUIREMENTS))
+	@touch $@

@@ -1,0 +1,11 @@
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class BotSessionsConfig(AppConfig):
+    name = "botsessions"
+    verbose_name = _("Bot sessions")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from . import checks  # noqa: F401 PLC0415 (registers them)

@@ -1,0 +1,101 @@
+"""``settings.BOTSESSIONS``: the bots by alias, and the app's own settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+if TYPE_CHECKING:
+    from .sessions import Declaration
+
+MAX_BYTES = 3 * 1024 * 1024
+APP_SETTINGS = frozenset({"BOTS", "MAX_BYTES", "MASKED_FIELDS"})
+BOT_SETTINGS = frozenset(
+    {"TOKEN", "SESSION", "APPLICATION", "LOCK", "WEBHOOK_SECRET", "ALLOWED_UPDATES"}
+)
+LOCKS = ("process", "database")
+
+
+@dataclass(frozen=True)
+class Bot:
+    """A bot as the settings declare it. What they name is imported when it is asked for."""
+
+    alias: str
+    settings: Mapping[str, Any]
+
+    @property
+    def token(self) -> str | None:
+        """From Telegram; ``None`` for a bot that works offline."""
+        return self.settings.get("TOKEN") or None
+
+    @property
+    def session(self) -> Declaration:
+        session: Declaration = self._imported("SESSION")
+        return session
+
+    @property
+    def application(self) -> Any:
+        """The author's function from a builder to an application."""
+        return self._imported("APPLICATION")
+
+    @property
+    def lock(self) -> str:
+        default = "database" if self.settings.get("WEBHOOK_SECRET") else "process"
+        return str(self.settings.get("LOCK") or default)
+
+    @property
+    def allowed_updates(self) -> Sequence[str] | None:
+        """The kinds of update that Telegram shall send; ``None`` is its default selection."""
+        return self.settings.get("ALLOWED_UPDATES")
+
+    def _imported(self, setting: str) -> Any:
+        where = f"BOTSESSIONS['BOTS'][{self.alias!r}][{setting!r}]"
+        path = self.settings.get(setting)
+        if path is None:
+            raise ImproperlyConfigured(f"{where} is missing: give the dotted path of the object.")
+        if not isinstance(path, str):
+            return path
+        try:
+            return import_string(path)
+        except ImportError as exc:
+            raise ImproperlyConfigured(f"{where}: {exc}") from exc
+
+
+def app_settings() -> Mapping[str, Any]:
+    """Return ``settings.BOTSESSIONS``; nothing in a script without Django settings."""
+    if not settings.configured and not os.environ.get("DJANGO_SETTINGS_MODULE"):
+        return {}
+    return getattr(settings, "BOTSESSIONS", None) or {}
+
+
+def max_bytes() -> int:
+    """Return how many bytes of JSON a session may have."""
+    return int(app_settings().get("MAX_BYTES", MAX_BYTES))
+
+
+def all_bots() -> dict[str, Bot]:
+    bots = app_settings().get("BOTS") or {}
+    return {alias: Bot(alias, bot) for alias, bot in bots.items()}
+
+
+def get_bot(alias: str | None = None) -> Bot:
+    """Return the bot of that alias; without one, the only bot there is.
+
+    Raises:
+        ImproperlyConfigured: there is no such bot, or more than one to choose from.
+    """
+    bots = all_bots()
+    if alias is None and len(bots) == 1:
+        return next(iter(bots.values()))
+    if alias in bots:
+        return bots[alias]
+    known = ", ".join(map(repr, bots)) or "none"
+    if alias is None:
+        raise ImproperlyConfigured(f"Name a bot: BOTSESSIONS['BOTS'] declares {known}.")
+    raise ImproperlyConfigured(f"There is no bot {alias!r}: BOTSESSIONS['BOTS'] declares {known}.")

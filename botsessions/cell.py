@@ -1,0 +1,292 @@
+"""One fragment of a session: how it is declared, and its data while a scope is open."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, ClassVar, Final, Generic, TypeVar, cast
+
+from .bots import max_bytes
+from .codec import Codec, Decoded
+from .exceptions import SessionDataError, SessionKeyError, SessionNotInitialized
+from .keys import KeyFunction
+from .storages.base import ANY, About, Address, Json, Record, Revision, Storage
+from .storages.enhanced import refuse_newer
+from .storages.layers import read_all
+
+T = TypeVar("T")
+
+
+class _Absent:
+    """Type of :data:`ABSENT`."""
+
+
+ABSENT: Final = _Absent()
+"""There is no data, and nobody has asked for any yet."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fragment(Generic[T]):
+    """What an author declares of one fragment. The only one of a single session has no name."""
+
+    name: str
+    initial: Callable[[], T | None] | None
+    get_session_key: KeyFunction
+    storage: Storage
+    codec: Codec[T]
+    lazy: bool
+
+    @property
+    def newest_version(self) -> Decimal | None:
+        return getattr(self.storage, "newest_version", None)
+
+
+class Cell(Generic[T]):
+    """A fragment's data while a scope is open.
+
+    ``address`` is ``None`` where the fragment has no key; ``no_key`` then says why, and reading
+    gives ``None``, or raises where it is ``unreadable``.
+    """
+
+    def __init__(
+        self,
+        fragment: Fragment[T],
+        address: Address | None,
+        about: About | None = None,
+        no_key: str = "",
+        unreadable: bool = False,
+    ) -> None:
+        self.fragment = fragment
+        self.address = address
+        self.no_key = no_key
+        self._about = about
+        self._unreadable = unreadable
+        self._promise: Promise[T] | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self.reset()
+
+    # What handlers do.
+
+    def get(self) -> T | None:
+        """Return the data of a cell that was read or assigned."""
+        if self.address is None:
+            if self._unreadable:
+                raise SessionKeyError(self.no_key)
+            return None
+        if self.error is not None:
+            raise self.error
+        self._seen = True
+        if isinstance(self._data, _Absent):
+            self._data = self._initial(self.address)
+        return self._data
+
+    async def aget(self) -> T | None:
+        """Return the data, reading it if need be, once."""
+        if self._promise is not None and not self._promise.waits_for_this_code():
+            await self._settle(self._promise)
+        elif self.address is not None and not self.read and not self._assigned:
+            await self._read_once()
+        return self.get()
+
+    async def stored(self) -> T | None:
+        """Return the data if there is any stored; no initial data."""
+        if self.address is None:
+            return self.get()
+        await self._read_once()
+        if self.error is not None:
+            raise self.error
+        return None if isinstance(self._data, _Absent) else self._data
+
+    def assign(self, data: T | Awaitable[T | None] | None) -> None:
+        """Replace the data; ``None`` deletes it. An awaitable is awaited before the write."""
+        if self.address is None:
+            raise SessionKeyError(self.no_key)
+        self.error = None
+        self._seen = True
+        self._drop_promise()
+        if self.fragment.lazy and inspect.isawaitable(data):
+            self._promise = Promise(data)
+        else:
+            self._replace(cast("T | None", data))
+
+    # What a scope does.
+
+    def anew(self) -> Cell[T]:
+        """Return a cell for the same address that knows nothing yet."""
+        return Cell(self.fragment, self.address, self._about, self.no_key, self._unreadable)
+
+    @property
+    def record(self) -> Record | None:
+        """What was read or written last."""
+        return self._record
+
+    def accept(self, record: Record | None) -> None:
+        """Take what was read, unless something was assigned meanwhile."""
+        self.read = True
+        self._record = record
+        if self.address is None or record is None or record.value is None:
+            return
+        refuse_newer(self.address, record.version, self.fragment.newest_version)
+        data, self._unknown = self._decoded(record.value, self.address)
+        if not record.stale:
+            self._stored = self.fragment.codec.fingerprint(data)
+        if not self._assigned:
+            self._data = data
+
+    async def change(self) -> Record | None:
+        """Return the record to be written, one without a value to delete, or ``None``."""
+        if self.address is None or not self._seen:
+            return None
+        if self._promise is not None:
+            await self._settle(self._promise)
+        if self.error is not None or isinstance(self._data, _Absent):
+            return None
+        if self._data is None:
+            return self._deletion()
+        self._writing = self.fragment.codec.fingerprint(self._data)
+        if self._stored is not None and self._stored == self._writing:
+            return None
+        value = self._encoded(self._data, self.address)
+        version = self._record.version if self._record else None
+        return Record(value, version, revision=self._revision, about=self._about)
+
+    def written(self, record: Record, revision: int | None) -> None:
+        """Take note that ``record`` is stored now, under ``revision``."""
+        self.read, self._assigned = True, False
+        if revision is None:
+            self._record, self._stored, self._unknown = None, None, {}
+        else:
+            self._record = replace(record, revision=revision)
+            self._stored = self._writing
+
+    def close(self) -> None:
+        """End what is still under way."""
+        self._drop_promise()
+        if self._reading is not None:
+            self._reading.cancel()
+
+    def reset(self) -> None:
+        """Forget everything, so that the next read is fresh."""
+        self.close()
+        self.error: Exception | None = None
+        self.read = False
+        self._record: Record | None = None
+        self._data: T | _Absent | None = ABSENT
+        self._unknown: dict[str, Json] = {}
+        self._stored: str | None = None
+        self._writing: str | None = None
+        self._seen = False
+        self._assigned = False
+        self._reading = None
+
+    @property
+    def assigned_unread(self) -> bool:
+        """Whether a write would replace something that was never read."""
+        return not self.read and (self._assigned or self._promise is not None)
+
+    @property
+    def _revision(self) -> Revision:
+        if not self.read:
+            return ANY
+        return self._record.revision if self._record else None
+
+    def _deletion(self) -> Record | None:
+        if self.read and (self._record is None or self._record.value is None):
+            return None
+        return Record(None, revision=self._revision)
+
+    def _initial(self, address: Address) -> T | None:
+        if self.fragment.initial is None:
+            raise SessionNotInitialized(
+                f"Nothing is stored for session {address}, and it declares no initial data. "
+                "Give session() an initial=…, or assign data before reading it."
+            )
+        return self.fragment.initial()
+
+    def _replace(self, data: T | None) -> None:
+        self._data = data
+        self._assigned = True
+
+    async def _settle(self, promise: Promise[T]) -> None:
+        data = await promise.kept()
+        if self._promise is promise:
+            self._promise = None
+            self._replace(data)
+
+    def _drop_promise(self) -> None:
+        if self._promise is not None:
+            self._promise.drop()
+            self._promise = None
+
+    async def _read_once(self) -> None:
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._read())
+        await asyncio.shield(self._reading)
+
+    async def _read(self) -> None:
+        assert self.address is not None
+        try:
+            (record,) = await read_all([(self.fragment.storage, self.address)])
+            self.accept(record)
+        except Exception as exc:
+            if not self._assigned:
+                self.error = exc
+
+    def _encoded(self, data: T, address: Address) -> Json:
+        try:
+            return self.fragment.codec.encode(data, self._unknown, max_bytes())
+        except SessionDataError as exc:
+            problem = f"Session {address} cannot be stored: {exc}"
+            raise SessionDataError(problem, path=exc.path) from None
+
+    def _decoded(self, value: Json, address: Address) -> Decoded:
+        try:
+            return self.fragment.codec.decode(value)
+        except SessionDataError as exc:
+            problem = f"Session {address} cannot be read: {exc}"
+            raise SessionDataError(problem, path=exc.path) from None
+
+
+class Promise(Generic[T]):
+    """An awaitable that was assigned to a lazy session.
+
+    What it awaits may itself await the session, and then gets the data from before the assignment.
+    """
+
+    _running: ClassVar[ContextVar[tuple[Promise[Any], ...]]] = ContextVar("promises", default=())
+
+    def __init__(self, awaitable: Awaitable[T | None]) -> None:
+        self._awaitable = awaitable
+        self._assigner = asyncio.current_task()
+        self._task: asyncio.Future[T | None] | None = None
+
+    async def kept(self) -> T | None:
+        """Return what the awaitable gives; it is awaited once."""
+        if self._task is None:
+            token = self._running.set((*self._running.get(), self))
+            self._task = asyncio.ensure_future(self._wait())
+            self._running.reset(token)
+        return await asyncio.shield(self._task)
+
+    async def _wait(self) -> T | None:
+        return await self._awaitable
+
+    def waits_for_this_code(self) -> bool:
+        """Whether the running code is what the promise waits for."""
+        if self in self._running.get():
+            return True
+        # A task or future runs by itself, and nobody can tell which tasks it waits for.
+        return (
+            isinstance(self._awaitable, asyncio.Future)
+            and not self._awaitable.done()
+            and asyncio.current_task() is not self._assigner
+        )
+
+    def drop(self) -> None:
+        """Give up an awaitable that nobody has awaited."""
+        if self._task is None and inspect.iscoroutine(self._awaitable):
+            self._awaitable.close()

@@ -1,0 +1,1 @@
+"""``manage.py check``: what is wrong with ``settings.BOTSESSIONS``."""

@@ -1,0 +1,212 @@
+"""Python data <-> strict JSON, typed.
+
+Strict is what every database gives back as it was: string keys, finite numbers, text without NUL
+and lone surrogates, at most 30 levels deep.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import is_dataclass
+from typing import Any, Generic, NamedTuple, TypeVar, is_typeddict
+
+import msgspec
+import msgspec.inspect
+
+from .exceptions import SessionDataError
+from .storages.base import Json, dumps
+
+T = TypeVar("T")
+
+MAX_DEPTH = 30
+UNSTORABLE_TEXT = re.compile("[\0\ud800-\udfff]")
+MAX_DIGITS = 4300
+"""Of an integer: what Python reads back by default (``sys.set_int_max_str_digits``)."""
+
+
+class Decoded(NamedTuple):
+    """Stored JSON as Python data."""
+
+    data: Any
+    unknown: dict[str, Json]
+    """Top-level fields that the type does not know."""
+
+
+class Codec(Generic[T]):
+    """Encodes and decodes the data of one session.
+
+    Args:
+        data_type: what stored JSON is decoded into; ``None`` leaves it as it is.
+
+    Raises:
+        TypeError: ``msgspec`` cannot handle the type.
+    """
+
+    def __init__(self, data_type: type[T] | None = None) -> None:
+        self.data_type = data_type
+        self._fields = frozenset[str]() if data_type is None else field_names(data_type)
+
+    def encode(self, data: T, unknown: dict[str, Json], max_bytes: int) -> Json:
+        """Return ``data`` and the unknown fields as JSON that shares nothing with them.
+
+        Raises:
+            SessionDataError: it is not strict JSON, or too much, or does not fit the type.
+        """
+        value = strict(self._builtins(data))
+        if self.data_type is not None:
+            self._convert(value)
+        if unknown and isinstance(value, dict):
+            value = {**unknown, **value}
+        if (size := len(dumps(value).encode())) > max_bytes:
+            raise unstorable("$", f"has {size} bytes; a session may have {max_bytes} (MAX_BYTES)")
+        return value
+
+    def decode(self, value: Json) -> Decoded:
+        """Return stored JSON as Python data that shares nothing with it.
+
+        Raises:
+            SessionDataError: it does not fit the declared type.
+        """
+        if self.data_type is None:
+            return Decoded(strict(value), {})
+        unknown: dict[str, Json] = {}
+        if self._fields and isinstance(value, dict):
+            unknown = {name: value[name] for name in value if name not in self._fields}
+            value = {name: value[name] for name in value if name in self._fields}
+        return Decoded(self._convert(value), unknown)
+
+    def fingerprint(self, data: T) -> str | None:
+        """Return a text that is the same for equal data, ``None`` for data that is no JSON."""
+        try:
+            return json.dumps(self._builtins(data), sort_keys=True)
+        except (TypeError, ValueError, RecursionError, SessionDataError):
+            return None
+
+    def _builtins(self, data: T) -> Any:
+        if self.data_type is None:
+            return data
+        try:
+            return msgspec.to_builtins(data, str_keys=True, order="deterministic")
+        except (TypeError, ValueError, RecursionError):
+            raise unencodable(data) from None
+
+    def _convert(self, value: Any) -> T:
+        try:
+            return msgspec.convert(value, self.data_type)
+        except msgspec.ValidationError as exc:
+            raise misfit(exc, self.data_type) from None
+
+
+def is_data_type(thing: object) -> bool:
+    """Whether ``thing`` is a class whose fields say what stored JSON is decoded into."""
+    return is_typeddict(thing) or (
+        isinstance(thing, type)
+        and (
+            is_dataclass(thing)
+            or issubclass(thing, msgspec.Struct)
+            or hasattr(thing, "__attrs_attrs__")
+        )
+    )
+
+
+def field_names(data_type: Any) -> frozenset[str]:
+    """Return the names of a type's fields as they stand in JSON, if it has any."""
+    fields = getattr(msgspec.inspect.type_info(data_type), "fields", ())
+    return frozenset(field.encode_name for field in fields)
+
+
+def strict(value: Any, path: str = "$", depth: int = 0) -> Any:
+    """Return a deep copy of ``value`` in plain JSON types: tuples become lists.
+
+    Raises:
+        SessionDataError: something in it is not strict JSON.
+    """
+    if value is None or value is True or value is False:
+        return value
+    if isinstance(value, str):
+        return text(value, path)
+    if isinstance(value, int):
+        return integer(value, path)
+    if isinstance(value, float):
+        return finite(value, path)
+    if depth >= MAX_DEPTH:
+        raise unstorable(path, f"is nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, (list, tuple)):
+        return [strict(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
+    if isinstance(value, dict):
+        return {
+            text(name, path, "has a key that"): strict(item, f"{path}.{name}", depth + 1)
+            for name, item in value.items()
+        }
+    raise unstorable(path, f"is {type(value).__name__}, which needs a declared type (data_type)")
+
+
+def text(value: Any, path: str, subject: str = "is text that") -> str:
+    if not isinstance(value, str):
+        raise unstorable(path, f"{subject} is {type(value).__name__}; JSON's keys are text")
+    if UNSTORABLE_TEXT.search(value):
+        raise unstorable(path, f"{subject} holds a NUL or a lone surrogate")
+    return str.__str__(value)
+
+
+def integer(value: int, path: str) -> int:
+    # 3 bits are less than a decimal digit.
+    if value.bit_length() > MAX_DIGITS * 3 and abs(value) >= 10**MAX_DIGITS:
+        raise unstorable(path, f"is an integer of more than {MAX_DIGITS} digits")
+    return int(value)
+
+
+def finite(value: float, path: str) -> float:
+    if not math.isfinite(value):
+        raise unstorable(path, "is infinite or not a number")
+    return float(value)
+
+
+def unstorable(path: str, problem: str) -> SessionDataError:
+    return SessionDataError(f"{path} {problem}.", path=path)
+
+
+def misfit(error: msgspec.ValidationError, data_type: Any) -> SessionDataError:
+    # msgspec's message may show the value, but not where it says what it expected.
+    problem, _, place = str(error).partition(" - at ")
+    path = place.strip("`") or "$"
+    if not problem.startswith(("Expected `", "Object missing required field")):
+        problem = "Unexpected value"
+    return SessionDataError(
+        f"{path} does not fit {type_name(data_type)}: {problem}. "
+        "Mend the data or the type, or add a migration.",
+        path=path,
+    )
+
+
+def unencodable(data: Any) -> SessionDataError:
+    path, part = culprit(data)
+    return SessionDataError(
+        f"{path} is {type(part).__name__}, which msgspec does not encode.",
+        path=path,
+    )
+
+
+def culprit(data: Any, path: str = "$") -> tuple[str, Any]:
+    """Return the innermost part of ``data`` that cannot be encoded, and where it is."""
+    for name, part in parts(data):
+        try:
+            msgspec.to_builtins(part, str_keys=True)
+        except Exception:
+            return culprit(part, path + name)
+    return path, data
+
+
+def parts(data: Any) -> list[tuple[str, Any]]:
+    if isinstance(data, dict):
+        return [(f".{name}", part) for name, part in data.items()]
+    if isinstance(data, (list, tuple)):
+        return [(f"[{i}]", part) for i, part in enumerate(data)]
+    names = field_names(type(data)) if hasattr(type(data), "__annotations__") else ()
+    return [(f".{name}", getattr(data, name)) for name in names if hasattr(data, name)]
+
+
+def type_name(data_type: Any) -> str:
+    return getattr(data_type, "__name__", str(data_type))

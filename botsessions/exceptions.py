@@ -1,0 +1,47 @@
+"""Everything that can go wrong with a session."""
+
+from __future__ import annotations
+
+
+class SessionError(Exception):
+    """Base of all errors of this package."""
+
+
+class SessionKeyError(SessionError):
+    """There is no session here, or its key cannot be used."""
+
+
+class SessionNotInitialized(SessionError):
+    """Nothing is stored under the key and no ``initial`` was declared."""
+
+
+class SessionDataError(SessionError):
+    """The data cannot be stored, or what is stored does not fit the declared type.
+
+    ``path`` is the place inside the data, like ``$.pets[0].name``. The message never
+    shows a value.
+    """
+
+    def __init__(self, message: str, *, path: str = "$") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class SessionConflict(SessionError):
+    """Somebody else changed or deleted the stored session since it was read."""
+
+
+class SessionClosed(SessionError):
+    """The update that this session belonged to is over."""
+
+
+class SessionLockError(SessionError):
+    """Waiting for the key could never end, because the waiting code holds it up itself."""
+
+
+class SessionVersionError(SessionError):
+    """The stored data has a newer version than the newest migration of this code."""
+
+
+class SessionMigrationError(SessionError):
+    """A migration raised; the stored data stays as it was."""

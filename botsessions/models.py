@@ -1,0 +1,88 @@
+"""The table of sessions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from .storages.base import MAX_KEY_LENGTH, MAX_NAME_LENGTH, MAX_TITLE_LENGTH, new_revision
+
+
+if TYPE_CHECKING:
+    _CharField = models.CharField[str, str]
+else:  # Subscriptable for type checkers only.
+    _CharField = models.CharField
+
+
+class ExactCharField(_CharField):
+    """Text that equals nothing but itself: on MariaDB and MySQL case and accents count, too.
+
+    ``db_collation`` cannot say that for several databases in one migration.
+    """
+
+    def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
+        parameters = super().db_parameters(connection)
+        if connection.vendor == "mysql":
+            parameters["collation"] = "utf8mb4_bin"
+        return parameters
+
+
+class AbstractBotSession(models.Model):
+    """Base for a table of sessions of your own; name it in ``DatabaseStorage(model=…)``."""
+
+    bot = ExactCharField(_("bot"), max_length=MAX_NAME_LENGTH)
+    name = ExactCharField(_("fragment"), max_length=MAX_NAME_LENGTH, blank=True, default="")
+    key = ExactCharField(_("session key"), max_length=MAX_KEY_LENGTH)
+
+    data = models.JSONField(_("data"))
+    version = models.DecimalField(
+        _("version"), max_digits=15, decimal_places=6, null=True, blank=True
+    )
+    revision = models.BigIntegerField(_("revision"), default=new_revision, editable=False)
+    size = models.PositiveIntegerField(
+        _("size"), default=0, editable=False, help_text=_("In bytes.")
+    )
+
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(_("changed"), default=timezone.now, editable=False)
+
+    chat_id = models.BigIntegerField(_("chat id"), null=True, blank=True)
+    user_id = models.BigIntegerField(_("user id"), null=True, blank=True)
+    chat_type = models.CharField(_("chat type"), max_length=16, blank=True, default="")
+    title = models.CharField(
+        _("title"),
+        max_length=MAX_TITLE_LENGTH,
+        blank=True,
+        default="",
+        help_text=_("The chat's title or the user's name, as last seen."),
+    )
+
+    class Meta:
+        abstract = True
+        verbose_name = _("session")
+        verbose_name_plural = _("sessions")
+        # No index on updated_at: it would end PostgreSQL's heap-only updates.
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["bot", "name", "key"], name="%(class)s_address"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["chat_id"], name="%(class)s_chat"),
+            models.Index(fields=["user_id"], name="%(class)s_user"),
+            models.Index(fields=["title"], name="%(class)s_title"),
+            models.Index(fields=["expires_at"], name="%(class)s_expiry"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.bot}:{self.name}:{self.key}" if self.name else f"{self.bot}:{self.key}"
+
+
+class BotSession(AbstractBotSession):
+    """A session of a bot."""
+
+    class Meta(AbstractBotSession.Meta):
+        abstract = False

@@ -1,0 +1,16 @@
+"""python-telegram-bot's side: the application, the context, jobs, and the builder of them."""
+
+from .application import SessionApplication, SessionJobQueue
+from .builder import SessionBuilder, build_application, install
+from .context import Lazy, LazySessionContext, SessionContext
+
+__all__ = [
+    "Lazy",
+    "LazySessionContext",
+    "SessionApplication",
+    "SessionBuilder",
+    "SessionContext",
+    "SessionJobQueue",
+    "build_application",
+    "install",
+]

@@ -1,0 +1,167 @@
+"""PTB's application with a session: where an update's way begins and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Generator
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from telegram.ext import Application, ApplicationHandlerStop, ExtBot, Job, JobQueue
+
+from ..keys import FromJob, FromUpdate
+from ..locks import process_lock
+from ..scope import Scope, current, open_scope
+from ..storages.base import awaited
+from .context import BaseSessionContext
+
+if TYPE_CHECKING:
+    from ..sessions import Declaration
+
+T = TypeVar("T")
+
+
+class SessionApplication(
+    Application[ExtBot[None], Any, dict[Any, Any], dict[Any, Any], dict[Any, Any], JobQueue[Any]]
+):
+    """An application whose handlers have ``context.session``."""
+
+    def __init__(self, *, session: Declaration, session_bot: str | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.session = session
+        self.session_bot = session_bot or self.bot.token.partition(":")[0]
+        """What the bot's sessions are stored under."""
+        session.installed(self.session_bot)
+
+    async def process_update(self, update: object) -> None:
+        """Handle an update with its session; errors go to the error handlers."""
+        scope = self._scope(update)
+        outer = open_scope()
+        if outer is not None:
+            await scope.find_keys()
+            if outer.holds(scope.addresses):
+                outer.subjects.append(update)
+                await super().process_update(update)
+                return
+        async with self._in_scope(scope, update=update):
+            # A conversation's state must not be looked at while another update may change it. If
+            # nobody holds a key it is enough to wait until a handler takes the update.
+            if process_lock().busy or self.session.has_async_keys:
+                await scope.enter()
+            await super().process_update(update)
+
+    async def process_error(
+        self,
+        update: object | None,
+        error: Exception,
+        job: Job[Any] | None = None,
+        coroutine: Generator[asyncio.Future[object] | None, None, Any] | Awaitable[Any] | None = None,
+    ) -> bool:
+        """Let the error handlers see the session; it is not saved.
+
+        Returns whether the update is not to be handled any further: an error handler said so, or
+        it has no session because loading it failed.
+        """
+        scope = open_scope()
+        if scope is None or not scope.is_for(update, job):
+            return await super().process_error(update, error, job, coroutine)
+        scope.failed = True
+        if self.error_handlers and not scope.opened:  # A filter raised.
+            with suppress(Exception):  # Error handlers that ask for the session get the error.
+                await scope.open()
+        stop = await super().process_error(update, error, job, coroutine)
+        return stop or scope.error is not None
+
+    def create_task(
+        self,
+        coroutine: Any,
+        update: object | None = None,
+        *,
+        name: str | None = None,
+    ) -> asyncio.Task[Any]:
+        """Run ``coroutine`` beside the running handler, with a session of its own.
+
+        The session is that of ``update``; it is loaded at the start and saved at the end. Without
+        ``update`` there is none.
+        """
+        scope = open_scope()
+        if scope is None or update is None:
+            return super().create_task(coroutine, update, name=name)
+        beside = scope.beside() if scope.is_for(update) else self._scope(update, holds=False)
+        current.set(beside)
+        try:
+            task = super().create_task(run_beside(beside, coroutine), update, name=name)
+        finally:
+            current.set(scope)
+        task.add_done_callback(lambda _: beside.close())
+        return task
+
+    async def run_job(self, job: Job[Any]) -> None:
+        """Run a job with the session of its chat or user, or of the conversation it ends."""
+        current.set(None)  # The job inherited the scope of the handler that scheduled it.
+        ended = getattr(job.data, "callback_context", None)
+        if isinstance(ended, BaseSessionContext):
+            scope = self._scope(job.data.update, origin=ended.origin)  # type: ignore[union-attr]
+            scope.subjects.append(job)
+        else:
+            scope = self._scope(FromJob(job))
+        async with self._in_scope(scope, job=job):
+            await job.run(self)
+
+    async def shutdown(self) -> None:
+        """Shut down, with the storages' threads and connections."""
+        await super().shutdown()
+        for fragment in self.session.fragments.values():
+            if close := getattr(fragment.storage, "close", None):
+                await awaited(close)
+
+    def _scope(self, source: object, **kwargs: Any) -> Scope:
+        if not isinstance(source, FromJob):
+            source = FromUpdate(source)
+        return Scope(self.session.fragments, self.session_bot, source, **kwargs)
+
+    @asynccontextmanager
+    async def _in_scope(
+        self, scope: Scope, *, update: object = None, job: Job[Any] | None = None
+    ) -> AsyncIterator[None]:
+        """Make ``scope`` the current one, save its session if no handler failed, and close it."""
+        outer = current.get()
+        current.set(scope)
+        try:
+            yield
+            if scope.opened and not scope.failed:
+                try:
+                    await scope.save()
+                except Exception as exc:
+                    await self.process_error(update, exc, job)
+        finally:
+            scope.close()
+            current.set(outer)
+
+
+async def run_beside(scope: Scope, coroutine: Awaitable[T]) -> T:
+    try:
+        await scope.open()
+    except BaseException:
+        if inspect.iscoroutine(coroutine):
+            coroutine.close()
+        raise
+    try:
+        result = await coroutine
+    except ApplicationHandlerStop:
+        await scope.save()
+        raise
+    await scope.save()
+    return result
+
+
+class SessionJobQueue(JobQueue[Any]):
+    """A job queue whose jobs have ``context.session``."""
+
+    @staticmethod
+    async def job_callback(job_queue: JobQueue[Any], job: Job[Any]) -> None:
+        """Run a job in its session."""
+        application = cast(SessionApplication, job_queue.application)
+        # Like PTB's own Job.run: a job that has begun is not cancelled.
+        await asyncio.shield(application.run_job(job))

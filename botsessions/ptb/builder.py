@@ -1,0 +1,140 @@
+"""Putting a session into PTB's builder of applications."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from django.core.exceptions import ImproperlyConfigured
+from telegram._utils.defaultvalue import DefaultValue
+from telegram.ext import Application, ApplicationBuilder, CallbackContext, ContextTypes, ExtBot
+from telegram.ext import JobQueue as PlainJobQueue
+
+from ..bots import Bot
+from .application import SessionApplication, SessionJobQueue
+from .context import BaseSessionContext, LazySessionContext, SessionContext
+
+if TYPE_CHECKING:
+    from ..sessions import Declaration
+
+AnyBuilder = ApplicationBuilder[Any, Any, Any, Any, Any, Any]
+
+
+class SessionBuilder(
+    ApplicationBuilder[
+        ExtBot[None], Any, dict[Any, Any], dict[Any, Any], dict[Any, Any], PlainJobQueue[Any]
+    ]
+):
+    """PTB's builder with a session installed in it."""
+
+    __slots__ = ()
+
+    def build(self) -> SessionApplication:  # type: ignore[override]
+        """Build the application.
+
+        Raises:
+            ImproperlyConfigured: a later call replaced what the session's installation had set.
+        """
+        check(self)
+        return cast(SessionApplication, super().build())
+
+
+def install(
+    builder: AnyBuilder, session: Declaration, bot: str | None, lock: str
+) -> SessionBuilder:
+    """Make ``builder`` build applications with ``session``; return the same builder.
+
+    Raises:
+        ImproperlyConfigured: it has a session already, or classes that do not derive from ours.
+    """
+    if lock != "process":
+        raise ImproperlyConfigured(f"There is no lock {lock!r} in this version, only 'process'.")
+    if "session" in builder._application_kwargs:
+        raise ImproperlyConfigured(
+            "This builder has a session already; for several use one multi_session()."
+        )
+    application_class, context, job_queue = parts(builder)
+
+    if application_class is Application:
+        application_class = SessionApplication
+    derives(application_class, SessionApplication, "application_class")
+    kwargs = builder._application_kwargs | {"session": session, "session_bot": bot}
+    builder.application_class(application_class, kwargs)
+
+    if context is CallbackContext:
+        types = DefaultValue.get_value(builder._context_types)
+        context = LazySessionContext if session.is_lazy else SessionContext
+        builder.context_types(
+            ContextTypes(context, types.bot_data, types.chat_data, types.user_data)
+        )
+    derives(context, BaseSessionContext, "context_types")
+
+    if job_queue is not None and isinstance(builder._job_queue, DefaultValue):
+        job_queue = SessionJobQueue()
+        builder.job_queue(job_queue)
+    if job_queue is not None:
+        derives(type(job_queue), SessionJobQueue, "job_queue")
+
+    return with_checks(builder)
+
+
+def build_application(bot: Bot, builder: AnyBuilder | None = None) -> SessionApplication:
+    """Return the application of a bot of the settings, as its author's function builds it.
+
+    Raises:
+        ImproperlyConfigured: the settings are wrong, or the function returned something else.
+    """
+    if builder is None:
+        builder = ApplicationBuilder().token(bot.token or "")
+    application = bot.application(bot.session.install(builder, bot=bot.alias, lock=bot.lock))
+    if not isinstance(application, SessionApplication):
+        raise ImproperlyConfigured(
+            f"APPLICATION of bot {bot.alias!r} returned {type(application).__name__}, not the "
+            "application that its builder builds."
+        )
+    return application
+
+
+def parts(builder: AnyBuilder) -> tuple[type, type, Any]:
+    """Return the classes of application and context, and the job queue, that are to be used."""
+    types = DefaultValue.get_value(builder._context_types)
+    return (
+        DefaultValue.get_value(builder._application_class),
+        types.context,
+        DefaultValue.get_value(builder._job_queue),
+    )
+
+
+def derives(part: type, ours: type, method: str) -> None:
+    if not issubclass(part, ours):
+        raise ImproperlyConfigured(
+            f"The builder's {method}() was called with {part.__name__}, which does not derive from "
+            f"botsessions' {ours.__name__}, so handlers would have no context.session."
+        )
+
+
+def check(builder: AnyBuilder) -> None:
+    """Raise ImproperlyConfigured if a later call replaced what the installation had set."""
+    application_class, context, job_queue = parts(builder)
+    derives(application_class, SessionApplication, "application_class")
+    derives(context, BaseSessionContext, "context_types")
+    if job_queue is not None:
+        derives(type(job_queue), SessionJobQueue, "job_queue")
+    if "session" not in builder._application_kwargs:
+        raise ImproperlyConfigured(
+            "application_class() was called after the session's installation: call it before."
+        )
+
+
+def with_checks(builder: AnyBuilder) -> SessionBuilder:
+    """Return the same builder, turned into one that checks itself when it builds."""
+    plain = type(builder)
+    if plain is ApplicationBuilder:
+        builder.__class__ = SessionBuilder
+    elif not issubclass(plain, SessionBuilder):
+
+        def build(self: AnyBuilder) -> Any:
+            check(self)
+            return plain.build(self)
+
+        builder.__class__ = type(plain.__name__, (plain,), {"__slots__": (), "build": build})
+    return cast(SessionBuilder, builder)

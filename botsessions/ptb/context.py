@@ -1,0 +1,237 @@
+"""``context.session``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Generator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+
+from telegram.ext import CallbackContext, ExtBot
+
+from ..cell import Cell
+from ..exceptions import SessionClosed
+from ..scope import Scope, current
+
+if TYPE_CHECKING:
+    from .application import SessionApplication
+
+T = TypeVar("T")
+SINGLE = ""
+"""The name of the only fragment of a single session."""
+
+
+class Lazy(Generic[T]):
+    """The data of a lazy session: ``await`` it, as often as you like; it is read once.
+
+    As the type of a class attribute it also lets data, or an awaitable of data, be assigned.
+    """
+
+    def __init__(self, cell: Cell[T]) -> None:
+        self._cell = cell
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return cast("Generator[Any, None, T]", self._cell.aget().__await__())
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __get__(self, instance: None, owner: type) -> Lazy[T]: ...
+        @overload
+        def __get__(self, instance: object, owner: type) -> Awaitable[T]: ...
+        def __get__(self, instance: object, owner: type) -> Any: ...
+        def __set__(self, instance: object, value: T | Awaitable[T | None] | None) -> None: ...
+        def __delete__(self, instance: object) -> None: ...
+
+
+class Fragments:
+    """``context.session`` of a multi session."""
+
+    def __init__(self, scope: Scope, over: bool) -> None:
+        object.__setattr__(self, "_scope", scope)
+        object.__setattr__(self, "_over", over)
+
+    def __getattr__(self, name: str) -> Any:
+        return read(self._cell(name, over=self._over))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._cell(name).assign(value)
+
+    def __delattr__(self, name: str) -> None:
+        self._cell(name).assign(None)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._scope.names]
+
+    def _cell(self, name: str, *, over: bool = False) -> Cell[Any]:
+        scope: Scope = self._scope
+        if name not in scope.names:
+            known = ", ".join(scope.names) or "none"
+            raise AttributeError(f"The session has no fragment {name!r}; it has {known}.")
+        return scope.cell(name, over=over)
+
+
+class BaseSessionContext(CallbackContext[ExtBot[None], dict[Any, Any], dict[Any, Any], dict[Any, Any]]):
+    """What strict and lazy sessions have in common."""
+
+    __slots__ = ("origin",)
+
+    def __init__(self, application: Any, chat_id: int | None = None, user_id: int | None = None):
+        super().__init__(application, chat_id, user_id)
+        scope = current.get()
+        self.origin: Scope | None = scope.origin if scope is not None else None
+
+    async def refresh_data(self) -> None:
+        """Open the session. PTB awaits this before the first handler that takes an update."""
+        if self._scope is not None:
+            await self._scope.open()
+        await super().refresh_data()
+
+    @property
+    def session_key(self) -> str | Mapping[str, str | None] | None:
+        """The session key of this update, ``None`` without one; in a multi session, by fragment."""
+        keys = self._scope.keys if self._scope is not None else {}
+        return keys if self._is_multi else keys.get(SINGLE)
+
+    async def save_session(self) -> None:
+        """Write now what has changed, if anything. What a handler changes later is saved later.
+
+        Raises:
+            SessionConflict: it was changed by somebody else.
+            SessionDataError: it cannot be stored.
+            SessionClosed: the update is over.
+        """
+        if self._scope is not None:
+            await self._scope.save()
+
+    @asynccontextmanager
+    async def edit_session(self) -> AsyncIterator[Any]:
+        """Hold the session's key, and save on leaving, in a handler that does not hold it.
+
+        That is one with ``block=False``, or a task. It gets the freshest data, which also is
+        ``context.session`` from then on; changes made to an earlier object are not seen any more.
+        If the block raises, nothing is saved. A handler that holds its key gets its session.
+
+        Raises:
+            SessionConflict: what the handler had changed before was changed by somebody else.
+        """
+        scope = self._scope
+        if scope is None:
+            yield None
+            return
+        async with scope.edit():
+            yield await self._get_session()
+
+    async def _get_session(self) -> Any:
+        scope = self._scope
+        if scope is None:
+            return None
+        if self._is_multi:
+            return Fragments(scope, self._over)
+        return await scope.cell(SINGLE, over=self._over).aget()
+
+    @property
+    def _session(self) -> Any:
+        scope = self._scope
+        if scope is None:
+            return None
+        if self._is_multi:
+            return Fragments(scope, self._over)
+        return read(scope.cell(SINGLE, over=self._over))
+
+    def _assign_session(self, value: Any) -> None:
+        scope = self._scope
+        if scope is None:
+            raise SessionClosed("There is no session outside updates and jobs: use aedit().")
+        if not self._is_multi:
+            scope.cell(SINGLE).assign(value)
+        elif value is None:
+            for cell in [scope.cell(name) for name in scope.names]:
+                if cell.address is not None:
+                    cell.assign(None)
+        else:
+            raise TypeError(
+                "A multi session is not assigned as a whole: assign to its fragments, "
+                f"{', '.join(f'context.session.{name}' for name in scope.names)}."
+            )
+
+    @property
+    def _scope(self) -> Scope | None:
+        """The scope of the running handler: a non-blocking one has its own."""
+        scope = current.get()
+        if scope is not None and scope.origin is self.origin:
+            return scope
+        return self.origin
+
+    @property
+    def _over(self) -> bool:
+        """Whether the session may be read when the update is over: by error handlers."""
+        return self.error is not None
+
+    @property
+    def _is_multi(self) -> bool:
+        application: SessionApplication = self.application  # type: ignore[assignment]
+        return application.session.is_multi
+
+
+def read(cell: Cell[Any]) -> Any:
+    return Lazy(cell) if cell.fragment.lazy else cell.get()
+
+
+class SessionContext(BaseSessionContext, Generic[T]):
+    """A context whose ``session`` is the data, of type ``T``.
+
+    In a multi session ``T`` is a class that has the fragments as annotated attributes; the type of
+    a lazy one is ``Lazy[…]``.
+    """
+
+    __slots__ = ()
+
+    @property
+    def session(self) -> T:
+        """The session's data. Assign it to replace, ``None`` or ``del`` to delete.
+
+        It is ``None`` where the update has no session key.
+
+        Raises:
+            SessionNotInitialized: nothing is stored and there is no ``initial``.
+            SessionClosed: the update is over.
+        """
+        return cast(T, self._session)
+
+    @session.setter
+    def session(self, value: T | None) -> None:
+        self._assign_session(value)
+
+    @session.deleter
+    def session(self) -> None:
+        self._assign_session(None)
+
+    async def get_session(self) -> T:
+        """Return the data, whether the session is strict or lazy."""
+        return cast(T, await self._get_session())
+
+
+class LazySessionContext(BaseSessionContext, Generic[T]):
+    """A context whose ``session`` has to be awaited, for data of type ``T``."""
+
+    __slots__ = ()
+
+    @property
+    def session(self) -> Lazy[T]:
+        """The session's data, once awaited; it is read when that first happens.
+
+        Assign data, or an awaitable of data, to replace it, ``None`` or ``del`` to delete.
+        """
+        return cast("Lazy[T]", self._session)
+
+    @session.setter
+    def session(self, value: T | Awaitable[T | None] | None) -> None:
+        self._assign_session(value)
+
+    @session.deleter
+    def session(self) -> None:
+        self._assign_session(None)
+
+    async def get_session(self) -> T:
+        """Return the data, whether the session is strict or lazy."""
+        return cast(T, await self._get_session())

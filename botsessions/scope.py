@@ -1,0 +1,317 @@
+"""One update's life with its session: hold its keys, load, let the handlers run, save, release.
+
+Jobs and edits from outside have the same life.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+from .cell import Cell, Fragment
+from .exceptions import SessionClosed
+from .keys import Source, check_key
+from .locks import Ticket, process_lock
+from .storages.base import Address, Record
+from .storages.layers import read_all, write_all
+
+T = TypeVar("T")
+
+current: ContextVar[Scope | None] = ContextVar("botsessions_scope", default=None)
+"""The scope that the running code belongs to. It leaks into tasks, jobs and threads that the code
+starts, so a scope found here may be over."""
+
+
+class Scope:
+    """The open session of one update (or job, or edit).
+
+    A scope that ``holds`` has its keys for itself from :meth:`enter` to :meth:`close`. One that
+    does not belongs to code that runs beside others, and holds its keys for moments only.
+    """
+
+    def __init__(
+        self,
+        fragments: Mapping[str, Fragment[Any]],
+        bot: str,
+        source: Source,
+        *,
+        holds: bool = True,
+        origin: Scope | None = None,
+    ) -> None:
+        self.cells: dict[str, Cell[Any]] = {}
+        self.failed = False
+        self.closed = False
+        self.error: Exception | None = None
+        """Why there is no session: the error of the key function, the lock or the storage."""
+        self.subjects: list[object] = [source.subject]
+        """The update or job that the scope is for, and updates that joined it."""
+        self.origin = origin or self
+        """The scope of the update. Its non-blocking handlers have scopes of the same origin."""
+        self._fragments = fragments
+        self._bot = bot
+        self._source = source
+        self._holds = holds
+        self._outer = open_scope()
+        self._kept: Sequence[Ticket] = ()
+        self._ticket: Ticket | None = None
+        self._entered = False
+        self._loaded = False
+        self._just_loaded = False
+        self._saving = asyncio.Lock()
+
+    # Hold.
+
+    async def enter(self) -> None:
+        """Find the keys and, if the scope holds, wait for them. An error is kept for later."""
+        if self._entered:
+            return
+        self._entered = True
+        try:
+            await self.find_keys()
+            if self._holds:
+                await self._hold()
+        except Exception as exc:
+            self.error = exc
+
+    async def find_keys(self) -> None:
+        """Ask the key functions, once."""
+        for name, fragment in self._fragments.items():
+            if name not in self.cells:
+                self.cells[name] = await self._cell(fragment)
+
+    async def _cell(self, fragment: Fragment[Any]) -> Cell[Any]:
+        function = fragment.get_session_key
+        key = self._source.key(function)
+        if inspect.isawaitable(key):
+            key = await key
+        if key is None:
+            no_key, readable = self._source.no_key(function), self._source.readable(function)
+            return Cell(fragment, None, no_key=no_key, unreadable=not readable)
+        address = Address(self._bot, fragment.name, check_key(key))
+        return Cell(fragment, address, self._source.about(function))
+
+    async def _hold(self) -> None:
+        addresses = self.addresses
+        if addresses:
+            lock = process_lock()
+            self._ticket = lock.request(addresses, self._ticket_around)
+            try:
+                await lock.wait(self._ticket)
+            except BaseException:
+                self._ticket = None
+                raise
+
+    def join(self, kept: Sequence[Ticket]) -> None:
+        """Go without holding where one of these tickets has all keys: they are kept for longer."""
+        self._kept = kept
+        if any(set(self.addresses) <= set(ticket.keys) for ticket in kept):
+            self._holds = False
+
+    @property
+    def addresses(self) -> list[Address]:
+        return [cell.address for cell in self.cells.values() if cell.address is not None]
+
+    def holds(self, addresses: Collection[Address]) -> bool:
+        """Whether this scope holds all of ``addresses``, and at least one."""
+        held = self._ticket.keys if self._ticket else ()
+        return bool(addresses) and all(address in held for address in addresses)
+
+    @property
+    def _ticket_around(self) -> Ticket | None:
+        scope = self._outer
+        while scope is not None:
+            if scope._ticket is not None and not scope.closed:
+                return scope._ticket
+            scope = scope._outer
+        return self._kept[-1] if self._kept else None
+
+    # Load.
+
+    async def open(self) -> None:
+        """Enter, and load the strict fragments.
+
+        Raises:
+            Exception: there is no session, because a key function, the lock or a storage failed.
+        """
+        await self.enter()
+        if self.error is None and not self._loaded:
+            self._loaded = True
+            try:
+                await self._load(cell for cell in self.cells.values() if not cell.fragment.lazy)
+            except Exception as exc:
+                self.error = exc
+            else:
+                self._just_loaded = True
+                asyncio.get_running_loop().call_soon(self._loaded_a_while_ago)
+        if self.error is not None:
+            raise self.error
+
+    async def _load(self, cells: Iterable[Cell[Any]]) -> None:
+        stored = [(cell, cell.address) for cell in cells if cell.address is not None]
+        records = await read_all([(cell.fragment.storage, address) for cell, address in stored])
+        for (cell, _), record in zip(stored, records, strict=True):
+            cell.accept(record)
+
+    def _loaded_a_while_ago(self) -> None:
+        self._just_loaded = False
+
+    # Let handlers run.
+
+    def is_for(self, *subjects: object) -> bool:
+        """Whether the scope belongs to one of these updates or jobs."""
+        return any(s is not None and s is t for s in subjects for t in self.subjects)
+
+    @property
+    def opened(self) -> bool:
+        """Whether handlers may have seen the session."""
+        return self._loaded or self.error is not None
+
+    def cell(self, name: str, *, over: bool = False) -> Cell[Any]:
+        """Return a fragment's cell; ``over`` lets it be read when the scope is closed.
+
+        Raises:
+            SessionClosed: the scope is closed, or was never opened.
+            Exception: there is no session.
+        """
+        if self.error is not None:
+            raise self.error
+        if name not in self.cells or (self.closed and not over):
+            raise SessionClosed(
+                "The update that this session belonged to is over. Keep data, not the context; in "
+                "a task that lives longer, use application.create_task(…, update=update) or aedit()."
+            )
+        return self.cells[name]
+
+    @property
+    def names(self) -> list[str]:
+        """The fragments' names."""
+        return list(self._fragments)
+
+    @property
+    def keys(self) -> dict[str, str | None]:
+        """The session key of each fragment."""
+        return {
+            name: cell.address.key if cell.address else None for name, cell in self.cells.items()
+        }
+
+    def beside(self) -> Scope:
+        """Return a scope for code that runs beside this one's handlers, for the same keys."""
+        scope = Scope(self._fragments, self._bot, self._source, holds=False, origin=self.origin)
+        scope.error = self.error
+        scope._entered = self._entered
+        for name, cell in self.cells.items():
+            scope.cells[name] = cell.anew()
+            if self._just_loaded and cell.read:
+                scope.cells[name].accept(cell.record)
+                scope._loaded = True
+        return scope
+
+    @asynccontextmanager
+    async def edit(self) -> AsyncIterator[None]:
+        """Hold the keys of a scope that does not, with fresh data that is saved on leaving."""
+        await self.open()
+        if self._ticket is not None:
+            yield
+            return
+        await self._hold()
+        try:
+            await self.save()
+            await self._start_anew()
+            try:
+                yield
+            except Exception:
+                await self._start_anew()
+                raise
+            await self.save()
+        finally:
+            self._release()
+
+    async def _start_anew(self) -> None:
+        for cell in self.cells.values():
+            cell.reset()
+        await self._load(cell for cell in self.cells.values() if not cell.fragment.lazy)
+
+    # Save.
+
+    async def save(self) -> None:
+        """Write what has changed, if anything.
+
+        Raises:
+            SessionConflict: it was changed by somebody else.
+            SessionDataError: it cannot be stored.
+            SessionClosed: the scope is closed.
+            Exception: the storage failed.
+        """
+        if self.closed:
+            raise SessionClosed("The update is over: its session cannot be saved any more.")
+        async with self._saving:
+            if self._ticket is None:
+                # Nobody holds back those who write what this would replace: compare with it.
+                await self._load(cell for cell in self.cells.values() if cell.assigned_unread)
+            changes = []
+            for cell in self.cells.values():
+                if cell.address and (record := await cell.change()):
+                    changes.append((cell, cell.address, record))
+            if changes:
+                await to_its_end(self._write(changes))
+
+    async def _write(self, changes: list[tuple[Cell[Any], Address, Record]]) -> None:
+        outcomes = await write_all(
+            [(cell.fragment.storage, address, record) for cell, address, record in changes]
+        )
+        for (cell, _, record), outcome in zip(changes, outcomes, strict=True):
+            if not isinstance(outcome, Exception):
+                cell.written(record, outcome)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+
+    # Release.
+
+    def close(self) -> None:
+        """Let go of the keys and, unless error handlers may still look at it, of the data."""
+        self._release()
+        self.detach()
+
+    def detach(self) -> Ticket | None:
+        """Close, but return the ticket of the keys instead of releasing it."""
+        ticket, self._ticket = self._ticket, None
+        self.closed = True
+        for cell in self.cells.values():
+            cell.close()
+        if not self.failed:
+            self.cells.clear()
+        return ticket
+
+    def _release(self) -> None:
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            process_lock().release(ticket)
+
+
+def open_scope() -> Scope | None:
+    """Return the scope that the running code belongs to, unless it is over."""
+    scope = current.get()
+    return None if scope is None or scope.closed else scope
+
+
+async def to_its_end(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Await ``coroutine`` to its end even if the caller is cancelled; then pass that on.
+
+    A write that a thread or a server has begun cannot be called back, so whoever holds the key has
+    to wait for it.
+    """
+    task = asyncio.ensure_future(coroutine)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+    if cancelled is not None:
+        raise cancelled
+    return task.result()

@@ -1,0 +1,306 @@
+"""What an author of a bot declares: its session."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Generic, NoReturn, TypeVar, cast, overload
+
+from asgiref.sync import async_to_sync
+from django.core.exceptions import ImproperlyConfigured
+from telegram.ext import ApplicationBuilder
+
+from .bots import all_bots, get_bot
+from .cell import Fragment
+from .codec import Codec, is_data_type
+from .editing import AsyncEdit, Edit, refuse_event_loop
+from .keys import FromIds, FromKey, KeyFunction, Source, per_chat
+from .ptb import SessionBuilder, install
+from .scope import Scope
+from .storages import DatabaseStorage, Storage
+from .storages.base import MAX_NAME_LENGTH
+
+T = TypeVar("T")
+SINGLE = ""
+"""The name of a single session's only fragment."""
+
+
+@overload
+def session(
+    *,
+    initial: Callable[[], T | None],
+    get_session_key: KeyFunction = ...,
+    storage: Storage | None = ...,
+    data_type: type[T] | None = ...,
+) -> Session[T]: ...
+@overload
+def session(
+    *,
+    initial: None = ...,
+    get_session_key: KeyFunction = ...,
+    storage: Storage | None = ...,
+    data_type: Any = ...,
+) -> Session[Any]: ...
+def session(
+    *,
+    initial: Callable[[], Any] | None = None,
+    get_session_key: KeyFunction = per_chat,
+    storage: Storage | None = None,
+    data_type: Any = None,
+) -> Session[Any]:
+    """Declare a session that is loaded before the handlers run.
+
+    Args:
+        initial: called for a chat without data. A class (dataclass, attrs, ``msgspec.Struct``,
+            ``TypedDict``) also names the type that stored JSON is decoded into.
+        get_session_key: from an update to the key that its data is stored under, ``None`` for no
+            session; may be ``async``. See :mod:`botsessions.keys`.
+        storage: where the data is stored; ``None`` is :class:`DatabaseStorage`.
+        data_type: the type that stored JSON is decoded into, where ``initial`` is a function.
+
+    Raises:
+        TypeError: an argument is of the wrong kind.
+    """
+    return Session(declared(initial, get_session_key, storage, data_type, lazy=False))
+
+
+@overload
+def lazy_session(
+    *,
+    initial: Callable[[], T | None],
+    get_session_key: KeyFunction = ...,
+    storage: Storage | None = ...,
+    data_type: type[T] | None = ...,
+) -> Session[T]: ...
+@overload
+def lazy_session(
+    *,
+    initial: None = ...,
+    get_session_key: KeyFunction = ...,
+    storage: Storage | None = ...,
+    data_type: Any = ...,
+) -> Session[Any]: ...
+def lazy_session(
+    *,
+    initial: Callable[[], Any] | None = None,
+    get_session_key: KeyFunction = per_chat,
+    storage: Storage | None = None,
+    data_type: Any = None,
+) -> Session[Any]:
+    """Declare a session that is loaded at the first ``await context.session``, or never.
+
+    The arguments are those of :func:`session`.
+    """
+    return Session(declared(initial, get_session_key, storage, data_type, lazy=True))
+
+
+def multi_session(**fragments: Session[Any]) -> MultiSession:
+    """Declare a session of several fragments, each with a storage and a key of its own.
+
+    Args:
+        fragments: each a :func:`session` or a :func:`lazy_session`; its data is at
+            ``context.session.<name>``.
+
+    Raises:
+        TypeError: a fragment is something else.
+        ValueError: a fragment's name cannot be used.
+    """
+    return MultiSession(fragments)
+
+
+class Declaration:
+    """What single and multi sessions have in common."""
+
+    is_multi = False
+    is_lazy = False
+
+    def __init__(self, fragments: Mapping[str, Fragment[Any]]) -> None:
+        self.fragments = fragments
+        self.has_async_keys = any(is_async(f.get_session_key) for f in fragments.values())
+        self._installed: set[str] = set()
+
+    def install(
+        self,
+        builder: ApplicationBuilder[Any, Any, Any, Any, Any, Any],
+        *,
+        bot: str | None = None,
+        lock: str = "process",
+    ) -> SessionBuilder:
+        """Put the session into a builder of PTB applications and return the same builder.
+
+        The builder's own context, application and job queue classes are kept if they derive from
+        this package's.
+
+        Args:
+            builder: from ``Application.builder()``.
+            bot: what the bot's sessions are stored under; ``None`` is its numeric id.
+            lock: ``"process"``: updates of one key wait for each other inside this process.
+
+        Raises:
+            ImproperlyConfigured: the builder cannot take the session.
+        """
+        return install(builder, self, bot, lock)
+
+    def alias(self, bot: str | None) -> str:
+        """Return what the sessions of ``bot`` are stored under.
+
+        Raises:
+            ImproperlyConfigured: several bots have this session and none was named, or it is none.
+        """
+        if bot in self._installed:
+            return cast(str, bot)
+        if bot is not None:
+            return get_bot(bot).alias
+        aliases = self._installed | {b.alias for b in all_bots().values() if b.session is self}
+        if len(aliases) == 1:
+            return aliases.pop()
+        if aliases:
+            raise ImproperlyConfigured(
+                f"Several bots have this session; name one with bot=…: {', '.join(sorted(aliases))}."
+            )
+        raise ImproperlyConfigured(
+            "No bot has this session: name it in a SESSION of BOTSESSIONS['BOTS'], or install() it."
+        )
+
+    def installed(self, alias: str) -> None:
+        """Take note of an application of this process that has the session."""
+        self._installed.add(alias)
+
+
+class Session(Declaration, Generic[T]):
+    """A single session, or a fragment of a multi session."""
+
+    def __init__(self, fragment: Fragment[T], owner: Declaration | None = None) -> None:
+        super().__init__({fragment.name: fragment})
+        self.is_lazy = fragment.lazy
+        self.fragment = fragment
+        self._owner = owner or self
+
+    def edit(self, key: str | None = None, /, *, bot: str | None = None, **ids: Any) -> Edit[T]:
+        """Return a context manager that holds the session's key and saves on leaving.
+
+        ``with pizza.edit(chat=42) as data:`` works in the caller's transaction, if there is one.
+        If the block raises, nothing is saved. To replace the data as a whole, keep the context
+        manager and assign its ``data``.
+
+        Args:
+            key: the session key.
+            bot: the bot's alias, if several have this session.
+            ids: instead of ``key``, the ids that it is made of, like ``chat=42``.
+
+        Raises:
+            SessionError: an event loop is running in this thread: use :meth:`aedit`.
+            SessionKeyError: key or ids cannot be used.
+            SessionLockError: the key is held by the code that asks for it.
+            SessionConflict: on leaving, somebody else has changed the session.
+            SessionDataError: on leaving, the data cannot be stored.
+        """
+        refuse_event_loop("edit", "aedit")
+        return Edit(self.fragment, self._owner.alias(bot), source(key, ids))
+
+    def aedit(
+        self, key: str | None = None, /, *, bot: str | None = None, **ids: Any
+    ) -> AsyncEdit[T]:
+        """Return an asynchronous context manager like that of :meth:`edit`."""
+        return AsyncEdit(self.fragment, self._owner.alias(bot), source(key, ids))
+
+    def get(self, key: str | None = None, /, *, bot: str | None = None, **ids: Any) -> T | None:
+        """Return the data that is stored now, ``None`` if there is none.
+
+        It does not wait for handlers that are about to change it. See :meth:`edit`.
+        """
+        refuse_event_loop("get", "aget")
+        return async_to_sync(self.aget)(key, bot=bot, **ids)
+
+    async def aget(
+        self, key: str | None = None, /, *, bot: str | None = None, **ids: Any
+    ) -> T | None:
+        """Return the data that is stored now, ``None`` if there is none."""
+        scope = Scope(self.fragments, self._owner.alias(bot), source(key, ids), holds=False)
+        await scope.enter()
+        return cast("T | None", await scope.cell(self.fragment.name).stored())
+
+    def delete(self, key: str | None = None, /, *, bot: str | None = None, **ids: Any) -> None:
+        """Delete the session, whatever it holds. See :meth:`edit`."""
+        refuse_event_loop("delete", "adelete")
+        edit = Edit(self.fragment, self._owner.alias(bot), source(key, ids), read=False)
+        with edit:
+            edit.data = None
+
+    async def adelete(
+        self, key: str | None = None, /, *, bot: str | None = None, **ids: Any
+    ) -> None:
+        """Delete the session, whatever it holds. See :meth:`edit`."""
+        edit = AsyncEdit(self.fragment, self._owner.alias(bot), source(key, ids), read=False)
+        async with edit:
+            edit.data = None
+
+
+class MultiSession(Declaration):
+    """A session of several fragments, which are its attributes, too."""
+
+    is_multi = True
+
+    def __init__(self, fragments: Mapping[str, Session[Any]]) -> None:
+        for name, fragment in fragments.items():
+            if not isinstance(fragment, Session):
+                raise TypeError(
+                    f"Fragment {name!r} is {type(fragment).__name__}, not session(…) or "
+                    "lazy_session(…)."
+                )
+            if name.startswith("_") or name in RESERVED or len(name) > MAX_NAME_LENGTH:
+                raise ValueError(f"A fragment cannot be named {name!r}.")
+        self._sessions = {
+            name: Session(replace(fragment.fragment, name=name), owner=self)
+            for name, fragment in fragments.items()
+        }
+        super().__init__({name: session.fragment for name, session in self._sessions.items()})
+
+    def __getattr__(self, name: str) -> Session[Any]:
+        try:
+            return self.__dict__["_sessions"][name]
+        except KeyError:
+            known = ", ".join(self.__dict__.get("_sessions", ())) or "none"
+            raise AttributeError(f"There is no fragment {name!r}; there is {known}.") from None
+
+
+RESERVED = {"fragments", "has_async_keys", *dir(Declaration)}
+
+
+def declared(
+    initial: Callable[[], T | None] | None,
+    get_session_key: KeyFunction,
+    storage: Storage | None,
+    data_type: Any,
+    *,
+    lazy: bool,
+) -> Fragment[T]:
+    if initial is not None and not callable(initial):
+        wrong("initial", initial, "a class or a function that returns the data of a new chat")
+    if not callable(get_session_key):
+        wrong("get_session_key", get_session_key, "a function from an update to a key")
+    if storage is None:
+        storage = DatabaseStorage()
+    for method in ("read", "write", "delete"):
+        if not callable(getattr(storage, method, None)):
+            wrong("storage", storage, "an object with read, write and delete")
+    if data_type is None and is_data_type(initial):
+        data_type = initial
+    return Fragment(SINGLE, initial, get_session_key, storage, Codec(data_type), lazy)
+
+
+def wrong(argument: str, value: object, expected: str) -> NoReturn:
+    raise TypeError(f"{argument} must be {expected}, not {type(value).__name__}.")
+
+
+def is_async(function: KeyFunction) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004
+    )
+
+
+def source(key: str | None, ids: Mapping[str, Any]) -> Source:
+    if (key is None) == (not ids):
+        raise TypeError("Name the session by its key or by ids, like edit('42') or edit(chat=42).")
+    return FromIds(ids) if key is None else FromKey(key)

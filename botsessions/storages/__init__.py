@@ -1,0 +1,23 @@
+"""Where sessions are stored."""
+
+from .base import ANY, About, Address, BatchStorage, Record, Storage
+from .database import DatabaseStorage
+from .enhanced import EnhancedStorage, enhance_storage
+from .layers import WrappedStorage
+from .memory import MemoryStorage
+from .value import ValueStorage
+
+__all__ = [
+    "ANY",
+    "About",
+    "Address",
+    "BatchStorage",
+    "DatabaseStorage",
+    "EnhancedStorage",
+    "MemoryStorage",
+    "Record",
+    "Storage",
+    "ValueStorage",
+    "WrappedStorage",
+    "enhance_storage",
+]

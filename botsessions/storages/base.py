@@ -1,0 +1,191 @@
+"""What every storage speaks: addresses, records, and three operations over them."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, cast
+
+from asgiref.sync import sync_to_async
+
+from ..exceptions import SessionConflict
+
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+
+T = TypeVar("T")
+MAX_NAME_LENGTH = 64
+MAX_KEY_LENGTH = 255
+MAX_TITLE_LENGTH = 255
+
+
+class Revisions(enum.Enum):
+    """Type of :data:`ANY`."""
+
+    ANY = "any"
+
+
+ANY: Literal[Revisions.ANY] = Revisions.ANY
+"""In place of a revision: whatever is stored now, if anything."""
+
+Revision: TypeAlias = "int | Literal[Revisions.ANY] | None"
+
+
+class Address(NamedTuple):
+    """Where a session is stored."""
+
+    bot: str
+    """The bot's alias."""
+    name: str
+    """The fragment's name, empty in a single session."""
+    key: str
+    """The session key."""
+
+    def __str__(self) -> str:
+        fragment = f" of fragment '{self.name}'" if self.name else ""
+        return f"'{self.key}'{fragment} of bot '{self.bot}'"
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Whom a session belongs to, for storages that show it to people.
+
+    What is not known, or has no part in the session's key, is ``None``.
+    """
+
+    chat_id: int | None = None
+    user_id: int | None = None
+    chat_type: str | None = None
+    title: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A stored session."""
+
+    value: Json
+    """Strict JSON; ``None`` where there is no data (any more)."""
+    version: Decimal | None = None
+    """Of the data's shape."""
+    expires_at: datetime | None = None
+    """Aware; from then on the value is gone."""
+    revision: Revision = None
+    """The one that was read; ``None`` for "must not exist"; :data:`ANY`."""
+    about: About | None = None
+    stale: bool = False
+    """Whether the value differs from what is stored, because it was migrated on reading."""
+
+    def live(self, now: datetime | None = None) -> Record:
+        """Return the record as it may be shown: without its value if that has expired."""
+        if self.expires_at is None or self.expires_at > (now or utcnow()):
+            return self
+        return Record(None, revision=self.revision)
+
+
+Changes: TypeAlias = "Sequence[tuple[Address, Record]]"
+
+
+class Storage(Protocol):
+    """Three operations over records. A plain class with these methods will do.
+
+    They may also be ordinary functions; these are called the way Django calls sync code, by
+    :func:`asgiref.sync.sync_to_async`.
+
+    A storage whose writes and deletes compare revisions says so with a class attribute
+    ``detects_conflicts = True``.
+    """
+
+    def read(self, address: Address, /) -> Awaitable[Record | None]:
+        """Return what is stored, or ``None``. What has expired has no value."""
+
+    def write(self, address: Address, record: Record, /) -> Awaitable[int]:
+        """Store ``record`` and return its new revision.
+
+        Raises:
+            SessionConflict: what is stored is not what ``record.revision`` names.
+        """
+
+    def delete(self, address: Address, revision: Revision, /) -> Awaitable[None]:
+        """Delete what is stored. What is not there (any more) is no error.
+
+        Raises:
+            SessionConflict: something else is stored than what ``revision`` names.
+        """
+
+
+class BatchStorage(Storage, Protocol):
+    """A storage that reads and writes several records at once."""
+
+    def read_many(self, addresses: Sequence[Address], /) -> Awaitable[Mapping[Address, Record]]:
+        """Return what is stored of ``addresses``, in one go."""
+
+    def write_many(self, changes: Changes, /) -> Awaitable[list[int | None]]:
+        """Make all ``changes`` or none; return the new revisions, ``None`` for a deletion.
+
+        A record without a value deletes.
+
+        Raises:
+            SessionConflict: one of them found something else than it named.
+        """
+
+
+async def awaited(method: Callable[..., Awaitable[T] | T], *args: Any) -> T:
+    """Call ``method``, be it ``async`` or not, and return its result."""
+    if inspect.iscoroutinefunction(method):
+        return await method(*args)
+    result = await sync_to_async(method)(*args)
+    return await result if inspect.isawaitable(result) else cast(T, result)
+
+
+def utcnow() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def dumps(value: Json) -> str:
+    """Return the JSON text that is stored, and whose length in UTF-8 is a session's size."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def plain(number: Decimal) -> Decimal:
+    """Return ``number`` without trailing zeros or exponent, so that equal ones read the same."""
+    return Decimal(f"{number.normalize():f}")
+
+
+def new_revision() -> int:
+    """Return a number that no address has ever had as revision.
+
+    Random, because a counter would start again after a delete, and then a writer that missed
+    delete and creation would find "its" revision.
+    """
+    return secrets.randbits(63)
+
+
+def conflict(address: Address) -> SessionConflict:
+    return SessionConflict(
+        f"Session {address} was changed or deleted by somebody else since it was read. "
+        "Nothing was written. Use edit_session() or edit() to change it with its key held."
+    )
+
+
+__all__ = [
+    "ANY",
+    "About",
+    "Address",
+    "BatchStorage",
+    "Changes",
+    "Json",
+    "Record",
+    "Revision",
+    "Storage",
+    "awaited",
+    "conflict",
+    "dumps",
+    "new_revision",
+    "plain",
+    "utcnow",
+]

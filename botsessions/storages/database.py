@@ -1,0 +1,88 @@
+"""Sessions in the Django database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from django.apps import apps
+from django.db import router
+
+from . import threads
+from .base import Address, Changes, Record, Revision
+from .sql import Table
+
+if TYPE_CHECKING:
+    from ..models import AbstractBotSession
+
+T = TypeVar("T")
+
+
+class DatabaseStorage:
+    """Keeps a row per session. The default storage.
+
+    Args:
+        model: a subclass of :class:`~botsessions.models.AbstractBotSession`, or its label.
+        using: the alias of the database; ``None`` asks the routers where the model is written.
+    """
+
+    detects_conflicts = True
+
+    def __init__(
+        self,
+        *,
+        model: type[AbstractBotSession] | str = "botsessions.BotSession",
+        using: str | None = None,
+    ) -> None:
+        self._model = model
+        self._using = using
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DatabaseStorage) and self._parts() == other._parts()
+
+    def __hash__(self) -> int:
+        return hash(self._parts())
+
+    def __repr__(self) -> str:
+        return f"DatabaseStorage(model={self._parts()[0]!r}, using={self._using!r})"
+
+    def _parts(self) -> tuple[str, str | None]:
+        label = self._model if isinstance(self._model, str) else self._model._meta.label
+        return label.lower(), self._using
+
+    @property
+    def using(self) -> str:
+        """The alias of the database."""
+        return self._table().using
+
+    async def read(self, address: Address) -> Record | None:
+        return (await self.read_many([address])).get(address)
+
+    async def read_many(self, addresses: Sequence[Address]) -> dict[Address, Record]:
+        rows = await self._run(lambda table: table.select(addresses))
+        return {address: record.live() for address, record in rows}
+
+    async def write(self, address: Address, record: Record) -> int:
+        return await self._run(lambda table: table.write(address, record))
+
+    async def delete(self, address: Address, revision: Revision) -> None:
+        await self._run(lambda table: table.delete(address, revision))
+
+    async def write_many(self, changes: Changes) -> list[int | None]:
+        return await self._run(lambda table: table.write_all(changes))
+
+    async def close(self) -> None:
+        """End this process's thread and connection for the database; the next use starts anew."""
+        await asyncio.to_thread(threads.thread_of(self.using).close)
+
+    async def _run(self, unit: Callable[[Table], T]) -> T:
+        table = self._table()
+        return await threads.run(table.using, lambda: unit(table))
+
+    def _table(self) -> Table:
+        model = cast(
+            "type[AbstractBotSession]",
+            apps.get_model(self._model) if isinstance(self._model, str) else self._model,
+        )
+        return Table(model, self._using or router.db_for_write(model))

@@ -1,0 +1,74 @@
+"""Sessions in this process's memory."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import replace
+from typing import TypeAlias
+
+from .base import ANY, Address, Changes, Record, Revision, conflict, new_revision
+
+Stored: TypeAlias = "tuple[Record, str]"
+
+
+class MemoryStorage:
+    """Keeps sessions until the process ends: for tests and throw-away bots.
+
+    Values are kept as JSON text, so nobody holds an object that is stored.
+    """
+
+    detects_conflicts = True
+
+    def __init__(self) -> None:
+        self._stored: dict[Address, Stored] = {}
+        self._mutex = threading.Lock()
+
+    async def read(self, address: Address) -> Record | None:
+        return (await self.read_many([address])).get(address)
+
+    async def read_many(self, addresses: list[Address]) -> dict[Address, Record]:
+        with self._mutex:
+            found = {a: self._stored[a] for a in addresses if a in self._stored}
+        return {
+            address: replace(record, value=json.loads(text)).live()
+            for address, (record, text) in found.items()
+        }
+
+    async def write(self, address: Address, record: Record) -> int:
+        (revision,) = await self.write_many([(address, record)])
+        assert revision is not None
+        return revision
+
+    async def delete(self, address: Address, revision: Revision) -> None:
+        await self.write_many([(address, Record(None, revision=revision))])
+
+    async def write_many(self, changes: Changes) -> list[int | None]:
+        texts = [json.dumps(record.value) for _, record in changes]
+        with self._mutex:
+            for address, record in changes:
+                self._compare(address, record)
+            return [
+                self._put(address, record, text)
+                for (address, record), text in zip(changes, texts, strict=True)
+            ]
+
+    def _compare(self, address: Address, record: Record) -> None:
+        stored, _ = self._stored.get(address, (None, ""))
+        if stored is None and record.value is None:
+            return
+        found = stored.revision if stored else None
+        if record.revision is not ANY and record.revision != found:
+            raise conflict(address)
+
+    def _put(self, address: Address, record: Record, text: str) -> int | None:
+        if record.value is None:
+            self._stored.pop(address, None)
+            return None
+        revision = new_revision()
+        about = record.about
+        if about is None and address in self._stored:
+            about = self._stored[address][0].about
+        record = Record(None, record.version, record.expires_at, revision, about)
+        self._stored[address] = (record, text)
+        return revision

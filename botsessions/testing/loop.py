@@ -1,0 +1,63 @@
+"""An event loop for sync code, which runs only while that code waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import weakref
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from asgiref.current_thread_executor import CurrentThreadExecutor
+from asgiref.sync import AsyncToSync, SyncToAsync
+
+T = TypeVar("T")
+
+
+class Loop:
+    """One event loop on a thread of its own, for many calls.
+
+    :func:`asgiref.sync.async_to_sync` makes a loop for each call, and what a bot's application
+    keeps (tasks, timers, locks) belongs to one loop. As there, code that ``sync_to_async`` runs,
+    like the ORM's, runs on the calling thread, so it is in that thread's transaction.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="botsessions-testing")
+        self.close = weakref.finalize(self, _close, self._loop, self._thread)
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run ``coroutine`` and return its result."""
+        executor = CurrentThreadExecutor(None)
+        outer_loop = vars(SyncToAsync.threadlocal).copy()
+        AsyncToSync.loop_thread_executors[self._loop] = executor
+        try:
+            context = contextvars.copy_context()
+            context.run(setattr, AsyncToSync.executors, "current", None)
+            future = self._thread.submit(context.run, self._loop.run_until_complete, coroutine)
+            executor.run_until_future(future)
+            return future.result()
+        finally:
+            del AsyncToSync.loop_thread_executors[self._loop]
+            # asgiref leaves a note of this loop on the thread, and would wait for it to run.
+            vars(SyncToAsync.threadlocal).clear()
+            vars(SyncToAsync.threadlocal).update(outer_loop)
+
+
+def _close(loop: asyncio.AbstractEventLoop, thread: ThreadPoolExecutor) -> None:
+    def end() -> None:
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.close()
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        end()
+    else:  # The garbage collector came by inside another event loop.
+        thread.submit(end)
+    thread.shutdown(wait=False)
