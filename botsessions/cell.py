@@ -63,11 +63,22 @@ class Cell(Generic[T]):
         self.fragment = fragment
         self.address = address
         self.no_key = no_key
+        self.read = False
+        """Whether it is known what is stored."""
+        self.record: Record | None = None
+        """What was read or written last."""
+        self.error: Exception | None = None
+        """Why it could not be read."""
         self._about = about
         self._unreadable = unreadable
+        self._data: T | _Absent | None = ABSENT
+        self._unknown: dict[str, Json] = {}
+        self._seen = False
+        self._assigned = False
         self._promise: Promise[T] | None = None
         self._reading: asyncio.Task[None] | None = None
-        self.reset()
+        self._stored: str | None = None  # Fingerprints of what is stored,
+        self._writing: str | None = None  # and of what is about to be.
 
     # What handlers do.
 
@@ -119,15 +130,10 @@ class Cell(Generic[T]):
         """Return a cell for the same address that knows nothing yet."""
         return Cell(self.fragment, self.address, self._about, self.no_key, self._unreadable)
 
-    @property
-    def record(self) -> Record | None:
-        """What was read or written last."""
-        return self._record
-
     def accept(self, record: Record | None) -> None:
         """Take what was read, unless something was assigned meanwhile."""
         self.read = True
-        self._record = record
+        self.record = record
         if self.address is None or record is None or record.value is None:
             return
         refuse_newer(self.address, record.version, self.fragment.newest_version)
@@ -151,16 +157,16 @@ class Cell(Generic[T]):
         if self._stored is not None and self._stored == self._writing:
             return None
         value = self._encoded(self._data, self.address)
-        version = self._record.version if self._record else None
+        version = self.record.version if self.record else None
         return Record(value, version, revision=self._revision, about=self._about)
 
     def written(self, record: Record, revision: int | None) -> None:
         """Take note that ``record`` is stored now, under ``revision``."""
         self.read, self._assigned = True, False
         if revision is None:
-            self._record, self._stored, self._unknown = None, None, {}
+            self.record, self._stored, self._unknown = None, None, {}
         else:
-            self._record = replace(record, revision=revision)
+            self.record = replace(record, revision=revision)
             self._stored = self._writing
 
     def close(self) -> None:
@@ -168,20 +174,6 @@ class Cell(Generic[T]):
         self._drop_promise()
         if self._reading is not None:
             self._reading.cancel()
-
-    def reset(self) -> None:
-        """Forget everything, so that the next read is fresh."""
-        self.close()
-        self.error: Exception | None = None
-        self.read = False
-        self._record: Record | None = None
-        self._data: T | _Absent | None = ABSENT
-        self._unknown: dict[str, Json] = {}
-        self._stored: str | None = None
-        self._writing: str | None = None
-        self._seen = False
-        self._assigned = False
-        self._reading = None
 
     @property
     def assigned_unread(self) -> bool:
@@ -192,10 +184,10 @@ class Cell(Generic[T]):
     def _revision(self) -> Revision:
         if not self.read:
             return ANY
-        return self._record.revision if self._record else None
+        return self.record.revision if self.record else None
 
     def _deletion(self) -> Record | None:
-        if self.read and (self._record is None or self._record.value is None):
+        if self.read and (self.record is None or self.record.value is None):
             return None
         return Record(None, revision=self._revision)
 

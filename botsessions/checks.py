@@ -1,1 +1,109 @@
 """``manage.py check``: what is wrong with ``settings.BOTSESSIONS``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import ImproperlyConfigured
+
+from .bots import APP_SETTINGS, BOT_SETTINGS, LOCKS, Bot, app_settings
+from .sessions import Declaration
+from .storages.base import MAX_NAME_LENGTH
+
+
+@register
+def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Check ``settings.BOTSESSIONS`` and what it names."""
+    return list(of_app(app_settings()))
+
+
+def of_app(settings: object) -> Iterator[CheckMessage]:
+    if not isinstance(settings, Mapping):
+        yield Error("BOTSESSIONS is not a dict.", id="botsessions.E001")
+        return
+    yield from unknown(settings, APP_SETTINGS, "BOTSESSIONS")
+    max_bytes = settings.get("MAX_BYTES", 1)
+    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1:
+        yield Error("BOTSESSIONS['MAX_BYTES'] is not a number of bytes.", id="botsessions.E003")
+    if not is_text_list(settings.get("MASKED_FIELDS", ())):
+        yield Error("BOTSESSIONS['MASKED_FIELDS'] is not a list of names.", id="botsessions.E004")
+    bots = settings.get("BOTS") or {}
+    if not isinstance(bots, Mapping):
+        yield Error("BOTSESSIONS['BOTS'] is not a dict of bots by alias.", id="botsessions.E001")
+        return
+    for alias, bot in bots.items():
+        yield from of_bot(alias, bot)
+
+
+def of_bot(alias: Any, settings: object) -> Iterator[CheckMessage]:
+    where = f"BOTSESSIONS['BOTS'][{alias!r}]"
+    if not isinstance(alias, str) or not 0 < len(alias) <= MAX_NAME_LENGTH:
+        yield Error(
+            f"{where}: the alias is not text of at most {MAX_NAME_LENGTH} characters.",
+            id="botsessions.E005",
+        )
+        return
+    if not isinstance(settings, Mapping):
+        yield Error(f"{where} is not a dict.", id="botsessions.E001")
+        return
+    yield from unknown(settings, BOT_SETTINGS, where)
+    yield from of_imports(Bot(alias, settings), where)
+    lock = settings.get("LOCK")
+    if lock is not None and lock not in LOCKS:
+        yield Error(
+            f"{where}['LOCK'] is {lock!r}.",
+            hint=f"Choose one of {', '.join(map(repr, LOCKS))}.",
+            id="botsessions.E008",
+        )
+    if settings.get("WEBHOOK_SECRET") and lock == "process":
+        yield Error(
+            f"{where} has a WEBHOOK_SECRET together with LOCK='process'.",
+            hint="Webhooks are handled by several processes: leave LOCK out.",
+            id="botsessions.E009",
+        )
+    updates = settings.get("ALLOWED_UPDATES")
+    if updates is not None and not is_text_list(updates):
+        yield Error(
+            f"{where}['ALLOWED_UPDATES'] is not a list of kinds of update.", id="botsessions.E010"
+        )
+
+
+def of_imports(bot: Bot, where: str) -> Iterator[CheckMessage]:
+    try:
+        if not isinstance(bot.session, Declaration):
+            yield Error(
+                f"{where}['SESSION'] is no session.",
+                hint="Declare it with session(), lazy_session() or multi_session().",
+                id="botsessions.E006",
+            )
+    except ImproperlyConfigured as exc:
+        yield Error(str(exc), id="botsessions.E006")
+    try:
+        if not callable(bot.application):
+            yield Error(
+                f"{where}['APPLICATION'] is not a function from a builder to an application.",
+                id="botsessions.E007",
+            )
+    except ImproperlyConfigured as exc:
+        yield Error(str(exc), id="botsessions.E007")
+
+
+def unknown(
+    settings: Mapping[Any, Any], known: Collection[str], where: str
+) -> Iterator[CheckMessage]:
+    for name in settings:
+        if name not in known:
+            yield Error(
+                f"{where} has an unknown setting {name!r}.",
+                hint=f"There are {', '.join(sorted(known))}.",
+                id="botsessions.E002",
+            )
+
+
+def is_text_list(value: object) -> bool:
+    return isinstance(value, (list, tuple, set, frozenset)) and all(
+        isinstance(item, str) for item in value
+    )

@@ -54,7 +54,7 @@ class Codec(Generic[T]):
         Raises:
             SessionDataError: it is not strict JSON, or too much, or does not fit the type.
         """
-        value = strict(self._builtins(data))
+        value: Json = strict(self._builtins(data))
         if self.data_type is not None:
             self._convert(value)
         if unknown and isinstance(value, dict):

@@ -153,7 +153,9 @@ def check_key(key: object) -> str:
         problem = "holds a NUL or a lone surrogate"
     else:
         return key
-    raise SessionKeyError(f"The session key {problem}. Mend the key function, or quote() its parts.")
+    raise SessionKeyError(
+        f"The session key {problem}. Mend the key function, or quote() its parts."
+    )
 
 
 def takes_ids(function: KeyFunction) -> frozenset[str] | None:

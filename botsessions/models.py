@@ -11,7 +11,6 @@ from django.utils.translation import gettext_lazy as _
 
 from .storages.base import MAX_KEY_LENGTH, MAX_NAME_LENGTH, MAX_TITLE_LENGTH, new_revision
 
-
 if TYPE_CHECKING:
     _CharField = models.CharField[str, str]
 else:  # Subscriptable for type checkers only.

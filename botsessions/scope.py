@@ -231,8 +231,9 @@ class Scope:
             self._release()
 
     async def _start_anew(self) -> None:
-        for cell in self.cells.values():
-            cell.reset()
+        for name, cell in self.cells.items():
+            cell.close()
+            self.cells[name] = cell.anew()
         await self._load(cell for cell in self.cells.values() if not cell.fragment.lazy)
 
     # Save.

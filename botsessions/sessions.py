@@ -5,11 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Generic, NoReturn, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast, overload
 
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured
-from telegram.ext import ApplicationBuilder
 
 from .bots import all_bots, get_bot
 from .cell import Fragment
@@ -20,6 +19,9 @@ from .ptb import SessionBuilder, install
 from .scope import Scope
 from .storages import DatabaseStorage, Storage
 from .storages.base import MAX_NAME_LENGTH
+
+if TYPE_CHECKING:
+    from telegram.ext import ApplicationBuilder
 
 T = TypeVar("T")
 SINGLE = ""
@@ -148,10 +150,8 @@ class Declaration:
         Raises:
             ImproperlyConfigured: several bots have this session and none was named, or it is none.
         """
-        if bot in self._installed:
-            return cast(str, bot)
         if bot is not None:
-            return get_bot(bot).alias
+            return bot if bot in self._installed else get_bot(bot).alias
         aliases = self._installed | {b.alias for b in all_bots().values() if b.session is self}
         if len(aliases) == 1:
             return aliases.pop()
@@ -259,10 +259,11 @@ class MultiSession(Declaration):
 
     def __getattr__(self, name: str) -> Session[Any]:
         try:
-            return self.__dict__["_sessions"][name]
+            session: Session[Any] = self.__dict__["_sessions"][name]
         except KeyError:
             known = ", ".join(self.__dict__.get("_sessions", ())) or "none"
             raise AttributeError(f"There is no fragment {name!r}; there is {known}.") from None
+        return session
 
 
 RESERVED = {"fragments", "has_async_keys", *dir(Declaration)}

@@ -6,6 +6,8 @@ from .process import ProcessLock, Ticket
 
 __all__ = ["ProcessLock", "Ticket", "process_lock"]
 
+_lock = ProcessLock()
+
 
 def process_lock() -> ProcessLock:
     """Return the lock of this process."""
@@ -17,6 +19,5 @@ def _renew() -> None:
     _lock = ProcessLock()
 
 
-_renew()
 # A forked child has none of its parent's holders, which would never release their keys in it.
 os.register_at_fork(after_in_child=_renew)

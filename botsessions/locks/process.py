@@ -97,8 +97,13 @@ class ProcessLock:
         loop, granted = ticket._loop, ticket._granted
         if loop is None or granted is None:
             return
+
+        def tell() -> None:
+            if not granted.done():
+                granted.set_result(None)
+
         try:
-            loop.call_soon_threadsafe(lambda: granted.done() or granted.set_result(None))
+            loop.call_soon_threadsafe(tell)
         except RuntimeError:  # Its event loop is closed: nobody waits with it any more.
             self.release(ticket)
 

@@ -26,7 +26,7 @@ def keep(using: str, ticket: Ticket, release: Callable[[Ticket], None]) -> None:
     """
     connection = connections[using]
     blocks = connection.atomic_blocks
-    if not blocks or any(block._from_testcase for block in blocks):
+    if not blocks or any(getattr(block, "_from_testcase", False) for block in blocks):
         release(ticket)
         return
     tickets = _kept.setdefault(connection, [])

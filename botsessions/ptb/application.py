@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Generator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -56,7 +56,7 @@ class SessionApplication(
         update: object | None,
         error: Exception,
         job: Job[Any] | None = None,
-        coroutine: Generator[asyncio.Future[object] | None, None, Any] | Awaitable[Any] | None = None,
+        coroutine: Any = None,
     ) -> bool:
         """Let the error handlers see the session; it is not saved.
 
@@ -100,9 +100,10 @@ class SessionApplication(
     async def run_job(self, job: Job[Any]) -> None:
         """Run a job with the session of its chat or user, or of the conversation it ends."""
         current.set(None)  # The job inherited the scope of the handler that scheduled it.
-        ended = getattr(job.data, "callback_context", None)
+        conversation: Any = job.data
+        ended = getattr(conversation, "callback_context", None)
         if isinstance(ended, BaseSessionContext):
-            scope = self._scope(job.data.update, origin=ended.origin)  # type: ignore[union-attr]
+            scope = self._scope(conversation.update, origin=ended.origin)
             scope.subjects.append(job)
         else:
             scope = self._scope(FromJob(job))

@@ -28,7 +28,7 @@ class SessionBuilder(
 
     __slots__ = ()
 
-    def build(self) -> SessionApplication:  # type: ignore[override]
+    def build(self) -> SessionApplication:
         """Build the application.
 
         Raises:

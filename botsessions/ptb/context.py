@@ -70,7 +70,9 @@ class Fragments:
         return scope.cell(name, over=over)
 
 
-class BaseSessionContext(CallbackContext[ExtBot[None], dict[Any, Any], dict[Any, Any], dict[Any, Any]]):
+class BaseSessionContext(
+    CallbackContext[ExtBot[None], dict[Any, Any], dict[Any, Any], dict[Any, Any]]
+):
     """What strict and lazy sessions have in common."""
 
     __slots__ = ("origin",)

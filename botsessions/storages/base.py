@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from asgiref.sync import sync_to_async
 
@@ -18,7 +18,6 @@ from ..exceptions import SessionConflict
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
-T = TypeVar("T")
 MAX_NAME_LENGTH = 64
 MAX_KEY_LENGTH = 255
 MAX_TITLE_LENGTH = 255
@@ -134,12 +133,12 @@ class BatchStorage(Storage, Protocol):
         """
 
 
-async def awaited(method: Callable[..., Awaitable[T] | T], *args: Any) -> T:
+async def awaited(method: Callable[..., Any], *args: Any) -> Any:
     """Call ``method``, be it ``async`` or not, and return its result."""
     if inspect.iscoroutinefunction(method):
         return await method(*args)
     result = await sync_to_async(method)(*args)
-    return await result if inspect.isawaitable(result) else cast(T, result)
+    return await result if inspect.isawaitable(result) else result
 
 
 def utcnow() -> datetime:

@@ -131,7 +131,9 @@ def refuse_newer(address: Address, version: Decimal | None, newest: Decimal | No
         )
 
 
-async def run_migration(address: Address, version: Decimal, migration: Migration, value: Any) -> Any:
+async def run_migration(
+    address: Address, version: Decimal, migration: Migration, value: Any
+) -> Any:
     try:
         result = migration(value)
         value = await result if inspect.isawaitable(result) else result

@@ -82,10 +82,11 @@ class Table:
         revisions: list[int | None] = []
         with transaction.atomic(using=self.using):
             for address, record in changes:
-                if record.value is None:
-                    revisions.append(self.delete(address, record.revision))
-                else:
+                if record.value is not None:
                     revisions.append(self.write(address, record))
+                    continue
+                self.delete(address, record.revision)
+                revisions.append(None)
         return revisions
 
     def _update(self, address: Address, record: Record) -> int:
@@ -168,7 +169,7 @@ class Table:
     def _execute(self, sql: str, parameters: Sequence[Any]) -> int:
         with self.connection.cursor() as cursor:
             cursor.execute(sql, parameters)
-            return cursor.rowcount
+            return int(cursor.rowcount)
 
     @property
     def _name(self) -> str:

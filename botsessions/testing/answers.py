@@ -107,7 +107,8 @@ class Answers:
     def notice(self) -> str | None:
         """The text shown for a pressed button (``answerCallbackQuery``)."""
         return next(
-            (c.parameters.get("text") for c in self.calls if c.method == "answerCallbackQuery"), None
+            (c.parameters.get("text") for c in self.calls if c.method == "answerCallbackQuery"),
+            None,
         )
 
     @property

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from types import SimpleNamespace, TracebackType
-from typing import Any, Generic, TypeVar, cast
+from types import SimpleNamespace
+from typing import Any, Generic, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import connections
 from telegram import Update
-from telegram.ext import ApplicationBuilder
 
 from ..bots import get_bot
 from ..editing import refuse_event_loop
@@ -32,14 +31,18 @@ Build = Callable[[Any], SessionApplication]
 class Conversation:
     """A bot's application, offline, and what it does with updates."""
 
-    def __init__(self, bot: str | None, build: Build | None, raise_errors: bool | None, timeout: float):
+    def __init__(
+        self, bot: str | None, build: Build | None, raise_errors: bool | None, timeout: float
+    ):
         self.telegram = OfflineTelegram()
         self.updates = Telegram(self.telegram)
         self.errors: list[Exception] = []
         self.timeout = timeout
         builder = OfflineBuilder(self.telegram)
         self.application = build(builder) if build else build_application(get_bot(bot), builder)
-        self.raise_errors = not self.application.error_handlers if raise_errors is None else raise_errors
+        self.raise_errors = (
+            not self.application.error_handlers if raise_errors is None else raise_errors
+        )
         self.application.add_error_handler(self._note_error)
         self._started = False
 
@@ -66,7 +69,9 @@ class Conversation:
         if place.sender is not None:
             message["from"] = place.sender
         update = self._update({"update_id": 0, place.kind: message})
-        scope = Scope(session.fragments, self.application.session_bot, FromUpdate(update), holds=False)
+        scope = Scope(
+            session.fragments, self.application.session_bot, FromUpdate(update), holds=False
+        )
         await scope.find_keys()
         data = {name: await cell.stored() for name, cell in scope.cells.items()}
         return SimpleNamespace(**data) if session.is_multi else next(iter(data.values()))
@@ -79,7 +84,7 @@ class Conversation:
             await self.application.shutdown()
 
     def _update(self, content: Json) -> Update:
-        return cast(Update, Update.de_json(content, self.application.bot))
+        return Update.de_json(content, self.application.bot)
 
     async def _tasks(self) -> None:
         # PTB keeps the tasks of its handlers under this (mangled) name.
@@ -244,7 +249,9 @@ class Client(Generic[A, S]):
         """Return a group, for a person's ``in_chat()``."""
         return self.conversation.updates.chat("group", title, id, **fields)
 
-    def supergroup(self, title: str = "Supergroup", *, id: int | None = None, **fields: Any) -> Json:
+    def supergroup(
+        self, title: str = "Supergroup", *, id: int | None = None, **fields: Any
+    ) -> Json:
         """Return a supergroup; with ``is_forum=True`` one that has topics."""
         return self.conversation.updates.chat("supergroup", title, id, **fields)
 
@@ -312,11 +319,11 @@ class AsyncBotClient(Client[Awaitable[Answers], Awaitable[Any]]):
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
 
-    async def _deliver(self, update: Json | Update, wait: bool) -> Answers:  # type: ignore[override]
+    async def _deliver(self, update: Json | Update, wait: bool) -> Answers:
         await self._refuse_lost_rollback()
         return await self.conversation.deliver(update, wait)
 
-    async def _stored(self, place: Place) -> Any:  # type: ignore[override]
+    async def _stored(self, place: Place) -> Any:
         await self._refuse_lost_rollback()
         return await self.conversation.stored(place)
 

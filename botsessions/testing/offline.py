@@ -86,7 +86,10 @@ class OfflineTelegram(BaseRequest):
         if method in self.answers:
             return self.answers[method]
         if method == "getChat":
-            return self._chat(parameters["chat_id"]) | {"accent_color_id": 0, "max_reaction_count": 0}
+            return self._chat(parameters["chat_id"]) | {
+                "accent_color_id": 0,
+                "max_reaction_count": 0,
+            }
         if method == "sendMediaGroup":
             return [self._sent(method, parameters) for _ in parameters["media"]]
         if method == "copyMessage":

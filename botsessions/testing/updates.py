@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import itertools
 import re
-import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .answers import Message
 from .offline import OfflineTelegram
 
 COMMAND = re.compile(r"/[A-Za-z0-9_]+(@\w+)?")
@@ -30,8 +28,8 @@ class Telegram:
         return {"id": user_id or next(self._user_ids), "is_bot": False, **names, **fields}
 
     def private_chat(self, user: Json) -> Json:
-        names = {name: user[name] for name in ("first_name", "last_name", "username") if name in user}
-        return {"id": user["id"], "type": "private", **names}
+        names = ("first_name", "last_name", "username")
+        return {"type": "private"} | {n: user[n] for n in ("id", *names) if n in user}
 
     def chat(self, kind: str, title: str, chat_id: int | None, **fields: Any) -> Json:
         number = next(self._chat_ids)
