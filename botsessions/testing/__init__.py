@@ -2,5 +2,6 @@
 
 from .answers import Answers, Message
 from .client import AsyncBotClient, BotClient, Person
+from .contract import StorageContract
 
-__all__ = ["Answers", "AsyncBotClient", "BotClient", "Message", "Person"]
+__all__ = ["Answers", "AsyncBotClient", "BotClient", "Message", "Person", "StorageContract"]

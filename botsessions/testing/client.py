@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
 
@@ -20,11 +21,13 @@ from ..scope import Scope
 from ..storages.layers import peel
 from .answers import Answers, Message
 from .loop import Loop
-from .offline import OfflineBuilder, OfflineTelegram
+from .offline import Call, OfflineBuilder, OfflineTelegram
 from .updates import Json, Place, Telegram
 
 A = TypeVar("A")
 S = TypeVar("S")
+answering: ContextVar[Answers | None] = ContextVar("answering", default=None)
+"""Of the update that the running code belongs to."""
 Build = Callable[[Any], SessionApplication]
 
 
@@ -34,9 +37,8 @@ class Conversation:
     def __init__(
         self, bot: str | None, build: Build | None, raise_errors: bool | None, timeout: float
     ):
-        self.telegram = OfflineTelegram()
+        self.telegram = OfflineTelegram(on_call=self._note_call)
         self.updates = Telegram(self.telegram)
-        self.errors: list[Exception] = []
         self.timeout = timeout
         builder = OfflineBuilder(self.telegram)
         self.application = build(builder) if build else build_application(get_bot(bot), builder)
@@ -44,23 +46,30 @@ class Conversation:
             not self.application.error_handlers if raise_errors is None else raise_errors
         )
         self.application.add_error_handler(self._note_error)
-        self._started = False
+        self._starting = asyncio.Lock()
 
     async def deliver(self, content: Json | Update, wait: bool) -> Answers:
         """Let the application handle an update, with the tasks that it starts."""
-        if not self._started:
-            self._started = True
-            await self.application.initialize()
-            await self.application.start()
-        calls, errors = len(self.telegram.calls), len(self.errors)
-        update = content if isinstance(content, Update) else self._update(content)
-        await self.application.process_update(update)
-        if wait:
-            await self._tasks()
-        answers = Answers(self.telegram.calls[calls:], self.errors[errors:])
+        await self._start()
+        answers = Answers([], [])
+        # Tasks inherit it, so updates that are handled side by side have answers of their own.
+        token = answering.set(answers)
+        try:
+            update = content if isinstance(content, Update) else self._update(content)
+            await self.application.process_update(update)
+            if wait:
+                await self._tasks()
+        finally:
+            answering.reset(token)
         if self.raise_errors and answers.errors:
             raise answers.errors[0]
         return answers
+
+    async def _start(self) -> None:
+        async with self._starting:
+            if not self.application.running:
+                await self.application.initialize()
+                await self.application.start()
 
     async def stored(self, place: Place) -> Any:
         """Return what the session holds in which a message from ``place`` would be handled."""
@@ -78,8 +87,7 @@ class Conversation:
 
     async def close(self) -> None:
         """Stop the application."""
-        if self._started:
-            self._started = False
+        if self.application.running:
             await self.application.stop()
             await self.application.shutdown()
 
@@ -98,8 +106,13 @@ class Conversation:
                     "If they are meant to go on, call with wait=False."
                 )
 
+    def _note_call(self, call: Call) -> None:
+        if (answers := answering.get()) is not None:
+            answers.calls.append(call)
+
     async def _note_error(self, update: object, context: Any) -> None:
-        self.errors.append(context.error)
+        if (answers := answering.get()) is not None:
+            answers.errors.append(context.error)
 
 
 class Person(Generic[A, S]):

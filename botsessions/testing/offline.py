@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +41,8 @@ class OfflineTelegram(BaseRequest):
     return ``True``; for others that return data, set ``answers[method]``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_call: Callable[[Call], object] = lambda call: None) -> None:
+        self.on_call = on_call
         self.calls: list[Call] = []
         self.answers: dict[str, Any] = {"getMe": BOT, "getUpdates": [], "getMyCommands": []}
         self.chats: dict[int, dict[str, Any]] = {}
@@ -72,8 +74,12 @@ class OfflineTelegram(BaseRequest):
         except LookupError as exc:
             answer = {"ok": False, "error_code": NOT_AVAILABLE, "description": str(exc.args[0])}
             return NOT_AVAILABLE, json.dumps(answer).encode()
-        self.calls.append(Call(name, parameters, result))
-        return 200, json.dumps({"ok": True, "result": result}).encode()
+        text = json.dumps({"ok": True, "result": result})
+        # As it is now: the message may be edited later.
+        call = Call(name, parameters, json.loads(text)["result"])
+        self.calls.append(call)
+        self.on_call(call)
+        return 200, text.encode()
 
     def new_message(self, chat: dict[str, Any], **fields: Any) -> dict[str, Any]:
         """Return a message with the next id, and keep it."""

@@ -1,0 +1,505 @@
+"""The contract of storages, as tests."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ..exceptions import SessionConflict
+from ..storages.base import ANY, Address, Changes, Json, Record, Revision, Storage, awaited, utcnow
+from ..storages.layers import peel
+
+if TYPE_CHECKING:
+    from unittest import TestCase
+else:
+    TestCase = object
+
+NESTED: Json = "the innermost"
+for _ in range(15):
+    NESTED = {"down": [NESTED]}
+
+VALUES: dict[str, Json] = {
+    "an object": {"pizza_count": 24, "toppings": ["olives", "capers"], "address": {"zip": "01067"}},
+    "an empty object": {},
+    "a list": [1, "two", None, [3]],
+    "an empty list": [],
+    "empty containers inside others": {"a": {}, "b": [[], {}]},
+    "null inside others": {"a": None, "b": [None]},
+    "text": "Hello",
+    "an empty text": "",
+    "text in many scripts": "żółć, пицца, 寿司, فلافل, e\u0301 and é",
+    "emoji": {"🍕": "👩‍👩‍👧‍👦🇩🇪\U0001f9d1\U0001f3fd\u200d\U0001f373"},
+    "text that databases and formats are fond of": "'\"\\%_%s{}$1;--\r\n\t\x01\x7f\u2028<!-- &amp;",
+    "keys of all sorts": {"": 1, " ": 2, "a.b": 3, "$set": 4, "a'\"\\b": 5, "ключ": 6, "A": 7, "a": 8},
+    "text that looks like JSON": '{"a": [1, null]}',
+    "zero": 0,
+    "true": True,
+    "false": False,
+    "numbers that look like truth": [0, 1, False, True],
+    "integers": [-1, 2**31, 2**53 + 1, 2**63 - 1, -(2**63), 2**64, 10**40],
+    "floats": [0.1, -2.5, 1e15, 1e16, 1.5e-9, 123456789.123456789, 3.141592653589793],
+    "thirty levels": NESTED,
+    "what looks packed": {"__d": {"pizza_count": 1}, "v": 3, "e": 0},
+    "what looks packed twice": {"__d": {"__d": 1}},
+    "a long text": "🍕 and pasta, " * 5000,
+    "many items": {f"item {number}": number for number in range(1000)},
+}
+
+KEYS = [
+    "42",
+    "-42",
+    "042",
+    "42.0",
+    "4200",
+    "abc",
+    "Abc",
+    "ABC",
+    "äbc",
+    "a\u0308bc",
+    "a bc",
+    "ab_",
+    "ab%",
+    "a/bc",
+    "a%2Fbc",
+    "a%252Fbc",
+    "a:bc",
+    "a\\bc",
+    "a\nbc",
+    "../abc",
+    "*",
+    "'; --",
+    "strasse",
+    "straße",
+    "ı",
+    "i",
+    "İ",
+    "ﬁ",
+    "fi",
+    "пицца",
+    "🍕",
+    "🍣",
+    "k" * 254,
+    "k" * 255,
+    "🍕" * 255,
+]
+
+ADDRESSES = [
+    *itertools.product(("a", "A", "a:b", "a/b"), ("", "b", "b:c", "b/c"), ("c", "b:c", "b/c")),
+    ("", "", "a"),
+    ("", "a", "a"),
+    ("a%3Ab", "", "c"),
+]
+
+VERSIONS = [0, 1, 10, "10.1", "1.5", "-1", "0.000001", "0.1", "123456789.123456", "999999999"]
+
+MANY = 20
+
+
+class StorageContract(TestCase):
+    """What every storage has to do. Mix it into a test case that can run ``async`` tests.
+
+    Django's test cases and ``unittest.IsolatedAsyncioTestCase`` can::
+
+        class RedisStorageTests(StorageContract, SimpleTestCase):
+            def make_storage(self):
+                return RedisStorage("redis://127.0.0.1/1")
+
+    The store may hold other data: each test has addresses of its own. What a storage says it cannot
+    do (``detects_conflicts``, ``read_many``, ``write_many``) is skipped.
+    """
+
+    keeps_versions = True
+    """Whether versions are stored as they are given. An enhanced storage writes its own."""
+    keeps_expiries = True
+    """The same of expiries."""
+
+    def make_storage(self) -> Storage:
+        """Return the storage under test."""
+        raise NotImplementedError
+
+    # Reading what was written.
+
+    async def test_what_was_never_written_reads_as_none(self) -> None:
+        self.assertIsNone(await self.read(self.address("42")))
+
+    async def test_what_is_written_reads_back_equal(self) -> None:
+        for number, (kind, value) in enumerate(VALUES.items()):
+            with self.subTest(kind):
+                address = self.address(str(number))
+                revision = await self.write(address, Record(value))
+                await self.assert_holds(address, value)
+                tomorrow = utcnow() + timedelta(days=1)
+                await self.write(address, Record(value, Decimal(1), tomorrow, revision))
+                await self.assert_holds(address, value)
+
+    async def test_a_later_write_replaces_the_whole_value(self) -> None:
+        address = self.address("42")
+        revision = await self.write(address, Record({"old": 1, "nested": {"old": 2}}))
+        await self.write(address, Record({"nested": {}}, revision=revision))
+        await self.assert_holds(address, {"nested": {}})
+
+    async def test_a_change_of_what_was_written_does_not_change_what_is_stored(self) -> None:
+        address, toppings = self.address("42"), ["olives"]
+        await self.write(address, Record({"toppings": toppings}))
+        toppings.append("pineapple")
+        await self.assert_holds(address, {"toppings": ["olives"]})
+
+    async def test_a_change_of_what_was_read_does_not_change_what_is_stored(self) -> None:
+        address = self.address("42")
+        await self.write(address, Record({"toppings": ["olives"]}, Decimal(1)))
+        record = await self.read(address)
+        assert record is not None
+        value: Any = record.value
+        value["toppings"].append("pineapple")
+        await self.assert_holds(address, {"toppings": ["olives"]})
+
+    async def test_similar_keys_are_different_keys(self) -> None:
+        for key in KEYS:
+            with self.subTest(key):
+                self.assertIsNone(await self.read(self.address(key)))
+                await self.write(self.address(key), Record(key))
+        for key in KEYS:
+            with self.subTest(key):
+                await self.assert_holds(self.address(key), key)
+
+    async def test_bots_and_fragments_never_share_a_record(self) -> None:
+        addresses = [Address(self.bot + bot, name, key) for bot, name, key in ADDRESSES]
+        for address in addresses:
+            with self.subTest(address):
+                self.assertIsNone(await self.read(address))
+                await self.write(address, Record([*address]))
+        for address in addresses:
+            with self.subTest(address):
+                await self.assert_holds(address, [*address])
+
+    async def test_versions_are_exact(self) -> None:
+        self.needs_kept("versions")
+        for version in map(Decimal, VERSIONS):
+            with self.subTest(version):
+                address = self.address(str(version))
+                await self.write(address, Record({}, version))
+                record = await self.read(address)
+                assert record is not None
+                self.assertEqual(record.version, version)
+                self.assertIsInstance(record.version, Decimal)
+
+    async def test_a_record_without_version_and_expiry_stays_without(self) -> None:
+        self.needs_kept("versions")
+        self.needs_kept("expiries")
+        address = self.address("42")
+        revision = await self.write(address, Record(1, Decimal(1), utcnow() + timedelta(days=1)))
+        await self.write(address, Record(2, revision=revision))
+        record = await self.read(address)
+        assert record is not None
+        self.assertEqual((record.value, record.version, record.expires_at), (2, None, None))
+
+    # Expiry.
+
+    async def test_an_expiry_reads_back_to_the_millisecond(self) -> None:
+        self.needs_kept("expiries")
+        for lifetime in (timedelta(seconds=30), timedelta(days=1), timedelta(days=36500)):
+            with self.subTest(lifetime):
+                address, expires_at = self.address(str(lifetime)), utcnow() + lifetime
+                await self.write(address, Record({"a": 1}, expires_at=expires_at))
+                record = await self.read(address)
+                assert record is not None
+                assert record.expires_at is not None
+                self.assertEqual(record.value, {"a": 1})
+                self.assertLess(abs(record.expires_at - expires_at), timedelta(milliseconds=2))
+
+    async def test_what_has_expired_is_not_shown(self) -> None:
+        self.needs_kept("expiries")
+        address = self.address("42")
+        await self.write(address, expired_record())
+        record = await self.read(address)
+        self.assertIsNone(record and record.value)
+
+    async def test_what_expires_meanwhile_is_not_shown_any_more(self) -> None:
+        self.needs_kept("expiries")
+        address = self.address("42")
+        await self.write(address, Record(1, expires_at=utcnow() + timedelta(milliseconds=50)))
+        await asyncio.sleep(0.1)
+        record = await self.read(address)
+        self.assertIsNone(record and record.value)
+
+    async def test_what_has_expired_can_be_replaced_and_deleted_by_who_has_read_it(self) -> None:
+        self.needs_kept("expiries")
+        address = self.address("42")
+        await self.write(address, expired_record())
+        record = await self.read(address)
+        revision = await self.write(address, Record(2, revision=record and record.revision))
+        await self.assert_holds(address, 2)
+        await self.write(address, replace(expired_record(), revision=revision))
+        record = await self.read(address)
+        await self.delete(address, record and record.revision)
+        self.assertIsNone(await self.read(address))
+
+    async def test_what_has_expired_keeps_its_revision(self) -> None:
+        self.needs_kept("expiries")
+        self.needs_detects_conflicts()
+        address = self.address("42")
+        revision = await self.write(address, expired_record())
+        record = await self.read(address)
+        assert record is not None
+        self.assertEqual(record.revision, revision)
+        await self.assert_refused(self.write(address, Record(2)))
+
+    # Revisions.
+
+    async def test_a_read_gives_the_revision_of_the_last_write(self) -> None:
+        address = self.address("42")
+        revision: Revision = None
+        for value in range(3):
+            revision = await self.write(address, Record(value, revision=revision))
+            record = await self.read(address)
+            assert record is not None
+            self.assertEqual((record.value, record.revision), (value, revision))
+
+    async def test_no_revision_is_ever_used_twice(self) -> None:
+        self.needs_detects_conflicts()
+        address, revisions = self.address("42"), []
+        for _ in range(3):
+            revisions.append(await self.write(address, Record("the same")))
+            revisions.append(await self.write(address, Record("the same", revision=revisions[-1])))
+            revisions.append(await self.write(address, Record("the same", revision=ANY)))
+            await self.delete(address, revisions[-1])
+        self.assertEqual(len(set(revisions)), len(revisions))
+
+    async def test_a_write_that_finds_its_record_changed_is_refused(self) -> None:
+        self.needs_detects_conflicts()
+        address = self.address("42")
+        read = await self.write(address, Record("read"))
+        changed = await self.write(address, Record("changed", revision=read))
+        await self.assert_refused(self.write(address, Record("late", revision=read)))
+        await self.assert_holds(address, "changed")
+        await self.write(address, Record("in time", revision=changed))
+        await self.assert_holds(address, "in time")
+
+    async def test_a_write_that_finds_its_record_deleted_is_refused(self) -> None:
+        self.needs_detects_conflicts()
+        address = self.address("42")
+        read = await self.write(address, Record("read"))
+        await self.delete(address, read)
+        await self.assert_refused(self.write(address, Record("risen", revision=read)))
+        self.assertIsNone(await self.read(address))
+
+    async def test_delete_and_creation_in_between_do_not_fool_a_writer(self) -> None:
+        self.needs_detects_conflicts()
+        address = self.address("42")
+        read = await self.write(address, Record("the same"))
+        await self.delete(address, read)
+        await self.write(address, Record("the same"))
+        await self.assert_refused(self.write(address, Record("late", revision=read)))
+        await self.assert_refused(self.delete(address, read))
+        await self.assert_holds(address, "the same")
+
+    async def test_a_creation_that_finds_a_record_is_refused(self) -> None:
+        self.needs_detects_conflicts()
+        address = self.address("42")
+        await self.write(address, Record("first"))
+        await self.assert_refused(self.write(address, Record("second")))
+        await self.assert_holds(address, "first")
+
+    async def test_any_revision_creates_and_replaces(self) -> None:
+        address = self.address("42")
+        await self.write(address, Record("first", revision=ANY))
+        await self.assert_holds(address, "first")
+        await self.write(address, Record("second", revision=ANY))
+        await self.assert_holds(address, "second")
+
+    async def test_of_many_writers_with_one_revision_exactly_one_wins(self) -> None:
+        self.needs_detects_conflicts()
+        created, changed = self.address("42"), self.address("43")
+        read = await self.write(changed, Record("read"))
+        for address, revision in ((created, None), (changed, read)):
+            with self.subTest(revision=revision):
+                outcomes = await asyncio.gather(
+                    *(self.write(address, Record(n, revision=revision)) for n in range(MANY)),
+                    return_exceptions=True,
+                )
+                winners = [n for n in range(MANY) if not isinstance(outcomes[n], BaseException)]
+                losers = [outcome for outcome in outcomes if isinstance(outcome, SessionConflict)]
+                self.assertEqual((len(winners), len(losers)), (1, MANY - 1), outcomes)
+                await self.assert_holds(address, winners[0])
+
+    # Deleting.
+
+    async def test_what_was_deleted_reads_as_none(self) -> None:
+        for revision in ("its own", ANY):
+            with self.subTest(revision):
+                address = self.address("42")
+                written = await self.write(address, Record({}))
+                await self.delete(address, ANY if revision is ANY else written)
+                self.assertIsNone(await self.read(address))
+
+    async def test_deleting_what_is_not_there_is_no_error(self) -> None:
+        address = self.address("42")
+        for revision in (None, 1, ANY):
+            with self.subTest(revision):
+                await self.delete(address, revision)
+                self.assertIsNone(await self.read(address))
+
+    async def test_a_delete_whose_record_changed_is_refused(self) -> None:
+        self.needs_detects_conflicts()
+        address = self.address("42")
+        read = await self.write(address, Record("read"))
+        await self.write(address, Record("changed", revision=read))
+        for revision in (read, None):
+            with self.subTest(revision=revision):
+                await self.assert_refused(self.delete(address, revision))
+                await self.assert_holds(address, "changed")
+
+    async def test_a_delete_touches_no_other_record(self) -> None:
+        addresses = [self.address("42"), self.address("43"), self.address("42", name="other")]
+        for address in addresses:
+            await self.write(address, Record(address.key))
+        await self.delete(addresses[0], ANY)
+        self.assertIsNone(await self.read(addresses[0]))
+        for address in addresses[1:]:
+            await self.assert_holds(address, address.key)
+
+    # Many at once.
+
+    async def test_many_are_read_at_once(self) -> None:
+        self.needs("read_many")
+        addresses = [self.address(key, name) for key in ("1", "2", "3") for name in ("", "a")]
+        missing = self.address("4")
+        for address in addresses:
+            await self.write(address, Record([address.name, address.key], Decimal("1.5")))
+        records = await self.read_many([*addresses, missing])
+        self.assertEqual(set(records), set(addresses))
+        for address in addresses:
+            self.assertEqual(records[address], await self.read(address))
+
+    async def test_of_many_that_are_read_at_once_the_expired_are_not_shown(self) -> None:
+        self.needs("read_many")
+        self.needs_kept("expiries")
+        expired, live = self.address("1"), self.address("2")
+        await self.write(expired, expired_record())
+        await self.write(live, Record("live"))
+        records = await self.read_many([expired, live])
+        self.assertEqual(records[live].value, "live")
+        self.assertIsNone(records[expired].value if expired in records else None)
+
+    async def test_nothing_is_read_and_written_at_once(self) -> None:
+        self.needs("read_many")
+        self.needs("write_many")
+        self.assertEqual(dict(await self.read_many([])), {})
+        self.assertEqual(list(await self.write_many([])), [])
+
+    async def test_many_are_written_at_once(self) -> None:
+        self.needs("write_many")
+        changed, deleted, created, missing = map(self.address, ("1", "2", "3", "4"))
+        first, second = [await self.write(address, Record("old")) for address in (changed, deleted)]
+        revisions = await self.write_many(
+            [
+                (changed, Record("new", revision=first)),
+                (deleted, Record(None, revision=second)),
+                (created, Record("new", Decimal("1.5"), revision=None)),
+                (missing, Record(None, revision=ANY)),
+            ]
+        )
+        self.assertEqual([revision is None for revision in revisions], [False, True, False, True])
+        for address, revision in zip((changed, created), (revisions[0], revisions[2]), strict=True):
+            record = await self.read(address)
+            assert record is not None
+            self.assertEqual((record.value, record.revision), ("new", revision))
+        for address in (deleted, missing):
+            self.assertIsNone(await self.read(address))
+
+    async def test_of_many_changes_all_are_made_or_none(self) -> None:
+        self.needs("write_many")
+        self.needs_detects_conflicts()
+        old = await self.write(self.address("changed"), Record("old"))
+        new = await self.write(self.address("changed"), Record("new", revision=old))
+        kept = await self.write(self.address("kept"), Record("kept"))
+        fine = [
+            (self.address("kept"), Record("lost", revision=kept)),
+            (self.address("created"), Record("created")),
+        ]
+        refused = {
+            "a late write": (self.address("changed"), Record("late", revision=old)),
+            "a late delete": (self.address("changed"), Record(None, revision=old)),
+            "a second creation": (self.address("changed"), Record("second")),
+            "a write of what is gone": (self.address("gone"), Record("risen", revision=new)),
+        }
+        for reason, change in refused.items():
+            for changes in ([*fine, change], [change, *fine]):
+                with self.subTest(reason, position=changes.index(change)):
+                    await self.assert_refused(self.write_many(changes))
+                    await self.assert_holds(self.address("kept"), "kept")
+                    await self.assert_holds(self.address("changed"), "new")
+                    self.assertIsNone(await self.read(self.address("created")))
+                    self.assertIsNone(await self.read(self.address("gone")))
+
+    # What the tests are written with.
+
+    @cached_property
+    def storage(self) -> Any:
+        return self.make_storage()
+
+    @cached_property
+    def bot(self) -> str:
+        return f"contract-{uuid.uuid4().hex}"
+
+    def address(self, key: str, name: str = "") -> Address:
+        return Address(self.bot, name, key)
+
+    async def read(self, address: Address) -> Record | None:
+        return await awaited(self.storage.read, address)
+
+    async def write(self, address: Address, record: Record) -> int:
+        return await awaited(self.storage.write, address, record)
+
+    async def delete(self, address: Address, revision: Revision) -> None:
+        await awaited(self.storage.delete, address, revision)
+
+    async def read_many(self, addresses: list[Address]) -> Mapping[Address, Record]:
+        return await awaited(self.storage.read_many, addresses)
+
+    async def write_many(self, changes: Changes) -> list[int | None]:
+        return await awaited(self.storage.write_many, changes)
+
+    async def assert_holds(self, address: Address, value: Json) -> None:
+        record = await self.read(address)
+        assert record is not None, f"Nothing is stored at {address}."
+        self.assertEqual(record.value, value)
+        self.assertEqual(truth_values(record.value), truth_values(value))
+
+    async def assert_refused(self, change: Any) -> None:
+        with self.assertRaises(SessionConflict):
+            await change
+
+    def needs_detects_conflicts(self) -> None:
+        innermost = peel(self.storage)[1]
+        if not getattr(self.storage, "detects_conflicts", False):
+            self.skipTest(f"{type(innermost).__name__} does not detect conflicts.")
+
+    def needs_kept(self, what: str) -> None:
+        if not getattr(self, f"keeps_{what}"):
+            self.skipTest(f"{type(self.storage).__name__} sets {what} itself.")
+
+    def needs(self, batch: str) -> None:
+        innermost = peel(self.storage)[1]
+        if not hasattr(innermost, batch):
+            self.skipTest(f"{type(innermost).__name__} has no {batch}().")
+
+
+def expired_record() -> Record:
+    return Record("expired", expires_at=utcnow() - timedelta(seconds=1))
+
+
+def truth_values(value: Json) -> Any:
+    """Return the same structure with ``True`` where a truth value is: ``0 == False`` in Python."""
+    if isinstance(value, dict):
+        return {name: truth_values(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [truth_values(item) for item in value]
+    return isinstance(value, bool)

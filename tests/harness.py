@@ -1,0 +1,84 @@
+"""Bots for the tests: offline, with a storage that records its calls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from telegram import Update
+from telegram.ext import BaseHandler, TypeHandler
+
+from botsessions import MemoryStorage
+from botsessions.storages import Address, Record
+from botsessions.testing import AsyncBotClient
+
+
+class Store(MemoryStorage):
+    """Memory that records its calls and can be told to fail."""
+
+    def __init__(self, stored: dict[str, Any] | None = None, *, bot: str = "1", name: str = "") -> None:
+        super().__init__()
+        self.calls: list[tuple[str, str]] = []
+        self.fails: dict[str, Exception] = {}
+        for key, value in (stored or {}).items():
+            address = Address(bot, name, key)
+            self._put(address, Record(value), json.dumps(value))
+
+    @property
+    def operations(self) -> list[str]:
+        return [operation for operation, _ in self.calls]
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The stored data by session key."""
+        return {address.key: json.loads(text) for address, (_, text) in self._stored.items()}
+
+    async def read_many(self, addresses: Any) -> dict[Address, Record]:
+        self._note("read", addresses)
+        return await super().read_many(addresses)
+
+    async def write_many(self, changes: Any) -> list[int | None]:
+        for address, record in changes:
+            self._note("delete" if record.value is None else "write", [address])
+        return await super().write_many(changes)
+
+    def _note(self, operation: str, addresses: Any) -> None:
+        self.calls += [(operation, address.key) for address in addresses]
+        if operation in self.fails:
+            raise self.fails[operation]
+
+
+def client(
+    session: Any,
+    *handlers: Any,
+    errors: Callable[..., Any] | None = None,
+    builder: Callable[[Any], Any] = lambda builder: builder,
+    raise_errors: bool = False,
+) -> AsyncBotClient:
+    """Return a client of a bot with these handlers, each in a group of its own.
+
+    A plain callback takes every update.
+    """
+
+    def build(plain: Any) -> Any:
+        application = builder(session.install(plain)).build()
+        for group, handler in enumerate(handlers):
+            if not isinstance(handler, BaseHandler):
+                handler = TypeHandler(object, handler)  # noqa: PLW2901
+            application.add_handler(handler, group)
+        if errors is not None:
+            application.add_error_handler(errors)
+        return application
+
+    return AsyncBotClient(build=build, raise_errors=raise_errors)
+
+
+def text(person: Any, update_id: int = 1, words: str = "x") -> Update:
+    """Return a message as Telegram would send it, without handing it to the bot."""
+    place, conversation = person.place, person.client.conversation
+    message = conversation.updates.message(place.sender, place.chat, words)
+    content = {"update_id": update_id, "message": message}
+    update = Update.de_json(content, conversation.application.bot)
+    assert update is not None
+    return update

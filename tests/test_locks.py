@@ -1,0 +1,461 @@
+"""One key at a time inside a process: rules E1 to E5, E8 and E9."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.test import SimpleTestCase
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from telegram import Update
+
+from botsessions import lazy_session, multi_session, session
+from botsessions.exceptions import SessionLockError
+from botsessions.keys import per_chat, per_user
+from botsessions.locks import ProcessLock, process_lock
+from botsessions.storages import Address, Record
+
+from .harness import Store, client
+
+
+async def held(lock: ProcessLock, *keys: str, within: Any = None) -> Any:
+    ticket = lock.request(keys, within)
+    await lock.wait(ticket)
+    return ticket
+
+
+async def soon(task: asyncio.Future[Any]) -> bool:
+    """Whether the task ends as soon as it may run."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+    return task.done()
+
+
+class TheLock(SimpleTestCase):
+    async def test_a_free_key_is_held_at_once(self) -> None:
+        lock = ProcessLock()
+        assert not lock.busy
+        ticket = await held(lock, "a")
+        assert lock.busy
+        lock.release(ticket)
+        assert not lock.busy
+
+    async def test_e1_keys_are_handed_out_in_the_order_of_the_requests(self) -> None:
+        lock, order = ProcessLock(), []
+        first = await held(lock, "a")
+
+        async def take(number: int) -> None:
+            ticket = await held(lock, "a")
+            order.append(number)
+            await asyncio.sleep(0)
+            lock.release(ticket)
+
+        tasks = [asyncio.ensure_future(take(number)) for number in range(5)]
+        assert not await soon(tasks[0])
+        lock.release(first)
+        await asyncio.gather(*tasks)
+        assert order == list(range(5))
+
+    async def test_e2_other_keys_are_free(self) -> None:
+        lock = ProcessLock()
+        await held(lock, "a")
+        await asyncio.wait_for(held(lock, "b"), 1)
+
+    async def test_e3_a_place_in_the_queue_is_given_up_when_its_task_is_cancelled(self) -> None:
+        lock = ProcessLock()
+        first = await held(lock, "a")
+        second = asyncio.ensure_future(held(lock, "a"))
+        third = asyncio.ensure_future(held(lock, "a"))
+        assert not await soon(third)
+        second.cancel()
+        assert not await soon(third)
+        lock.release(first)
+        lock.release(await third)
+        assert not lock.busy
+
+    async def test_e3_a_key_that_was_granted_to_a_cancelled_task_goes_on_to_the_next(self) -> None:
+        lock = ProcessLock()
+        first = await held(lock, "a")
+        second = asyncio.ensure_future(held(lock, "a"))
+        third = asyncio.ensure_future(held(lock, "a"))
+        await soon(third)
+        lock.release(first)  # Grants it to the second,
+        second.cancel()  # which has not noticed yet.
+        lock.release(await asyncio.wait_for(third, 1))
+        assert not lock.busy
+
+    async def test_e4_several_keys_are_queued_for_in_one_step(self) -> None:
+        lock = ProcessLock()
+        first = await held(lock, "a")
+        both = asyncio.ensure_future(held(lock, "a", "b"))
+        await soon(both)
+        last = asyncio.ensure_future(held(lock, "b"))
+        assert not await soon(last)
+        lock.release(first)
+        ticket = await both
+        assert not await soon(last)
+        lock.release(ticket)
+        await last
+
+    async def test_e5_no_key_is_remembered_when_it_is_free(self) -> None:
+        lock = ProcessLock()
+        for number in range(1000):
+            lock.release(await held(lock, str(number), "shared"))
+        assert lock._queues == {}
+
+    async def test_releasing_twice_does_nothing(self) -> None:
+        lock = ProcessLock()
+        first = await held(lock, "a")
+        lock.release(first)
+        second = await held(lock, "a")
+        lock.release(first)
+        assert lock.busy
+        lock.release(second)
+
+    async def test_e8_asking_again_for_what_one_holds_is_refused_at_once(self) -> None:
+        lock = ProcessLock()
+        outer = await held(lock, "a")
+        inner = await held(lock, "b", within=outer)
+        with pytest.raises(SessionLockError, match="'?a"):
+            lock.request(["a"], inner)
+        lock.request(["c"], inner)
+
+    async def test_e8_a_circle_of_holders_is_refused_to_whoever_closes_it(self) -> None:
+        lock = ProcessLock()
+        a, b, c = [await held(lock, key) for key in "abc"]
+        lock.request(["b"], a)
+        lock.request(["c"], b)
+        with pytest.raises(SessionLockError):
+            lock.request(["a"], c)
+
+    async def test_e8_waiting_behind_somebody_who_waits_is_no_circle(self) -> None:
+        lock = ProcessLock()
+        a, b = await held(lock, "a"), await held(lock, "b")
+        waiting = lock.request(["b"], a)
+        assert lock.request(["b"]) is not waiting
+        assert lock.request(["c"], b)
+
+    async def test_e8_a_circle_through_the_queue_is_found(self) -> None:
+        lock = ProcessLock()
+        a, b = await held(lock, "a"), await held(lock, "b")
+        lock.request(["b", "x"], a)  # Waits for b, and is before all others at x.
+        with pytest.raises(SessionLockError):
+            lock.request(["x"], b)
+
+    async def test_keys_go_from_one_event_loop_to_another(self) -> None:
+        lock, order = ProcessLock(), []
+        first = await held(lock, "a")
+
+        def elsewhere() -> None:
+            async def take() -> None:
+                ticket = await held(lock, "a")
+                order.append("thread")
+                lock.release(ticket)
+
+            asyncio.run(take())
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        while len(lock._queues["a"]) < 2:
+            await asyncio.sleep(0.001)
+        order.append("loop")
+        lock.release(first)
+        await asyncio.to_thread(thread.join)
+        assert order == ["loop", "thread"]
+        assert not lock.busy
+
+    async def test_a_waiter_whose_event_loop_was_closed_does_not_keep_the_key(self) -> None:
+        lock = ProcessLock()
+        first = await held(lock, "a")
+
+        def elsewhere() -> None:
+            loop = asyncio.new_event_loop()
+            loop.run_until_complete(self._request(lock))
+            loop.close()
+
+        await asyncio.to_thread(elsewhere)
+        lock.release(first)
+        lock.release(await asyncio.wait_for(held(lock, "a"), 1))
+
+    async def _request(self, lock: ProcessLock) -> None:
+        lock.request(["a"])
+
+    def test_a_forked_child_has_a_lock_of_its_own(self) -> None:
+        ticket = process_lock().request(["parent"])
+        try:
+            pid = os.fork()
+            if pid == 0:
+                os._exit(1 if process_lock().busy else 0)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+            assert process_lock().busy
+        finally:
+            process_lock().release(ticket)
+
+    @settings(deadline=None)
+    @given(st.lists(st.sets(st.sampled_from("abcd"), min_size=1), max_size=30), st.randoms())
+    def test_every_request_is_served_and_nobody_shares_a_key(self, requests: Any, random: Any) -> None:
+        lock, holders = ProcessLock(), set()
+
+        async def take(keys: set[str]) -> None:
+            ticket = await held(lock, *sorted(keys))
+            assert not holders & keys
+            holders.update(keys)
+            for _ in range(random.randrange(3)):
+                await asyncio.sleep(0)
+            holders.difference_update(keys)
+            lock.release(ticket)
+
+        async def main() -> None:
+            await asyncio.wait_for(asyncio.gather(*map(take, requests)), 5)
+
+        asyncio.run(main())
+        assert not lock.busy
+
+
+class Handlers(SimpleTestCase):
+    async def test_e1_updates_of_one_chat_are_handled_one_after_another_in_order(self) -> None:
+        for concurrent in (False, 4, 256):
+            store, order = Store(), []
+
+            async def work(update: Update, context: Any, order: Any = order) -> None:
+                order.append(("begin", update.update_id))
+                data = context.session
+                await asyncio.sleep(0.001)
+                data["count"] += 1
+                order.append(("end", update.update_id))
+
+            bot = client(
+                session(initial=lambda: {"count": 0}, storage=store),
+                work,
+                builder=lambda b, c=concurrent: b.concurrent_updates(c),
+            )
+            maria = bot.user()
+            await maria.send("first")  # Starts the application.
+            order.clear()
+            for number in range(100, 110):
+                await bot.application.update_queue.put(text(maria, number))
+            direct = [bot.application.process_update(text(maria, n)) for n in range(200, 205)]
+            await asyncio.gather(*direct, bot.application.update_queue.join())
+            begun = [number for what, number in order if what == "begin"]
+            assert [number for what, number in order if what == "end"] == begun
+            assert order[::2] == [("begin", number) for number in begun]
+            assert [n for n in begun if n < 200] == list(range(100, 110))
+            assert [n for n in begun if n >= 200] == list(range(200, 205))
+            assert store.values == {"1001": {"count": 16}}
+
+    async def test_e1_order_is_that_in_which_the_keys_became_known(self) -> None:
+        order, slow_key = [], asyncio.Event()
+
+        async def key(update: Update) -> str:
+            if update.update_id == 901:
+                await slow_key.wait()
+            return "same"
+
+        async def work(update: Update, context: Any) -> None:
+            order.append(update.update_id)
+
+        declared = session(initial=dict, storage=Store(), get_session_key=key)
+        bot = client(declared, work)
+        maria = bot.user()
+        await maria.send("start")
+        first = asyncio.ensure_future(bot.application.process_update(text(maria, 901)))
+        await soon(first)
+        await bot.application.process_update(text(maria, 902))
+        slow_key.set()
+        await first
+        assert order[1:] == [902, 901]
+
+    async def test_e2_a_slow_chat_delays_nobody_else(self) -> None:
+        begun, finish = asyncio.Event(), asyncio.Event()
+
+        async def work(update: Update, context: Any) -> None:
+            if update.effective_chat.id == 1:
+                begun.set()
+                await finish.wait()
+
+        bot = client(session(initial=dict, storage=Store()), work)
+        slow = asyncio.ensure_future(bot.user(id=1).send("x"))
+        await begun.wait()
+        await asyncio.wait_for(bot.user(id=2).send("x", wait=False), 1)
+        assert not slow.done()
+        finish.set()
+        await slow
+
+    async def test_e3_a_failing_or_cancelled_predecessor_does_not_stop_those_behind(self) -> None:
+        begun, store = asyncio.Event(), Store()
+
+        async def work(update: Update, context: Any) -> None:
+            if update.update_id == 901:
+                begun.set()
+                await asyncio.sleep(60)
+            if update.update_id == 902:
+                raise ValueError
+            context.session.append(update.update_id)
+
+        bot = client(session(initial=list, storage=store), work)
+        maria = bot.user()
+        await maria.send("start")
+        await store.delete(Address("1", "", "1001"), next_revision(store))
+        cancelled, *others = [
+            asyncio.ensure_future(bot.application.process_update(text(maria, n))) for n in (901, 902, 903)
+        ]
+        await begun.wait()
+        cancelled.cancel()
+        await asyncio.gather(*others)
+        assert store.values == {"1001": [903]}
+        assert not process_lock().busy
+
+    async def test_e4_multi_sessions_with_crossing_keys_neither_deadlock_nor_lose(self) -> None:
+        chats, users = Store(name="chat"), Store(name="user")
+        declared = multi_session(
+            chat=session(initial=lambda: 0, storage=chats, get_session_key=per_chat),
+            user=session(initial=lambda: 0, storage=users, get_session_key=per_user),
+        )
+
+        async def work(update: Update, context: Any) -> None:
+            chat, user = context.session.chat, context.session.user
+            await asyncio.sleep(0)
+            context.session.chat, context.session.user = chat + 1, user + 1
+
+        bot = client(declared, work)
+        people = [bot.user(id=n) for n in (1, 2, 3)]
+        groups = [bot.group(id=-n) for n in (1, 2, 3)]
+        places = [person.in_chat(group) for person in people for group in groups]
+        await asyncio.wait_for(asyncio.gather(*(p.send("x") for p in places * 5)), 10)
+        assert chats.values == {"-1": 15, "-2": 15, "-3": 15}
+        assert users.values == {"1": 15, "2": 15, "3": 15}
+
+    async def test_e5_nothing_is_left_behind_after_many_keys(self) -> None:
+        bot = client(lazy_session(initial=dict, storage=Store()), nothing)
+        for number in range(1, 300):
+            await bot.user(id=number).send("x")
+        assert not process_lock().busy
+        assert process_lock()._queues == {}
+
+    async def test_e8_a_handler_that_edits_its_own_key_gets_an_error_not_a_deadlock(self) -> None:
+        declared = session(initial=dict, storage=Store())
+
+        async def edit(update: Update, context: Any) -> None:
+            async with declared.aedit(chat=update.effective_chat.id):
+                pass
+
+        answers = await asyncio.wait_for(client(declared, edit).user().send("x"), 5)
+        (error,) = answers.errors
+        assert isinstance(error, SessionLockError)
+        assert "edit_session" in str(error)
+
+    async def test_e8_two_handlers_that_edit_each_other_get_an_error_not_a_deadlock(self) -> None:
+        declared = session(initial=lambda: 0, storage=Store())
+        both = asyncio.Barrier(2) if hasattr(asyncio, "Barrier") else None
+        if both is None:
+            self.skipTest("asyncio.Barrier is new in Python 3.11")
+
+        async def edit(update: Update, context: Any) -> None:
+            await both.wait()
+            async with declared.aedit(chat=3 - update.effective_chat.id):
+                pass
+
+        bot = client(declared, edit)
+        answers = await asyncio.wait_for(
+            asyncio.gather(bot.user(id=1).send("x"), bot.user(id=2).send("x")), 5
+        )
+        errors = [error for answer in answers for error in answer.errors]
+        assert [type(error) for error in errors] == [SessionLockError]
+
+    async def test_e8_an_update_fed_by_a_handler_of_its_own_chat_joins_its_session(self) -> None:
+        store = Store()
+        declared = session(initial=lambda: {"count": 0}, storage=store)
+
+        async def work(update: Update, context: Any) -> None:
+            context.session["count"] += 1
+            if update.update_id == 1:
+                await context.application.process_update(text(maria, 2))
+                assert context.session["count"] == 2
+
+        bot = client(declared, work)
+        maria = bot.user()
+        await bot.feed(text(maria, 1))
+        assert store.values == {"1001": {"count": 2}}
+        assert store.operations == ["read", "write"]
+
+    async def test_e9_a_cancelled_updates_write_lands_before_its_key_is_released(self) -> None:
+        begun, finish, log = asyncio.Event(), asyncio.Event(), []
+
+        class Slow(Store):
+            async def write(self, address: Address, record: Record) -> int:
+                begun.set()
+                await finish.wait()
+                log.append("written")
+                return await super().write(address, record)
+
+        async def work(update: Update, context: Any) -> None:
+            log.append(("handled", dict(context.session)))
+            context.session["count"] += 1
+
+        bot = client(session(initial=lambda: {"count": 0}, storage=Slow()), work)
+        maria = bot.user()
+        first = asyncio.ensure_future(maria.send("x"))
+        await begun.wait()
+        second = asyncio.ensure_future(maria.send("x"))
+        first.cancel()
+        assert not await soon(second)
+        first.cancel()
+        assert not await soon(first)
+        finish.set()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        await second
+        assert log == [("handled", {"count": 0}), "written", ("handled", {"count": 1}), "written"]
+
+    async def test_e9_nothing_of_a_handler_that_was_cancelled_is_written(self) -> None:
+        begun, store = asyncio.Event(), Store()
+
+        async def work(update: Update, context: Any) -> None:
+            context.session["count"] += 1
+            begun.set()
+            await asyncio.sleep(60)
+
+        bot = client(session(initial=lambda: {"count": 0}, storage=store), work)
+        task = asyncio.ensure_future(bot.user().send("x"))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert store.operations == ["read"]
+        assert not process_lock().busy
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_held() -> Iterator[None]:
+    yield
+    gc.collect()
+    assert not process_lock().busy
+
+
+def text(person: Any, update_id: int) -> Update:
+    message = {
+        "message_id": update_id,
+        "date": 0,
+        "chat": person.place.chat,
+        "from": person.place.user,
+        "text": "x",
+    }
+    bot = person.client.application.bot
+    update = Update.de_json({"update_id": update_id, "message": message}, bot)
+    assert update is not None
+    return update
+
+
+def next_revision(store: Store) -> Any:
+    ((record, _),) = store._stored.values()
+    return record.revision
+
+
+async def nothing(update: Any, context: Any) -> None:
+    pass
