@@ -1,0 +1,95 @@
+"""What an update costs: statements on the database storage, counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import connection
+from django.test import TestCase
+from django.test.utils import CaptureQueriesContext
+from telegram.ext import CommandHandler
+
+from botsessions import lazy_session, multi_session, session
+from botsessions.models import BotSession
+from botsessions.testing import BotClient
+
+
+def counting() -> dict[str, int]:
+    return {"count": 0}
+
+
+async def count(update: Any, context: Any) -> None:
+    context.session["count"] += 1
+
+
+async def look(update: Any, context: Any) -> None:
+    assert context.session is not None
+
+
+async def lazy_count(update: Any, context: Any) -> None:
+    (await context.session)["count"] += 1
+
+
+async def start_over(update: Any, context: Any) -> None:
+    context.session = counting()
+
+
+async def delete(update: Any, context: Any) -> None:
+    context.session = None
+
+
+async def count_both(update: Any, context: Any) -> None:
+    context.session.a["count"] += 1
+    context.session.b["count"] += 1
+
+
+class Statements(TestCase):
+    def statements(self, declared: Any, handler: Any, *, text: str = "/go") -> list[str]:
+        """Return the first words of the statements of an update of a chat with stored data."""
+        for name in declared.fragments:
+            BotSession.objects.update_or_create(
+                bot="1", name=name, key="42", defaults={"data": {"count": 5}}
+            )
+        return self.statements_of(declared, handler, text)
+
+    def statements_of(self, declared: Any, handler: Any, text: str) -> list[str]:
+        def build(builder: Any) -> Any:
+            application = declared.install(builder).build()
+            application.add_handler(CommandHandler("go", handler))
+            return application
+
+        maria = BotClient(build=build).user(id=42)
+        with CaptureQueriesContext(connection) as captured:
+            maria.send(text)
+        return [query["sql"].split()[0] for query in captured.captured_queries]
+
+    def test_an_update_that_no_handler_takes_costs_none(self) -> None:
+        assert self.statements(session(initial=counting), count, text="Hello") == []
+
+    def test_a_lazy_session_that_nobody_asks_for_costs_none(self) -> None:
+        assert self.statements(lazy_session(initial=counting), look) == []
+
+    def test_a_strict_session_that_is_not_changed_costs_one(self) -> None:
+        assert self.statements(session(initial=counting), look) == ["SELECT"]
+
+    def test_a_change_costs_two_without_a_transaction_around_them(self) -> None:
+        assert self.statements(session(initial=counting), count) == ["SELECT", "UPDATE"]
+        assert self.statements(lazy_session(initial=counting), lazy_count) == ["SELECT", "UPDATE"]
+
+    def test_a_lazy_session_that_is_assigned_costs_one(self) -> None:
+        assert self.statements(lazy_session(initial=counting), start_over) == ["INSERT"]
+
+    def test_a_deletion_costs_one(self) -> None:
+        assert self.statements(session(initial=counting), delete) == ["SELECT", "DELETE"]
+
+    def test_a_new_session_costs_two(self) -> None:
+        statements = self.statements_of(session(initial=counting), count, "/go")
+        assert statements == ["SELECT", "INSERT"]
+
+    def test_the_fragments_of_a_multi_session_are_loaded_by_one_statement(self) -> None:
+        part = session(initial=counting)
+        statements = self.statements(multi_session(a=part, b=part), look)
+        assert statements == ["SELECT"]
+
+    def test_starting_a_bot_reads_no_sessions(self) -> None:
+        assert self.statements_of(session(initial=counting), count, "Hello") == []
