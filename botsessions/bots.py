@@ -64,7 +64,7 @@ class Bot:
         try:
             return import_string(path)
         except ImportError as exc:
-            raise ImproperlyConfigured(f"{where}: {exc}") from exc
+            raise ImproperlyConfigured(f"{where}: {exc}.") from exc
 
 
 def app_settings() -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from dataclasses import is_dataclass
-from typing import Any, Generic, NamedTuple, TypeVar, is_typeddict
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 import msgspec.inspect
@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 MAX_DEPTH = 30
 UNSTORABLE_TEXT = re.compile("[\0\ud800-\udfff]")
+PLACE = re.compile(r" - at (?:`key` in )?`(\$[^`]*)`\Z")
+"""In msgspec's messages: where it is."""
 MAX_DIGITS = 4300
 """Of an integer: what Python reads back by default (``sys.set_int_max_str_digits``)."""
 
@@ -46,7 +48,10 @@ class Codec(Generic[T]):
 
     def __init__(self, data_type: type[T] | None = None) -> None:
         self.data_type = data_type
-        self._fields = frozenset[str]() if data_type is None else field_names(data_type)
+        self._fields = frozenset[str]()
+        if data_type is not None:
+            msgspec.json.Decoder(data_type)  # Refuses what could never be decoded.
+            self._fields = field_names(data_type)
 
     def encode(self, data: T, unknown: dict[str, Json], max_bytes: int) -> Json:
         """Return ``data`` and the unknown fields as JSON that shares nothing with them.
@@ -58,7 +63,7 @@ class Codec(Generic[T]):
         if self.data_type is not None:
             self._convert(value)
         if unknown and isinstance(value, dict):
-            value = {**unknown, **value}
+            value = {**strict(unknown), **value}
         if (size := len(dumps(value).encode())) > max_bytes:
             raise unstorable("$", f"has {size} bytes; a session may have {max_bytes} (MAX_BYTES)")
         return value
@@ -69,8 +74,9 @@ class Codec(Generic[T]):
         Raises:
             SessionDataError: it does not fit the declared type.
         """
+        value = strict(value)
         if self.data_type is None:
-            return Decoded(strict(value), {})
+            return Decoded(value, {})
         unknown: dict[str, Json] = {}
         if self._fields and isinstance(value, dict):
             unknown = {name: value[name] for name in value if name not in self._fields}
@@ -80,7 +86,7 @@ class Codec(Generic[T]):
     def fingerprint(self, data: T) -> str | None:
         """Return a text that is the same for equal data, ``None`` for data that is no JSON."""
         try:
-            return json.dumps(self._builtins(data), sort_keys=True)
+            return json.dumps(self._builtins(data), sort_keys=True, allow_nan=False)
         except (TypeError, ValueError, RecursionError, SessionDataError):
             return None
 
@@ -89,26 +95,31 @@ class Codec(Generic[T]):
             return data
         try:
             return msgspec.to_builtins(data, str_keys=True, order="deterministic")
-        except (TypeError, ValueError, RecursionError):
+        except RecursionError:
+            raise too_deep("$") from None
+        except (TypeError, ValueError):
             raise unencodable(data) from None
 
     def _convert(self, value: Any) -> T:
         try:
-            return msgspec.convert(value, self.data_type)
+            return msgspec.convert(value, self.data_type, str_keys=True)
         except msgspec.ValidationError as exc:
             raise misfit(exc, self.data_type) from None
 
 
 def is_data_type(thing: object) -> bool:
     """Whether ``thing`` is a class whose fields say what stored JSON is decoded into."""
-    return is_typeddict(thing) or (
-        isinstance(thing, type)
-        and (
-            is_dataclass(thing)
-            or issubclass(thing, msgspec.Struct)
-            or hasattr(thing, "__attrs_attrs__")
-        )
+    return isinstance(thing, type) and (
+        is_dataclass(thing)
+        or issubclass(thing, msgspec.Struct)
+        or hasattr(thing, "__attrs_attrs__")
+        or is_typed_dict(thing)
     )
+
+
+def is_typed_dict(thing: type) -> bool:
+    # typing.is_typeddict() does not know those of typing_extensions.
+    return issubclass(thing, dict) and hasattr(thing, "__total__")
 
 
 def field_names(data_type: Any) -> frozenset[str]:
@@ -132,7 +143,7 @@ def strict(value: Any, path: str = "$", depth: int = 0) -> Any:
     if isinstance(value, float):
         return finite(value, path)
     if depth >= MAX_DEPTH:
-        raise unstorable(path, f"is nested deeper than {MAX_DEPTH} levels")
+        raise too_deep(path)
     if isinstance(value, (list, tuple)):
         return [strict(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
     if isinstance(value, dict):
@@ -168,10 +179,15 @@ def unstorable(path: str, problem: str) -> SessionDataError:
     return SessionDataError(f"{path} {problem}.", path=path)
 
 
+def too_deep(path: str) -> SessionDataError:
+    return unstorable(path, f"is nested deeper than {MAX_DEPTH} levels")
+
+
 def misfit(error: msgspec.ValidationError, data_type: Any) -> SessionDataError:
     # msgspec's message may show the value, but not where it says what it expected.
-    problem, _, place = str(error).partition(" - at ")
-    path = place.strip("`") or "$"
+    message = str(error)
+    place = PLACE.search(message)
+    problem, path = (message[: place.start()], place[1]) if place else (message, "$")
     if not problem.startswith(("Expected `", "Object missing required field")):
         problem = "Unexpected value"
     return SessionDataError(
@@ -189,13 +205,13 @@ def unencodable(data: Any) -> SessionDataError:
     )
 
 
-def culprit(data: Any, path: str = "$") -> tuple[str, Any]:
+def culprit(data: Any, path: str = "$", depth: int = 0) -> tuple[str, Any]:
     """Return the innermost part of ``data`` that cannot be encoded, and where it is."""
-    for name, part in parts(data):
+    for name, part in parts(data) if depth < MAX_DEPTH else ():
         try:
             msgspec.to_builtins(part, str_keys=True)
         except Exception:
-            return culprit(part, path + name)
+            return culprit(part, path + name, depth + 1)
     return path, data
 
 

@@ -37,7 +37,7 @@ def per_chat(
     """
     if update is not None:
         chat, business = chat_id(update), business_connection_id(update)
-    return None if chat is None else joined(business, chat)
+    return None if chat is None else joined(business, number(chat))
 
 
 def per_user(update: Update | None = None, *, user: int | None = None) -> str | None:
@@ -48,7 +48,7 @@ def per_user(update: Update | None = None, *, user: int | None = None) -> str | 
     """
     if update is not None:
         user = user_id(update)
-    return None if user is None else str(user)
+    return None if user is None else joined(number(user))
 
 
 def per_user_chat(
@@ -67,7 +67,9 @@ def per_user_chat(
     """
     if update is not None:
         user, chat, business = user_id(update), chat_id(update), business_connection_id(update)
-    return None if user is None or chat is None else joined(user, business, chat)
+    if user is None or chat is None:
+        return None
+    return joined(number(user), business, number(chat))
 
 
 def per_topic(
@@ -87,7 +89,7 @@ def per_topic(
     if update is not None:
         chat, business = chat_id(update), business_connection_id(update)
         topic = topic_id(update)
-    return None if chat is None else joined(business, chat, topic)
+    return None if chat is None else joined(business, number(chat), topic and number(topic))
 
 
 def chat_id(update: Update) -> int | None:
@@ -118,6 +120,17 @@ def message_of(update: Update) -> Any:
     return update.effective_message
 
 
+def number(identifier: int) -> int:
+    """Return an id. As text it would give the key of another session.
+
+    Raises:
+        SessionKeyError: it is no number.
+    """
+    if isinstance(identifier, int):
+        return identifier
+    raise SessionKeyError(f"Telegram's ids are numbers; {type(identifier).__name__} is none.")
+
+
 def joined(*parts: int | str | None) -> str:
     """Join the parts that are not ``None``, so that different parts never give one key.
 
@@ -129,9 +142,9 @@ def joined(*parts: int | str | None) -> str:
 
 
 def escaped(part: str) -> str:
-    text = quote(part, safe="")
-    if text[:1] in "-0123456789":
-        return f"%{ord(text[:1] or '%'):02X}{text[1:]}"
+    text = quote(part, safe="") or "%"
+    if text[0] in "-0123456789":
+        return f"%{ord(text[0]):02X}{text[1:]}"
     return text
 
 
@@ -340,5 +353,5 @@ def about(chat: Chat | None, user: User | None) -> About:
 
 def about_ids(ids: Mapping[str, Any]) -> About | None:
     """Return what ids tell about whom a session belongs to."""
-    known = {f"{name}_id": ids[name] for name in ("chat", "user") if ids.get(name) is not None}
+    known = {f"{name}_id": ids[name] for name in ("chat", "user") if isinstance(ids.get(name), int)}
     return About(**known) if known else None

@@ -31,6 +31,8 @@ class Scope:
 
     A scope that ``holds`` has its keys for itself from :meth:`enter` to :meth:`close`. One that
     does not belongs to code that runs beside others, and holds its keys for moments only.
+
+    ``waited_for`` tells whether the code that opens the scope may wait for its end.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Scope:
         *,
         holds: bool = True,
         origin: Scope | None = None,
+        waited_for: bool = True,
     ) -> None:
         self.cells: dict[str, Cell[Any]] = {}
         self.failed = False
@@ -55,7 +58,7 @@ class Scope:
         self._bot = bot
         self._source = source
         self._holds = holds
-        self._outer = open_scope()
+        self._outer = open_scope() if waited_for else None
         self._kept: Sequence[Ticket] = ()
         self._ticket: Ticket | None = None
         self._entered = False
@@ -70,18 +73,21 @@ class Scope:
         if self._entered:
             return
         self._entered = True
-        try:
-            await self.find_keys()
-            if self._holds:
+        await self.find_keys()
+        if self._holds and self.error is None:
+            try:
                 await self._hold()
-        except Exception as exc:
-            self.error = exc
+            except Exception as exc:
+                self.error = exc
 
     async def find_keys(self) -> None:
-        """Ask the key functions, once."""
-        for name, fragment in self._fragments.items():
-            if name not in self.cells:
-                self.cells[name] = await self._cell(fragment)
+        """Ask the key functions, once. An error is kept for later."""
+        if self.cells or self.error is not None:
+            return
+        try:
+            self.cells = {name: await self._cell(f) for name, f in self._fragments.items()}
+        except Exception as exc:
+            self.error = exc
 
     async def _cell(self, fragment: Fragment[Any]) -> Cell[Any]:
         function = fragment.get_session_key
@@ -198,9 +204,16 @@ class Scope:
             name: cell.address.key if cell.address else None for name, cell in self.cells.items()
         }
 
-    def beside(self) -> Scope:
+    def beside(self, *, waited_for: bool) -> Scope:
         """Return a scope for code that runs beside this one's handlers, for the same keys."""
-        scope = Scope(self._fragments, self._bot, self._source, holds=False, origin=self.origin)
+        scope = Scope(
+            self._fragments,
+            self._bot,
+            self._source,
+            holds=False,
+            origin=self.origin,
+            waited_for=waited_for,
+        )
         scope.error = self.error
         scope._entered = self._entered
         for name, cell in self.cells.items():

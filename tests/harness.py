@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from telegram import Update
@@ -82,3 +83,14 @@ def text(person: Any, update_id: int = 1, words: str = "x") -> Update:
     update = Update.de_json(content, conversation.application.bot)
     assert update is not None
     return update
+
+
+@asynccontextmanager
+async def running(bot: AsyncBotClient) -> AsyncIterator[Any]:
+    """Run a bot's application as a script would, with its update queue and its jobs."""
+    async with bot.application as application:
+        await application.start()
+        try:
+            yield application
+        finally:
+            await application.stop()

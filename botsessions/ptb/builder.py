@@ -53,27 +53,19 @@ def install(
             "This builder has a session already; for several use one multi_session()."
         )
     application_class, context, job_queue = parts(builder)
-
     if application_class is Application:
         application_class = SessionApplication
-    derives(application_class, SessionApplication, "application_class")
-    kwargs = builder._application_kwargs | {"session": session, "session_bot": bot}
-    builder.application_class(application_class, kwargs)
-
     if context is CallbackContext:
-        types = DefaultValue.get_value(builder._context_types)
         context = LazySessionContext if session.is_lazy else SessionContext
-        builder.context_types(
-            ContextTypes(context, types.bot_data, types.chat_data, types.user_data)
-        )
-    derives(context, BaseSessionContext, "context_types")
-
     if job_queue is not None and isinstance(builder._job_queue, DefaultValue):
         job_queue = SessionJobQueue()
-        builder.job_queue(job_queue)
-    if job_queue is not None:
-        derives(type(job_queue), SessionJobQueue, "job_queue")
+    refuse_foreign(application_class, context, job_queue)
 
+    kwargs = builder._application_kwargs | {"session": session, "session_bot": bot}
+    builder.application_class(application_class, kwargs)
+    types = DefaultValue.get_value(builder._context_types)
+    builder.context_types(ContextTypes(context, types.bot_data, types.chat_data, types.user_data))
+    builder.job_queue(job_queue)
     return with_checks(builder)
 
 
@@ -104,6 +96,14 @@ def parts(builder: AnyBuilder) -> tuple[type, type, Any]:
     )
 
 
+def refuse_foreign(application_class: type, context: type, job_queue: Any) -> None:
+    """Raise ImproperlyConfigured if one of them does not derive from ours."""
+    derives(application_class, SessionApplication, "application_class")
+    derives(context, BaseSessionContext, "context_types")
+    if job_queue is not None:
+        derives(type(job_queue), SessionJobQueue, "job_queue")
+
+
 def derives(part: type, ours: type, method: str) -> None:
     if not issubclass(part, ours):
         raise ImproperlyConfigured(
@@ -114,11 +114,7 @@ def derives(part: type, ours: type, method: str) -> None:
 
 def check(builder: AnyBuilder) -> None:
     """Raise ImproperlyConfigured if a later call replaced what the installation had set."""
-    application_class, context, job_queue = parts(builder)
-    derives(application_class, SessionApplication, "application_class")
-    derives(context, BaseSessionContext, "context_types")
-    if job_queue is not None:
-        derives(type(job_queue), SessionJobQueue, "job_queue")
+    refuse_foreign(*parts(builder))
     if "session" not in builder._application_kwargs:
         raise ImproperlyConfigured(
             "application_class() was called after the session's installation: call it before."

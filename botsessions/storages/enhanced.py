@@ -142,6 +142,11 @@ async def run_migration(
             f"The migration of session {address} to version {version} raised "
             f"{type(exc).__name__}. The stored data stays as it was."
         ) from exc
+    if value is None:
+        raise SessionMigrationError(
+            f"The migration of session {address} to version {version} returned None. "
+            "The stored data stays as it was. Return the migrated data."
+        )
     return value
 
 

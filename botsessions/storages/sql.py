@@ -6,13 +6,13 @@ All of them are single statements that compare and set: no transaction is needed
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.conf import settings
-from django.db import connections, transaction
+from django.db import IntegrityError, connections, transaction
 from django.utils.timezone import get_default_timezone, is_aware, make_aware, make_naive
 
 from .base import (
@@ -39,7 +39,10 @@ LOADED = (*ADDRESS, "data", "version", "expires_at", "revision")
 ABOUT = ("chat_id", "user_id", "chat_type", "title")
 
 
-OnDuplicate: TypeAlias = "Callable[[Iterable[str]], tuple[str, str]]"
+MYSQL_DUPLICATE = 1062
+"""The number of MySQL's and MariaDB's error for a row that exists."""
+
+OnDuplicate: TypeAlias = "Callable[[Iterable[str]], str]"
 
 
 class Table:
@@ -54,6 +57,8 @@ class Table:
         return connections[self.using]
 
     def select(self, addresses: Sequence[Address]) -> list[tuple[Address, Record]]:
+        if not addresses:
+            return []
         where = " OR ".join([f"({self._at_address})"] * len(addresses))
         sql = f"SELECT {self._columns(LOADED)} FROM {self._name} WHERE {where}"  # noqa: S608
         with self.connection.cursor() as cursor:
@@ -106,29 +111,46 @@ class Table:
         content = self._content(record, revision)
         row = dict(zip(ADDRESS, address, strict=True)) | content
         row["created_at"] = row["updated_at"]
-        for name in ("chat_type", "title"):
-            row.setdefault(name, "")
-        verb, clause = otherwise(content)
+        row = self._defaults(row) | row
         sql = (
-            f"{verb} INTO {self._name} ({self._columns(row)}) "
-            f"VALUES ({', '.join(['%s'] * len(row))}) {clause}"
+            f"INSERT INTO {self._name} ({self._columns(row)}) "  # noqa: S608
+            f"VALUES ({', '.join(['%s'] * len(row))}) {otherwise(content)}"
         )
-        if not self._execute(sql, list(row.values())):
+        try:
+            inserted = self._execute(sql, list(row.values()))
+        except IntegrityError as exc:
+            # MySQL's INSERT IGNORE would do more than ignore this: it cuts off what is too long.
+            if self.connection.vendor != "mysql" or exc.args[0] != MYSQL_DUPLICATE:
+                raise
+            inserted = 0
+        if not inserted:
             raise conflict(address)
         return revision
 
-    def _or_nothing(self, content: Iterable[str]) -> tuple[str, str]:
-        if self.connection.vendor == "mysql":
-            return "INSERT IGNORE", ""
-        return "INSERT", f"ON CONFLICT ({self._columns(ADDRESS)}) DO NOTHING"
+    def _defaults(self, given: Collection[str]) -> dict[str, Any]:
+        """Return what a new row holds in all other columns; a subclass may have added some."""
+        values = {}
+        new = self.model()
+        for field in self.model._meta.concrete_fields:
+            if field.name not in given and not field.generated:
+                value = field.get_db_prep_save(field.pre_save(new, True), self.connection)
+                left_to_database = value is None and field.primary_key
+                if not left_to_database and not hasattr(value, "as_sql"):
+                    values[field.name] = value
+        return values
 
-    def _or_replace(self, content: Iterable[str]) -> tuple[str, str]:
+    def _or_nothing(self, content: Iterable[str]) -> str:
+        if self.connection.vendor == "mysql":
+            return ""
+        return f"ON CONFLICT ({self._columns(ADDRESS)}) DO NOTHING"
+
+    def _or_replace(self, content: Iterable[str]) -> str:
         if self.connection.vendor == "mysql":
             new, clause = "VALUES({})", "ON DUPLICATE KEY UPDATE"
         else:
             new, clause = "EXCLUDED.{}", f"ON CONFLICT ({self._columns(ADDRESS)}) DO UPDATE SET"
         columns = [self._quote(name) for name in content]
-        return "INSERT", f"{clause} {', '.join(f'{c} = {new.format(c)}' for c in columns)}"
+        return f"{clause} {', '.join(f'{c} = {new.format(c)}' for c in columns)}"
 
     def _content(self, record: Record, revision: int) -> dict[str, Any]:
         """Return the columns of a row that a write sets, by field name."""

@@ -8,6 +8,7 @@ each database, and cares for its connection itself.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import queue
 import threading
@@ -19,6 +20,7 @@ from django.db import connections, reset_queries
 
 T = TypeVar("T")
 Job: TypeAlias = "tuple[Callable[[], Any], asyncio.AbstractEventLoop, asyncio.Future[Any]]"
+Jobs: TypeAlias = "queue.SimpleQueue[Job | None]"
 
 IDLE_SECONDS = 1.0
 """After so long without work a connection is looked at again before it is used."""
@@ -44,23 +46,20 @@ def sync_code_waits() -> bool:
 
 
 class DatabaseThread:
-    """One thread with one connection; ends by itself after some idle time."""
+    """One thread with one connection, from the first work until :meth:`close`."""
 
     def __init__(self, using: str) -> None:
         self.using = using
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._mutex = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._jobs: Jobs = queue.SimpleQueue()
 
     def run(self, function: Callable[[], T]) -> asyncio.Future[T]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         with self._mutex:
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._work, name=f"botsessions-{self.using}", daemon=True
-                )
-                self._thread.start()
+            if self._thread is None or not self._thread.is_alive():
+                self._start()
             self._jobs.put((function, loop, future))
         return future
 
@@ -73,36 +72,49 @@ class DatabaseThread:
         if thread is not None:
             thread.join()
 
-    def _work(self) -> None:
-        connection = connections[self.using]
-        try:
-            while (job := self._next(connection)) is not None:
-                reply(*job)
-                if connection.errors_occurred:
-                    connection.close_if_unusable_or_obsolete()
-                reset_queries()
-        finally:
-            connection.close()
+    def _start(self) -> None:
+        # A queue of its own: a thread that is being closed may still be working at the last one.
+        self._jobs = queue.SimpleQueue()
+        self._thread = threading.Thread(
+            target=work, args=(self._jobs,), name=f"botsessions-{self.using}", daemon=True
+        )
+        self._thread.start()
 
-    def _next(self, connection: Any) -> Job | None:
-        try:
-            return self._jobs.get(timeout=IDLE_SECONDS)
-        except queue.Empty:
+
+def work(jobs: Jobs) -> None:
+    try:
+        while work_off_one(jobs):
             pass
+    finally:
+        connections.close_all()  # Of this thread.
+
+
+def work_off_one(jobs: Jobs) -> bool:
+    try:
+        job = jobs.get(timeout=IDLE_SECONDS)
+    except queue.Empty:
+        rest()
+        job = jobs.get()
+    if job is not None:
+        reply(*job)
+    return job is not None
+
+
+def rest() -> None:
+    """Close this thread's connection if it may not be kept; otherwise have it looked at later."""
+    for connection in connections.all(initialized_only=True):
         if connection.settings_dict["CONN_MAX_AGE"] == 0:
             connection.close()
-        job = self._jobs.get()
-        connection.close_if_unusable_or_obsolete()
-        connection.health_check_done = False
-        return job
+        else:
+            connection.errors_occurred = True
 
 
 def reply(
     function: Callable[[], Any], loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]
 ) -> None:
     try:
-        result, error = function(), None
-    except Exception as exc:
+        result, error = looked_after(function), None
+    except BaseException as exc:
         result, error = None, exc
 
     def deliver() -> None:
@@ -117,6 +129,20 @@ def reply(
         loop.call_soon_threadsafe(deliver)
     except RuntimeError:  # The loop is closed: nobody waits any more.
         pass
+
+
+def looked_after(function: Callable[[], T]) -> T:
+    """Call ``function`` with a connection that works, as far as can be known without asking.
+
+    The database is asked only if it has not been for a while, or after an error.
+    """
+    for connection in connections.all(initialized_only=True):
+        if connection.errors_occurred:
+            connection.close_if_unusable_or_obsolete()
+    try:
+        return function()
+    finally:
+        reset_queries()  # With DEBUG, Django would keep them for ever.
 
 
 _threads: dict[str, DatabaseThread] = {}
@@ -134,16 +160,18 @@ def close_threads() -> None:
     """End all threads of this process with their connections."""
     with _mutex:
         threads = list(_threads.values())
-        _threads.clear()
     for thread in threads:
         thread.close()
 
 
 def _forget_threads() -> None:
-    """In a forked child: its parent's threads and connections are not its own."""
+    """In a forked child: its parent's threads are not its own."""
     global _mutex
     _threads.clear()
     _mutex = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_forget_threads)
+# A child that inherits a connection may end it for its parent: MySQL's client says goodbye when the
+# child's copy is freed.
+os.register_at_fork(before=close_threads, after_in_child=_forget_threads)
+atexit.register(close_threads)

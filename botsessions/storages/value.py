@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any
@@ -15,7 +16,7 @@ UNKNOWN_REVISION = 0
 class ValueStorage:
     """Base for a storage in three lines: override the three ``…_value`` methods.
 
-    They may be ``async`` or not. Records are packed as grammY packs them: ``{"__d": data,
+    They may be ``async`` or not, and keep the very objects that they get. Records are packed as grammY packs them: ``{"__d": data,
     "v": version, "e": expiry in milliseconds}``, or the bare data where there is neither version
     nor expiry (``enhanceStorage`` in grammY's ``src/convenience/session.ts``).
 
@@ -45,10 +46,10 @@ class ValueStorage:
 
     async def read(self, address: Address) -> Record | None:
         packed = await awaited(self.get_value, self.flat_key(address))
-        return None if packed is None else unpack(packed).live()
+        return None if packed is None else unpack(deepcopy(packed)).live()
 
     async def write(self, address: Address, record: Record) -> int:
-        await awaited(self.set_value, self.flat_key(address), pack(record))
+        await awaited(self.set_value, self.flat_key(address), deepcopy(pack(record)))
         return UNKNOWN_REVISION
 
     async def delete(self, address: Address, revision: Revision) -> None:

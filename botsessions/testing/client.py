@@ -48,14 +48,14 @@ class Conversation:
         self.application.add_error_handler(self._note_error)
         self._starting = asyncio.Lock()
 
-    async def deliver(self, content: Json | Update, wait: bool) -> Answers:
+    async def deliver(self, content: object, wait: bool) -> Answers:
         """Let the application handle an update, with the tasks that it starts."""
         await self._start()
         answers = Answers([], [])
         # Tasks inherit it, so updates that are handled side by side have answers of their own.
         token = answering.set(answers)
         try:
-            update = content if isinstance(content, Update) else self._update(content)
+            update = self._update(content) if isinstance(content, dict) else content
             await self.application.process_update(update)
             if wait:
                 await self._tasks()
@@ -82,7 +82,7 @@ class Conversation:
             session.fragments, self.application.session_bot, FromUpdate(update), holds=False
         )
         await scope.find_keys()
-        data = {name: await cell.stored() for name, cell in scope.cells.items()}
+        data = {name: await scope.cell(name).stored() for name in scope.names}
         return SimpleNamespace(**data) if session.is_multi else next(iter(data.values()))
 
     async def close(self) -> None:
@@ -272,13 +272,13 @@ class Client(Generic[A, S]):
         """Return a channel."""
         return self.conversation.updates.chat("channel", title, id, **fields)
 
-    def feed(self, update: Json | Update, *, wait: bool = True) -> A:
+    def feed(self, update: object, *, wait: bool = True) -> A:
         """Let the bot handle any update: an object, or a dict as in the Bot API."""
         if isinstance(update, dict) and "update_id" not in update:
             update = self.conversation.updates.update(**update)
         return self._deliver(update, wait)
 
-    def _deliver(self, update: Json | Update, wait: bool) -> A:
+    def _deliver(self, update: object, wait: bool) -> A:
         raise NotImplementedError
 
     def _stored(self, place: Place) -> S:
@@ -307,7 +307,7 @@ class BotClient(Client[Answers, Any]):
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _deliver(self, update: Json | Update, wait: bool) -> Answers:
+    def _deliver(self, update: object, wait: bool) -> Answers:
         return self._loop.run(self.conversation.deliver(update, wait))
 
     def _stored(self, place: Place) -> Any:
@@ -332,7 +332,7 @@ class AsyncBotClient(Client[Awaitable[Answers], Awaitable[Any]]):
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
 
-    async def _deliver(self, update: Json | Update, wait: bool) -> Answers:
+    async def _deliver(self, update: object, wait: bool) -> Answers:
         await self._refuse_lost_rollback()
         return await self.conversation.deliver(update, wait)
 

@@ -48,10 +48,7 @@ class Loop:
 
 def _close(loop: asyncio.AbstractEventLoop, thread: ThreadPoolExecutor) -> None:
     def end() -> None:
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(cancel_tasks())
         loop.close()
 
     try:
@@ -61,3 +58,11 @@ def _close(loop: asyncio.AbstractEventLoop, thread: ThreadPoolExecutor) -> None:
     else:  # The garbage collector came by inside another event loop.
         thread.submit(end)
     thread.shutdown(wait=False)
+
+
+async def cancel_tasks() -> None:
+    """Cancel all other tasks of the running loop, and wait for their end."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

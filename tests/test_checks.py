@@ -1,0 +1,186 @@
+"""``manage.py check``: rule G1."""
+
+from __future__ import annotations
+
+import re
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.checks import run_checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from django.test import SimpleTestCase, override_settings
+
+from botsessions import SessionApplication, lazy_session, multi_session, session
+from botsessions.checks import check_settings
+
+from .harness import Store
+
+pizza = session(initial=dict, storage=Store())
+lazy = lazy_session(initial=dict, storage=Store())
+multi = multi_session(pizza=pizza, lazy=lazy)
+not_callable = "text"
+
+
+def build(builder: Any) -> SessionApplication:
+    raise NotImplementedError
+
+
+PIZZA = {"SESSION": "tests.test_checks.pizza", "APPLICATION": "tests.test_checks.build"}
+
+WRONG: list[tuple[str, Any, str, str]] = [
+    ("settings that are no dict", ["pizza"], "E001", "BOTSESSIONS is not a dict"),
+    ("bots that are no dict", {"BOTS": [PIZZA]}, "E001", "['BOTS'] is not a dict of bots"),
+    ("a bot that is no dict", {"BOTS": {"a": "pizza"}}, "E001", "['BOTS']['a'] is not a dict"),
+    ("an unknown setting", {"MAX_BITES": 3}, "E002", "unknown setting 'MAX_BITES'"),
+    (
+        "an unknown setting of a bot",
+        {"BOTS": {"a": {**PIZZA, "TOKEM": "1:A"}}},
+        "E002",
+        "['a'] has an unknown setting 'TOKEM'",
+    ),
+    ("a size that is no number", {"MAX_BYTES": "3 MB"}, "E003", "MAX_BYTES"),
+    ("a size that is a bool", {"MAX_BYTES": True}, "E003", "MAX_BYTES"),
+    ("a size of nothing", {"MAX_BYTES": 0}, "E003", "MAX_BYTES"),
+    ("one name instead of many", {"MASKED_FIELDS": "phone"}, "E004", "MASKED_FIELDS"),
+    ("names that are no text", {"MASKED_FIELDS": [1]}, "E004", "MASKED_FIELDS"),
+    ("an empty alias", {"BOTS": {"": PIZZA}}, "E005", "at most 64 characters"),
+    ("a long alias", {"BOTS": {"a" * 65: PIZZA}}, "E005", "at most 64 characters"),
+    ("an alias that is no text", {"BOTS": {1: PIZZA}}, "E005", "at most 64 characters"),
+    (
+        "a missing session",
+        {"BOTS": {"a": {"APPLICATION": PIZZA["APPLICATION"]}}},
+        "E006",
+        "['a']['SESSION'] is missing",
+    ),
+    (
+        "a session that does not import",
+        {"BOTS": {"a": {**PIZZA, "SESSION": "shop.bot.pizza"}}},
+        "E006",
+        "No module named 'shop'",
+    ),
+    (
+        "a session that is not in its module",
+        {"BOTS": {"a": {**PIZZA, "SESSION": "tests.test_checks.pizzza"}}},
+        "E006",
+        "pizzza",
+    ),
+    (
+        "a session that is none",
+        {"BOTS": {"a": {**PIZZA, "SESSION": "tests.test_checks.build"}}},
+        "E006",
+        "['a']['SESSION'] is no session",
+    ),
+    (
+        "a missing application",
+        {"BOTS": {"a": {"SESSION": PIZZA["SESSION"]}}},
+        "E007",
+        "['a']['APPLICATION'] is missing",
+    ),
+    (
+        "an application that does not import",
+        {"BOTS": {"a": {**PIZZA, "APPLICATION": "shop.bot.build"}}},
+        "E007",
+        "No module named 'shop'",
+    ),
+    (
+        "an application that is no function",
+        {"BOTS": {"a": {**PIZZA, "APPLICATION": "tests.test_checks.not_callable"}}},
+        "E007",
+        "['a']['APPLICATION'] is not a function",
+    ),
+    ("an unknown lock", {"BOTS": {"a": {**PIZZA, "LOCK": "redis"}}}, "E008", "'redis'"),
+    (
+        "a webhook's secret with the lock of one process",
+        {"BOTS": {"a": {**PIZZA, "WEBHOOK_SECRET": "s3cret", "LOCK": "process"}}},
+        "E009",
+        "WEBHOOK_SECRET together with LOCK='process'",
+    ),
+    (
+        "one kind of update instead of many",
+        {"BOTS": {"a": {**PIZZA, "ALLOWED_UPDATES": "message"}}},
+        "E010",
+        "ALLOWED_UPDATES",
+    ),
+]
+
+CORRECT: list[tuple[str, Any]] = [
+    ("no settings", {}),
+    ("no bots", {"BOTS": {}}),
+    ("a small bot", {"BOTS": {"a": PIZZA}}),
+    ("objects instead of paths", {"BOTS": {"a": {"SESSION": multi, "APPLICATION": build}}}),
+    (
+        "all settings",
+        {
+            "BOTS": {
+                "shop": {
+                    **PIZZA,
+                    "TOKEN": "1:A",
+                    "LOCK": "database",
+                    "WEBHOOK_SECRET": "s3cret",
+                    "ALLOWED_UPDATES": ["message", "callback_query"],
+                },
+                "offline": {**PIZZA, "TOKEN": None, "LOCK": "process", "ALLOWED_UPDATES": None},
+                "x" * 64: {**PIZZA, "SESSION": "tests.test_checks.lazy"},
+            },
+            "MAX_BYTES": 1000,
+            "MASKED_FIELDS": {"phone", "address"},
+        },
+    ),
+]
+
+
+class Checks(SimpleTestCase):
+    def test_g1_each_mistake_is_found_once_under_its_id_and_named(self) -> None:
+        for name, wrong, check_id, text in WRONG:
+            with self.subTest(name), override_settings(BOTSESSIONS=wrong):
+                (message,) = check_settings(None)
+                assert message.id == f"botsessions.{check_id}"
+                assert text in message.msg
+                assert message.msg.endswith(".")
+
+    def test_g1_a_message_never_shows_a_secret(self) -> None:
+        bot = {**PIZZA, "TOKEN": "1:T0KEN", "WEBHOOK_SECRET": "s3cret", "LOCK": "process", "X": 1}
+        with override_settings(BOTSESSIONS={"BOTS": {"a": bot}}):
+            texts = [str(message) for message in check_settings(None)]
+        assert len(texts) == 2
+        assert not any("T0KEN" in text or "s3cret" in text for text in texts)
+
+    def test_g1_several_mistakes_are_all_found(self) -> None:
+        wrong = {"MAX_BYTES": 0, "COLOUR": "red", "BOTS": {"a": {"LOCK": "redis"}, "b": {}}}
+        with override_settings(BOTSESSIONS=wrong):
+            found = sorted(str(message.id)[-4:] for message in check_settings(None))
+        assert found == ["E002", "E003", "E006", "E006", "E007", "E007", "E008"]
+
+    def test_g1_an_unknown_setting_names_the_known_ones(self) -> None:
+        with override_settings(BOTSESSIONS={"MAX_BITES": 3}):
+            (message,) = check_settings(None)
+        assert "MAX_BYTES" in str(message.hint)
+
+    def test_g1_correct_settings_are_passed_in_silence(self) -> None:
+        for name, correct in CORRECT:
+            with self.subTest(name), override_settings(BOTSESSIONS=correct):
+                assert check_settings(None) == []
+
+    def test_g1_a_project_without_our_setting_is_passed_in_silence(self) -> None:
+        with override_settings():
+            del settings.BOTSESSIONS
+            assert check_settings(None) == []
+
+    def test_g1_manage_py_check_runs_them(self) -> None:
+        with (
+            override_settings(BOTSESSIONS={"COLOUR": "red"}),
+            pytest.raises(SystemCheckError, match="botsessions.E002"),
+        ):
+            call_command("check", stdout=StringIO(), stderr=StringIO())
+
+    def test_g1_this_project_is_clean(self) -> None:
+        assert [message for message in run_checks() if "botsessions" in str(message.id)] == []
+
+    def test_every_check_is_documented_under_its_id(self) -> None:
+        page = Path(settings.BASE_DIR) / "docs" / "settings.md"
+        documented = set(re.findall(r"botsessions\.([EW]\d+)", page.read_text()))
+        assert documented == {check_id for _, _, check_id, _ in WRONG}

@@ -1,0 +1,244 @@
+"""The demo site, request by request. ``test_demo_browser.py`` looks at it in a browser."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connections
+from django.test import Client, override_settings
+from django.urls import reverse
+
+from botsessions.models import BotSession
+from botsessions.storages.threads import close_threads
+from botsessions.testing import BotClient
+from project.bot import PizzaSession, pizza
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_connection_is_left() -> Iterator[None]:
+    yield
+    close_threads()
+
+
+class Visitor(Client):
+    """A browser that has loaded the chat page."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.chat = self.load()
+
+    def load(self) -> int:
+        found = re.search(r'data-chat="(\d+)"', self.get("/").content.decode())
+        assert found
+        return int(found[1])
+
+    def say(self, text: str) -> Any:
+        return self.post("/messages/", {"text": text}).json()
+
+    def press(self, message: dict[str, Any]) -> Any:
+        button = message["buttons"][0][0]
+        fields = {"message_id": message["id"], "text": message["text"]}
+        fields |= {"label": button["text"], "button": button["callback_data"]}
+        return self.post("/presses/", fields).json()
+
+    @property
+    def stored(self) -> Any:
+        return self.get("/session/").json()["session"]
+
+
+def test_the_bot_answers_and_the_session_is_stored() -> None:
+    maria = Visitor()
+    assert maria.stored is None
+    assert maria.say("🍕")["messages"] == []
+    answer = maria.say("/hunger")
+    assert [m["text"] for m in answer["messages"]] == ["Your hunger level is 1!"]
+    assert answer["session"]["json"] == '{\n  "pizza_count": 1\n}'
+    assert pizza.get(chat=maria.chat) == PizzaSession(1)
+
+
+def test_the_session_comes_with_its_row_in_the_admin() -> None:
+    maria = Visitor()
+    session = maria.say("🍕")["session"]
+    row = BotSession.objects.get()
+    assert session["key"] == row.key == str(maria.chat)
+    assert session["admin"] == reverse("admin:botsessions_botsession_change", args=[row.pk])
+    assert row.title == f"Guest {maria.chat % 10_000:04}"
+
+
+def test_a_button_counts_and_edits_its_message() -> None:
+    maria = Visitor()
+    (greeting,) = maria.say("/start")["messages"]
+    answer = maria.press(greeting)
+    (edited,) = answer["edited"]
+    assert edited["id"] == greeting["id"]
+    assert edited["text"] == "Pizza so far: 1"
+    assert edited["buttons"] == greeting["buttons"]
+    assert answer["notice"] == "Yum!"
+
+
+def test_a_button_from_before_a_restart_still_works() -> None:
+    maria = Visitor()
+    button = {"text": "🍕 Eat one", "callback_data": "eat"}
+    answer = maria.press({"id": 17, "text": "Pizza so far: 8", "buttons": [[button]]})
+    assert [(m["id"], m["text"]) for m in answer["edited"]] == [(17, "Pizza so far: 1")]
+
+
+def test_reset_deletes_the_session() -> None:
+    maria = Visitor()
+    assert maria.say("🍕")["session"] is not None
+    assert maria.say("/reset")["session"] is None
+    assert not BotSession.objects.exists()
+
+
+def test_a_change_made_elsewhere_is_shown() -> None:
+    maria = Visitor()
+    before = maria.say("🍕")["session"]
+    with pizza.edit(chat=maria.chat) as data:
+        data.pizza_count = 40
+    assert maria.stored["revision"] != before["revision"]
+    assert maria.say("/hunger")["messages"][0]["text"] == "Your hunger level is 40!"
+
+
+def test_every_browser_has_a_chat_of_its_own() -> None:
+    maria, omar = Visitor(), Visitor()
+    assert maria.chat != omar.chat
+    maria.say("🍕")
+    assert omar.stored is None
+
+
+def test_a_chat_is_the_same_after_logging_in_and_out() -> None:
+    maria = Visitor()
+    maria.force_login(User.objects.create_superuser("boss"))
+    maria.post(reverse("admin:logout"))
+    assert maria.load() == maria.chat
+
+
+def test_visitors_who_speak_at_once_get_their_own_answers() -> None:
+    def talk(eaten: int) -> list[str]:
+        visitor = Visitor()
+        together.wait()
+        for _ in range(eaten):
+            visitor.say("🍕")
+        answers: list[str] = [m["text"] for m in visitor.say("/hunger")["messages"]]
+        connections.close_all()  # Of this thread.
+        return answers
+
+    visitors = 4
+    together = threading.Barrier(visitors)
+    with ThreadPoolExecutor(visitors) as pool:
+        answers = list(pool.map(talk, range(visitors)))
+    assert answers == [[f"Your hunger level is {eaten}!"] for eaten in range(visitors)]
+
+
+def test_a_message_that_is_empty_or_too_long_is_refused() -> None:
+    maria = Visitor()
+    for text in ("", "🍕" * 4097):
+        response = maria.post("/messages/", {"text": text})
+        assert response.status_code == 400
+        assert response.json()["error"]
+    assert maria.post("/presses/", {"message_id": "x"}).status_code == 400
+    assert maria.stored is None
+
+
+def test_a_message_needs_the_csrf_token() -> None:
+    maria = Visitor(enforce_csrf_checks=True)
+    assert maria.post("/messages/", {"text": "🍕"}).status_code == 403
+    token = maria.cookies[settings.CSRF_COOKIE_NAME].value
+    headers = {"X-CSRFToken": token}
+    assert maria.post("/messages/", {"text": "🍕"}, headers=headers).status_code == 200
+
+
+def test_a_browser_without_the_chats_cookie_is_told_to_load_the_page() -> None:
+    response = Client().post("/messages/", {"text": "🍕"})
+    assert response.status_code == 403
+    assert "load the page" in response.json()["error"]
+
+
+def test_a_forged_chat_is_not_shown() -> None:
+    maria, omar = Visitor(), Visitor()
+    maria.say("🍕")
+    omar.cookies["chat"] = maria.cookies["chat"].value.replace(":", "x:", 1)
+    assert omar.get("/session/").status_code == 403
+
+
+def test_the_page_takes_nothing_from_elsewhere() -> None:
+    response = Client().get("/")
+    assert "default-src 'self'" in response["Content-Security-Policy"]
+    content = response.content.decode()
+    assert "//" not in content
+    assert not re.search(r"<script(?![^>]* src=)|<style| style=| on\w+=", content)
+
+
+def test_the_bot_by_itself() -> None:
+    with BotClient() as telegram:
+        maria = telegram.user("Maria")
+        maria.send("I like 🍕 and more 🍕")
+        assert maria.send("/hunger").text == "Your hunger level is 1!"
+        assert maria.send("/start").buttons == [["🍕 Eat one"]]
+        assert maria.press("🍕 Eat one").text == "Pizza so far: 2"
+        assert maria.session == PizzaSession(2)
+        maria.send("/reset")
+        assert maria.session is None
+
+
+def test_the_admin_changes_a_session_under_a_new_revision() -> None:
+    maria = Visitor()
+    before = maria.say("🍕")["session"]
+    maria.force_login(User.objects.create_superuser("boss"))
+    assert maria.get(reverse("admin:botsessions_botsession_changelist")).status_code == 200
+    response = maria.post(before["admin"], {"data": '{"pizza_count": 123}'}, follow=True)
+    assert response.status_code == 200
+    assert maria.stored["revision"] != before["revision"]
+    assert pizza.get(chat=maria.chat) == PizzaSession(123)
+    row = BotSession.objects.get()
+    assert row.size == len('{"pizza_count":123}')
+
+
+def test_the_admin_finds_a_session_by_the_beginning_of_key_or_title() -> None:
+    maria = Visitor()
+    maria.say("🍕")
+    maria.force_login(User.objects.create_superuser("boss"))
+    url = reverse("admin:botsessions_botsession_changelist")
+    for words, found in ((str(maria.chat)[:4], 1), ("Guest", 1), ("uest", 0)):
+        assert maria.get(url, {"q": words}).context["cl"].result_count == found
+
+
+def setup() -> str:
+    output = StringIO()
+    call_command("demo_setup", stdout=output)
+    return output.getvalue()
+
+
+@override_settings(DEBUG=True)
+def test_demo_setup_makes_the_superuser_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "8765")
+    for _ in range(2):
+        assert setup().splitlines() == [
+            "Chat with the bot:  http://127.0.0.1:8765/",
+            "See its sessions:   http://127.0.0.1:8765/admin/  (log in as admin, password admin)",
+        ]
+    assert Client().login(username="admin", password="admin")
+    assert User.objects.count() == 1
+
+
+@override_settings(DEBUG=True)
+def test_demo_setup_keeps_a_changed_password_to_itself() -> None:
+    User.objects.create_superuser("admin", password="changed")
+    assert "password admin" not in setup()
+    assert Client().login(username="admin", password="changed")
+
+
+def test_demo_setup_makes_no_superuser_without_debug() -> None:
+    assert "createsuperuser" in setup()
+    assert not User.objects.exists()

@@ -1,0 +1,340 @@
+"""The demo site in Chromium, as people use it, against a server of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from .commands import TIMEOUT, manage, output
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+STARTED = re.compile(r"server at http://127\.0\.0\.1:(\d+)/")
+
+if not CHROMIUM.exists() and not os.environ.get("CI"):
+    pytest.skip(f"There is no {CHROMIUM}.", allow_module_level=True)
+
+
+class Site:
+    """A demo site with a database of its own, on a port that the system chose."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "log"
+        self.environment = os.environ | {
+            "DJANGO_SETTINGS_MODULE": "project.settings",
+            "DJANGO_DEBUG": "1",
+            "BOTSESSIONS_DATABASE": "sqlite",
+            "BOTSESSIONS_DATABASE_NAME": str(folder / "db.sqlite3"),
+        }
+        output(manage("migrate", "--verbosity=0", env=self.environment))
+        output(manage("demo_setup", env=self.environment))
+        self.port = "0"
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        address = f"127.0.0.1:{self.port}"
+        with self.log.open("w") as log:
+            self.process = manage(
+                "runserver", "--noreload", address, env=self.environment, stdout=log
+            )
+        until = time.monotonic() + TIMEOUT
+        while not (started := STARTED.search(self.log.read_text())):
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < until, self.log.read_text()
+            time.sleep(0.05)
+        self.port = started[1]
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+        assert "Traceback" not in self.log.read_text()
+
+
+class Chat:
+    """The chat page in a browser of its own."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        self.requested: list[str] = []
+        self.errors: list[str] = []
+        page.context.on("request", lambda request: self.requested.append(request.url))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", self._note)
+        page.goto(url)
+        expect(self.session).to_be_attached()
+
+    def say(self, text: str) -> None:
+        field = self.page.get_by_label("Message", exact=True)
+        field.fill(text)
+        field.press("Enter")
+
+    def suggestion(self, name: str) -> Locator:
+        return self.page.get_by_role("group", name="Suggestions").get_by_role("button", name=name)
+
+    @property
+    def messages(self) -> Locator:
+        return self.page.get_by_role("listitem")
+
+    @property
+    def answers(self) -> Locator:
+        return self.messages.filter(has_text="Bot: ")
+
+    @property
+    def button(self) -> Locator:
+        return self.answers.last.get_by_role("button", name="Eat one")
+
+    @property
+    def session(self) -> Locator:
+        return self.page.get_by_label("Session data")
+
+    @property
+    def alert(self) -> Locator:
+        return self.page.get_by_role("alert")
+
+    @property
+    def focused(self) -> Locator:
+        return self.page.locator(":focus")
+
+    def fits(self) -> bool:
+        width = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        return bool(self.page.evaluate(width))
+
+    def _note(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.errors.append(message.text)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("site"))
+    yield site
+    site.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(site: Site, browser: Browser) -> Iterator[Callable[..., Chat]]:
+    """Open the chat page in a browser of its own; at the end, see that all went well there."""
+    chats: list[Chat] = []
+
+    def visit(**options: Any) -> Chat:
+        chats.append(Chat(browser.new_context(**options).new_page(), site.url))
+        return chats[-1]
+
+    yield visit
+    for chat in chats:
+        chat.page.context.close()
+        assert chat.errors == []
+        assert [url for url in chat.requested if not url.startswith(f"{site.url}/")] == []
+
+
+def test_the_bot_answers_and_the_session_changes_beside_the_chat(
+    visit: Callable[..., Chat],
+) -> None:
+    chat = visit()
+    expect(chat.session).to_have_text("Nothing is stored for this chat.")
+    chat.suggestion("pizza").click()
+    expect(chat.session).to_contain_text('"pizza_count": 1')
+    chat.say("More 🍕!")
+    expect(chat.session).to_contain_text('"pizza_count": 2')
+    chat.suggestion("/hunger").click()
+    expect(chat.answers.last).to_contain_text("Your hunger level is 2!")
+    chat.say("hello")
+    expect(chat.messages.last).to_contain_text("No answer")
+    chat.say("/reset")
+    expect(chat.session).to_have_text("Nothing is stored for this chat.")
+
+
+def test_a_button_counts_and_edits_its_message(visit: Callable[..., Chat]) -> None:
+    chat = visit()
+    chat.suggestion("/start").click()
+    for count in (1, 2):
+        chat.button.click()
+        expect(chat.answers.last).to_contain_text(f"Pizza so far: {count}")
+        expect(chat.session).to_contain_text(f'"pizza_count": {count}')
+    expect(chat.page.get_by_role("status")).to_have_text("Yum!")
+    expect(chat.answers).to_have_count(1)
+
+
+def test_a_command_in_an_answer_can_be_pressed(visit: Callable[..., Chat]) -> None:
+    chat = visit()
+    chat.suggestion("/start").click()
+    chat.answers.last.get_by_role("button", name="/hunger").click()
+    expect(chat.answers.last).to_contain_text("Your hunger level is 0!")
+
+
+def test_a_change_in_the_admin_shows_in_the_chat(visit: Callable[..., Chat]) -> None:
+    chat = visit()
+    chat.suggestion("pizza").click()
+    link = chat.page.get_by_role("link", name="Open this row in the admin")
+    with chat.page.context.expect_page() as opened:
+        link.click()
+    admin = opened.value
+    admin.get_by_label("Username").fill("admin")
+    admin.get_by_label("Password").fill("admin")
+    admin.get_by_role("button", name="Log in").click()
+    expect(admin.get_by_role("heading", level=2)).to_contain_text("default:")
+    admin.get_by_label("Data").fill('{"pizza_count": 41}')
+    admin.get_by_role("button", name="Save", exact=True).click()
+    expect(admin.get_by_text("was changed successfully")).to_be_visible()
+    expect(chat.session).to_contain_text('"pizza_count": 41')
+    chat.suggestion("pizza").click()
+    chat.suggestion("/hunger").click()
+    expect(chat.answers.last).to_contain_text("Your hunger level is 42!")
+
+
+def test_browsers_do_not_see_each_other(visit: Callable[..., Chat]) -> None:
+    one, other = visit(), visit()
+    one.suggestion("pizza").click()
+    expect(one.session).to_contain_text('"pizza_count": 1')
+    other.suggestion("/hunger").click()
+    expect(other.answers.last).to_contain_text("Your hunger level is 0!")
+    expect(other.messages).to_have_count(2)
+
+
+def test_tabs_of_one_browser_share_their_chat(visit: Callable[..., Chat], site: Site) -> None:
+    chat = visit()
+    tab = Chat(chat.page.context.new_page(), site.url)
+    chat.suggestion("/hunger").click()
+    expect(tab.answers.last).to_contain_text("Your hunger level is 0!")
+    expect(tab.session).to_contain_text('"pizza_count": 0')
+    assert tab.errors == []
+
+
+def test_session_and_messages_are_still_there_after_a_restart(
+    visit: Callable[..., Chat], site: Site
+) -> None:
+    chat = visit()
+    chat.suggestion("/start").click()
+    chat.button.click()
+    expect(chat.session).to_contain_text('"pizza_count": 1')
+
+    site.stop()
+    expect(chat.alert).to_contain_text("The server does not answer.")
+    chat.say("🍕")
+    expect(chat.messages.last).to_contain_text("Not delivered. The server does not answer.")
+    site.start()
+    expect(chat.alert).to_be_hidden()
+    chat.messages.last.get_by_role("button", name="Try again").click()
+    expect(chat.session).to_contain_text('"pizza_count": 2')
+
+    chat.page.reload()
+    expect(chat.session).to_contain_text('"pizza_count": 2')
+    expect(chat.messages).to_have_count(3)
+    chat.button.click()
+    expect(chat.answers.last).to_contain_text("Pizza so far: 3")
+    chat.errors = [error for error in chat.errors if "ERR_CONNECTION_REFUSED" not in error]
+
+
+def test_a_failing_bot_is_not_hidden(visit: Callable[..., Chat]) -> None:
+    chat = visit()
+    chat.suggestion("/start").click()
+    expect(chat.button).to_be_visible()
+    for url in ("**/messages/", "**/presses/"):
+        chat.page.route(url, lambda route: route.fulfill(status=500, body="<h1>Error</h1>"))
+    chat.button.click()
+    expect(chat.alert).to_contain_text("The bot failed (error 500)")
+    chat.say("🍕")
+    expect(chat.messages.last).to_contain_text("The bot failed (error 500)")
+    chat.errors = [error for error in chat.errors if "500" not in error]
+
+
+def test_without_its_cookies_the_page_says_what_to_do(visit: Callable[..., Chat]) -> None:
+    chat = visit()
+    chat.page.context.clear_cookies()
+    chat.say("🍕")
+    expect(chat.messages.last).to_contain_text("Not delivered. The server refuses it: reload")
+    expect(chat.alert).to_contain_text("load the page")
+    chat.page.reload()
+    expect(chat.session).to_have_text("Nothing is stored for this chat.")
+    chat.errors = [error for error in chat.errors if "403" not in error]
+
+
+def test_it_fits_a_phone(visit: Callable[..., Chat]) -> None:
+    chat = visit(**PHONE)
+    assert chat.fits()
+    chat.say("🍕" + "x" * 300)
+    glance = chat.page.locator("summary").get_by_text('{ "pizza_count": 1 }')
+    expect(glance).to_be_visible()
+    expect(chat.session).to_be_hidden()
+    glance.tap()
+    expect(chat.session).to_be_visible()
+    expect(chat.page.get_by_role("link", name="Open this row in the admin")).to_be_in_viewport()
+    expect(chat.page.get_by_role("button", name="Send", exact=True)).to_be_in_viewport()
+    assert chat.fits()
+
+
+def test_it_works_by_keyboard(visit: Callable[..., Chat]) -> None:
+    chat = visit()
+    keyboard = chat.page.keyboard
+    expect(chat.focused).to_have_attribute("placeholder", "Message")
+    keyboard.type("/start")
+    keyboard.press("Enter")
+    expect(chat.button).to_be_visible()
+
+    for _ in range(5):  # Over the four suggestions.
+        keyboard.press("Shift+Tab")
+    expect(chat.button).to_be_focused()
+    expect(chat.button).to_have_css("outline-style", "solid")
+    for count in (1, 2):
+        keyboard.press("Enter")
+        expect(chat.answers.last).to_contain_text(f"Pizza so far: {count}")
+        expect(chat.button).to_be_focused()
+
+    keyboard.press("Tab")
+    expect(chat.suggestion("pizza")).to_be_focused()
+    keyboard.press("Space")
+    expect(chat.session).to_contain_text('"pizza_count": 3')
+    for _ in range(5):  # The other suggestions, the field, the button.
+        keyboard.press("Tab")
+    expect(chat.focused).to_have_text("Send")
+    keyboard.press("Tab")
+    expect(chat.focused).to_contain_text("Stored session")
+    keyboard.press("Enter")
+    expect(chat.session).to_be_hidden()
+    keyboard.press("Enter")
+    keyboard.press("Tab")
+    expect(chat.session).to_be_focused()
+    keyboard.press("Tab")
+    expect(chat.focused).to_have_text("Open this row in the admin")
+
+
+def test_it_is_light_or_dark_as_the_visitor_likes(visit: Callable[..., Chat]) -> None:
+    def brightness(scheme: str) -> int:
+        body = visit(color_scheme=scheme).page.locator("body")
+        colour = body.evaluate("body => getComputedStyle(body).backgroundColor")
+        return sum(map(int, re.findall(r"\d+", colour)))
+
+    assert brightness("dark") < 150 < 600 < brightness("light")
+
+
+def test_new_messages_are_announced(visit: Callable[..., Chat]) -> None:
+    log = visit().page.get_by_role("log")
+    expect(log).to_have_attribute("aria-live", "polite")
+    expect(log).to_have_accessible_name("Messages")

@@ -1,0 +1,445 @@
+"""Keys: rule F6, and what a key function of one's own may be and give."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from telegram import Update
+
+from botsessions.exceptions import SessionKeyError
+from botsessions.keys import (
+    FromIds,
+    FromJob,
+    FromKey,
+    FromUpdate,
+    check_key,
+    escaped,
+    joined,
+    per_chat,
+    per_topic,
+    per_user,
+    per_user_chat,
+    takes_ids,
+)
+from botsessions.storages import About
+
+from .strategies import TEXT
+
+Json = dict[str, Any]
+USER = {"id": 5, "is_bot": False, "first_name": "Maria", "last_name": "Rossi"}
+PRIVATE = {"id": 5, "type": "private", "first_name": "Maria", "last_name": "Rossi"}
+GROUP = {"id": -9, "type": "supergroup", "title": "Pizza"}
+FORUM = {**GROUP, "is_forum": True}
+CHANNEL = {"id": -8, "type": "channel", "title": "News"}
+BOT = {"id": 1, "is_bot": True, "first_name": "Bot"}
+
+
+def message(chat: Json = GROUP, **fields: Any) -> Json:
+    return {"message_id": 1, "date": 0, "chat": chat, "from": USER, "text": "Hello", **fields}
+
+
+def post(chat: Json = CHANNEL, **fields: Any) -> Json:
+    return {"message_id": 1, "date": 0, "chat": chat, "sender_chat": chat, **fields}
+
+
+def pressed(**fields: Any) -> Json:
+    return {"id": "1", "from": USER, "chat_instance": "1", "data": "x", **fields}
+
+
+def member(chat: Json) -> Json:
+    status = {"user": USER, "status": "member"}
+    changed = {"chat": chat, "from": USER, "date": 0}
+    return {**changed, "old_chat_member": status, "new_chat_member": status}
+
+
+BOOST = {
+    "boost_id": "1",
+    "add_date": 0,
+    "expiration_date": 0,
+    "source": {"source": "premium", "user": USER},
+}
+POLL = {
+    "id": "1",
+    "question": "?",
+    "options": [],
+    "total_voter_count": 0,
+    "is_closed": False,
+    "is_anonymous": True,
+    "type": "regular",
+    "allows_multiple_answers": False,
+    "allows_revoting": False,
+    "members_only": False,
+}
+REACTION = {"chat": GROUP, "message_id": 1, "date": 0}
+ADDRESS = {
+    "country_code": "IT",
+    "state": "",
+    "city": "Napoli",
+    "street_line1": "",
+    "street_line2": "",
+    "post_code": "",
+}
+PRICE = {"currency": "EUR", "total_amount": 1}
+BUSINESS = {"business_connection_id": "biz"}
+
+
+class Keys(NamedTuple):
+    """What each of the key functions gives."""
+
+    chat: str | None
+    user: str | None
+    user_chat: str | None
+    topic: str | None
+
+
+IN_GROUP = Keys("-9", "5", "5/-9", "-9")
+GROUP_ALONE = Keys("-9", None, None, "-9")
+CHANNEL_ALONE = Keys("-8", None, None, "-8")
+USER_ALONE = Keys(None, "5", None, None)
+IN_BUSINESS = Keys("biz/5", "5", "5/biz/5", "biz/5")
+NOBODY = Keys(None, None, None, None)
+
+KINDS: dict[str, tuple[Json, Keys]] = {
+    "message": (message(), IN_GROUP),
+    "edited_message": (message(), IN_GROUP),
+    "channel_post": (post(), CHANNEL_ALONE),
+    "edited_channel_post": (post(), CHANNEL_ALONE),
+    "inline_query": ({"id": "1", "from": USER, "query": "x", "offset": ""}, USER_ALONE),
+    "chosen_inline_result": ({"result_id": "1", "from": USER, "query": "x"}, USER_ALONE),
+    "callback_query": (pressed(message=message(**{"from": BOT})), IN_GROUP),
+    "shipping_query": (
+        {"id": "1", "from": USER, "invoice_payload": "x", "shipping_address": ADDRESS},
+        USER_ALONE,
+    ),
+    "pre_checkout_query": ({"id": "1", "from": USER, "invoice_payload": "x", **PRICE}, USER_ALONE),
+    "poll": (POLL, NOBODY),
+    "poll_answer": (
+        {"poll_id": "1", "user": USER, "option_ids": [0], "option_persistent_ids": ["0"]},
+        USER_ALONE,
+    ),
+    "my_chat_member": (member(GROUP), IN_GROUP),
+    "chat_member": (member(GROUP), IN_GROUP),
+    "chat_join_request": (
+        {"chat": GROUP, "from": USER, "user_chat_id": 5, "date": 0},
+        IN_GROUP,
+    ),
+    "chat_boost": ({"chat": GROUP, "boost": BOOST}, GROUP_ALONE),
+    "removed_chat_boost": (
+        {"chat": GROUP, "boost_id": "1", "remove_date": 0, "source": BOOST["source"]},
+        GROUP_ALONE,
+    ),
+    "message_reaction": (
+        {**REACTION, "user": USER, "old_reaction": [], "new_reaction": []},
+        IN_GROUP,
+    ),
+    "message_reaction_count": ({**REACTION, "reactions": []}, GROUP_ALONE),
+    "business_connection": (
+        {"id": "biz", "user": USER, "user_chat_id": 5, "date": 0, "is_enabled": True},
+        USER_ALONE,
+    ),
+    "business_message": (message(PRIVATE, **BUSINESS), IN_BUSINESS),
+    "edited_business_message": (message(PRIVATE, **BUSINESS), IN_BUSINESS),
+    "deleted_business_messages": (
+        {**BUSINESS, "chat": PRIVATE, "message_ids": [1]},
+        Keys("biz/5", None, None, "biz/5"),
+    ),
+    "purchased_paid_media": ({"from": USER, "paid_media_payload": "x"}, USER_ALONE),
+    "managed_bot": ({"user": USER, "bot": BOT}, USER_ALONE),
+    "guest_message": (message(), IN_GROUP),
+}
+
+IN_TOPIC = {"message_thread_id": 7, "is_topic_message": True}
+
+CASES: dict[str, tuple[str, Json, Keys]] = {
+    "a private chat": ("message", message(PRIVATE), Keys("5", "5", "5/5", "5")),
+    "a forum topic": ("message", message(FORUM, **IN_TOPIC), Keys("-9", "5", "5/-9", "-9/7")),
+    "a forum's general topic": ("message", message(FORUM), IN_GROUP),
+    "a thread of replies": ("message", message(message_thread_id=7), IN_GROUP),
+    "an edited message of a topic": (
+        "edited_message",
+        message(FORUM, **IN_TOPIC),
+        Keys("-9", "5", "5/-9", "-9/7"),
+    ),
+    "a topic in a private chat": (
+        "message",
+        message(PRIVATE, **IN_TOPIC),
+        Keys("5", "5", "5/5", "5/7"),
+    ),
+    "a button in a topic": (
+        "callback_query",
+        pressed(message=message(FORUM, **IN_TOPIC)),
+        Keys("-9", "5", "5/-9", "-9/7"),
+    ),
+    "a button of a business message": (
+        "callback_query",
+        pressed(message=message(PRIVATE, **BUSINESS)),
+        IN_BUSINESS,
+    ),
+    "a button of a message that is no longer accessible": (
+        "callback_query",
+        pressed(message={"chat": GROUP, "message_id": 1, "date": 0}),
+        IN_GROUP,
+    ),
+    "a button of an inline message": (
+        "callback_query",
+        pressed(inline_message_id="1"),
+        USER_ALONE,
+    ),
+    "a button under a channel's post": (
+        "callback_query",
+        pressed(message=post()),
+        Keys("-8", "5", "5/-8", "-8"),
+    ),
+    "a post that is signed by its author": (
+        "channel_post",
+        post(**{"from": USER}),
+        Keys("-8", "5", "5/-8", "-8"),
+    ),
+    "a message in the name of the group": (
+        "message",
+        message(sender_chat=GROUP, **{"from": BOT}),
+        Keys("-9", "1", "1/-9", "-9"),
+    ),
+    "an anonymous reaction": (
+        "message_reaction",
+        {**REACTION, "actor_chat": GROUP, "old_reaction": [], "new_reaction": []},
+        GROUP_ALONE,
+    ),
+    "an anonymous answer to a poll": (
+        "poll_answer",
+        {"poll_id": "1", "voter_chat": GROUP, "option_ids": [0], "option_persistent_ids": ["0"]},
+        NOBODY,
+    ),
+    "a business connection whose id is a number": (
+        "business_message",
+        message(PRIVATE, business_connection_id="77/8"),
+        Keys("%377%2F8/5", "5", "5/%377%2F8/5", "%377%2F8/5"),
+    ),
+}
+
+
+def an_update(kind: str, content: Json) -> Update:
+    return Update.de_json({"update_id": 1, kind: content}, None)
+
+
+def keys_of(update: Update) -> Keys:
+    functions = (per_chat, per_user, per_user_chat, per_topic)
+    return Keys(*(function(update) for function in functions))
+
+
+@pytest.mark.parametrize("kind", [str(kind) for kind in Update.ALL_TYPES])
+def test_f6_every_kind_of_update_has_its_keys(kind: str) -> None:
+    """A kind that a new python-telegram-bot adds fails until it is in the table."""
+    content, keys = KINDS[kind]
+    update = an_update(kind, content)
+    assert getattr(update, kind) is not None
+    assert keys_of(update) == keys
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_f6_special_cases_have_their_keys(case: str) -> None:
+    kind, content, keys = CASES[case]
+    assert keys_of(an_update(kind, content)) == keys
+
+
+def test_f6_an_update_of_an_unknown_kind_has_no_key() -> None:
+    assert keys_of(Update(1)) == NOBODY
+
+
+# By ids.
+
+
+@pytest.mark.parametrize(
+    ("function", "ids", "key"),
+    [
+        (per_chat, {"chat": 42}, "42"),
+        (per_chat, {"chat": -1001}, "-1001"),
+        (per_chat, {"chat": 42, "business": "biz"}, "biz/42"),
+        (per_user, {"user": 5}, "5"),
+        (per_user_chat, {"user": 5, "chat": -9}, "5/-9"),
+        (per_user_chat, {"user": 5, "chat": -9, "business": "biz"}, "5/biz/-9"),
+        (per_topic, {"chat": -9}, "-9"),
+        (per_topic, {"chat": -9, "topic": 7}, "-9/7"),
+        (per_topic, {"chat": -9, "topic": 7, "business": "biz"}, "biz/-9/7"),
+        (per_chat, {"business": "biz"}, None),
+        (per_user, {}, None),
+        (per_user_chat, {"user": 5}, None),
+        (per_user_chat, {"chat": -9}, None),
+        (per_topic, {"topic": 7}, None),
+    ],
+)
+def test_ids_by_name_give_the_key_that_an_update_gives(
+    function: Any, ids: Json, key: str | None
+) -> None:
+    assert function(**ids) == key
+
+
+@pytest.mark.parametrize(
+    ("function", "ids"),
+    [
+        (per_chat, {"chat": "42"}),
+        (per_user, {"user": "5"}),
+        (per_user_chat, {"user": 5, "chat": "-9"}),
+        (per_user_chat, {"user": "5", "chat": -9}),
+        (per_topic, {"chat": -9, "topic": "7"}),
+    ],
+)
+def test_an_id_that_is_text_is_refused_instead_of_giving_another_key(
+    function: Any, ids: Json
+) -> None:
+    with pytest.raises(SessionKeyError, match="ids are numbers"):
+        function(**ids)
+
+
+PARTS = st.lists(st.integers() | TEXT, min_size=1, max_size=3)
+
+
+@given(PARTS, PARTS)
+def test_different_parts_never_give_one_key(one: list[int | str], other: list[int | str]) -> None:
+    assert (joined(*one) == joined(*other)) == (one == other)
+
+
+@given(TEXT)
+def test_text_is_never_taken_for_a_number_and_holds_no_slash(part: str) -> None:
+    key = escaped(part)
+    assert "/" not in key
+    assert not key.lstrip("-").isdecimal()
+
+
+# Sources of keys.
+
+
+def by_bot(update: Update) -> str:
+    return "bot"
+
+
+def by_shop(update: Update | None = None, *, shop: int | None = None) -> str | None:
+    return None if shop is None else f"shop-{shop}"
+
+
+def test_ids_are_given_to_key_functions_that_take_them() -> None:
+    assert takes_ids(per_user_chat) == {"user", "chat", "business"}
+    assert takes_ids(by_shop) == {"shop"}
+    assert takes_ids(by_bot) is None
+    assert takes_ids(lambda update=None: None) is None
+    assert FromIds({"shop": 3}).key(by_shop) == "shop-3"
+
+
+def test_ids_for_a_key_function_that_takes_updates_only_are_refused() -> None:
+    with pytest.raises(SessionKeyError, match="by_bot takes updates only"):
+        FromIds({"chat": 42}).key(by_bot)
+
+
+def test_ids_that_a_key_function_does_not_know_are_refused_by_name() -> None:
+    with pytest.raises(SessionKeyError, match="per_user knows no chat, topic; it takes user"):
+        FromIds({"user": 5, "chat": 42, "topic": 1}).key(per_user)
+
+
+def test_ids_that_give_no_key_are_named() -> None:
+    assert "per_user_chat gives no key for user" in FromIds({"user": 5}).no_key(per_user_chat)
+
+
+class Job(NamedTuple):
+    chat_id: int | None = None
+    user_id: int | None = None
+
+
+@pytest.mark.parametrize(
+    ("job", "function", "key"),
+    [
+        (Job(chat_id=-9, user_id=5), per_chat, "-9"),
+        (Job(chat_id=-9, user_id=5), per_user, "5"),
+        (Job(chat_id=-9, user_id=5), per_user_chat, "5/-9"),
+        (Job(chat_id=-9), per_topic, "-9"),
+        (Job(chat_id=-9), per_user, None),
+        (Job(chat_id=-9), by_bot, None),
+        (Job(), per_chat, None),
+    ],
+)
+def test_f5_a_job_has_the_key_that_its_ids_give(job: Any, function: Any, key: str | None) -> None:
+    assert FromJob(job).key(function) == key
+
+
+def test_a_key_from_outside_is_taken_as_it_is() -> None:
+    assert FromKey("5/-9").key(per_user) == "5/-9"
+    assert FromKey("5/-9").about(per_user) is None
+
+
+@pytest.mark.parametrize(
+    ("function", "missing"),
+    [(per_chat, "chat"), (per_user, "user"), (per_user_chat, "user or no chat"), (per_topic, "chat")],
+)
+def test_a3_an_update_without_a_key_says_what_it_lacks(function: Any, missing: str) -> None:
+    assert f"has no {missing}, so" in FromUpdate(an_update("poll", POLL)).no_key(function)
+
+
+def test_a3_a_key_function_that_gave_none_is_named() -> None:
+    assert "by_shop returned None" in FromUpdate(Update(1)).no_key(by_shop)
+
+
+def test_f9_what_is_no_update_of_telegram_has_no_key() -> None:
+    assert FromUpdate("a string").key(per_chat) is None
+    assert "A str has no session" in FromUpdate("a string").no_key(per_chat)
+
+
+# Whom a session belongs to.
+
+
+@pytest.mark.parametrize(
+    ("content", "function", "about"),
+    [
+        (message(PRIVATE), per_chat, About(5, None, "private", "Maria Rossi")),
+        (message(GROUP), per_chat, About(-9, None, "supergroup", "Pizza")),
+        (message(GROUP), per_user, About(None, 5, None, "Maria Rossi")),
+        (message(GROUP), per_user_chat, About(-9, 5, "supergroup", "Maria Rossi, Pizza")),
+        (message(PRIVATE), per_user_chat, About(5, 5, "private", "Maria Rossi")),
+        (message(GROUP), by_bot, About(-9, None, "supergroup", "Pizza")),
+        (message(PRIVATE), by_bot, About(5, 5, "private", "Maria Rossi")),
+    ],
+)
+def test_a_session_is_about_those_whose_ids_are_in_its_key(
+    content: Json, function: Any, about: About
+) -> None:
+    assert FromUpdate(an_update("message", content)).about(function) == about
+
+
+def test_an_update_of_nobody_is_about_nobody() -> None:
+    assert FromUpdate(Update(1)).about(per_user_chat) == About()
+
+
+def test_ids_tell_about_chat_and_user() -> None:
+    assert FromIds({"user": 5, "chat": -9, "shop": 3}).about(per_chat) == About(-9, 5)
+    assert FromIds({"shop": 3}).about(by_shop) is None
+    assert FromIds({"chat": "a name"}).about(by_shop) is None
+    job: Any = Job(chat_id=-9, user_id=5)
+    assert FromJob(job).about(per_user) == About(user_id=5)
+
+
+# What a key may be.
+
+
+@pytest.mark.parametrize("key", ["42", "k" * 255, "🍕" * 255, "a b", "a/b", "a%", "ä"])
+def test_a_key_that_every_database_keeps_apart_is_taken(key: str) -> None:
+    assert check_key(key) == key
+
+
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        (42, "is int"),
+        (b"42", "is bytes"),
+        ("", "is empty"),
+        ("k" * 256, "has 256 characters; it may have 255"),
+        ("42 ", "begins or ends with a blank"),
+        ("\n42", "begins or ends with a blank"),
+        ("4\x002", "NUL"),
+        ("4\ud8002", "surrogate"),
+    ],
+)
+def test_a_key_that_some_database_does_not_keep_apart_is_refused(key: object, problem: str) -> None:
+    with pytest.raises(SessionKeyError, match=problem) as caught:
+        check_key(key)
+    assert "Mend the key function" in str(caught.value)
