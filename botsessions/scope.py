@@ -31,8 +31,6 @@ class Scope:
 
     A scope that ``holds`` has its keys for itself from :meth:`enter` to :meth:`close`. One that
     does not belongs to code that runs beside others, and holds its keys for moments only.
-
-    ``waited_for`` tells whether the code that opens the scope may wait for its end.
     """
 
     def __init__(
@@ -43,7 +41,6 @@ class Scope:
         *,
         holds: bool = True,
         origin: Scope | None = None,
-        waited_for: bool = True,
     ) -> None:
         self.cells: dict[str, Cell[Any]] = {}
         self.failed = False
@@ -58,7 +55,9 @@ class Scope:
         self._bot = bot
         self._source = source
         self._holds = holds
-        self._outer = open_scope() if waited_for else None
+        self._outer = open_scope()
+        self._called_by_outer = self._outer is not None and self._outer.runs_here()
+        self._task: asyncio.Task[Any] | None = None
         self._kept: Sequence[Ticket] = ()
         self._ticket: Ticket | None = None
         self._entered = False
@@ -70,6 +69,7 @@ class Scope:
 
     async def enter(self) -> None:
         """Find the keys and, if the scope holds, wait for them. An error is kept for later."""
+        self._task = self._task or asyncio.current_task()
         if self._entered:
             return
         self._entered = True
@@ -128,12 +128,30 @@ class Scope:
 
     @property
     def _ticket_around(self) -> Ticket | None:
-        scope = self._outer
+        scope = self._around
         while scope is not None:
-            if scope._ticket is not None and not scope.closed:
+            if scope._ticket is not None:
                 return scope._ticket
-            scope = scope._outer
+            scope = scope._around
         return self._kept[-1] if self._kept else None
+
+    @property
+    def _around(self) -> Scope | None:
+        """The scope whose code goes on only when this scope's code is done."""
+        outer = self._outer
+        if outer is None or self._called_by_outer or awaits(outer._task, self._task):
+            return outer
+        return None
+
+    def runs_here(self) -> bool:
+        """Whether the running code is this scope's: its task, or sync code that it has called.
+
+        Another task that it has started may wait until it has released its keys.
+        """
+        try:
+            return self._task is asyncio.current_task()
+        except RuntimeError:
+            return True
 
     # Load.
 
@@ -204,7 +222,7 @@ class Scope:
             name: cell.address.key if cell.address else None for name, cell in self.cells.items()
         }
 
-    def beside(self, *, waited_for: bool) -> Scope:
+    def beside(self) -> Scope:
         """Return a scope for code that runs beside this one's handlers, for the same keys."""
         scope = Scope(
             self._fragments,
@@ -212,8 +230,8 @@ class Scope:
             self._source,
             holds=False,
             origin=self.origin,
-            waited_for=waited_for,
         )
+        scope._called_by_outer = False
         scope.error = self.error
         scope._entered = self._entered
         for name, cell in self.cells.items():
@@ -311,6 +329,20 @@ def open_scope() -> Scope | None:
     """Return the scope that the running code belongs to, unless it is over."""
     scope = current.get()
     return None if scope is None or scope.closed else scope
+
+
+def awaits(task: asyncio.Task[Any] | None, other: asyncio.Task[Any] | None) -> bool:
+    """Whether ``task`` is suspended until ``other`` is done, itself or through :func:`gather`."""
+    waited_for = [getattr(task, "_fut_waiter", None)]
+    while waited_for:
+        future = waited_for.pop()
+        if future is None:
+            continue
+        if future is other:
+            return True
+        waited_for += getattr(future, "_children", ())
+        waited_for.append(getattr(future, "_fut_waiter", None))
+    return False
 
 
 async def to_its_end(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from typing import Any
 
@@ -13,7 +11,6 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import connections
 from django.test import Client, override_settings
 from django.urls import reverse
 
@@ -122,23 +119,6 @@ def test_a_chat_is_the_same_after_logging_in_and_out() -> None:
     maria.force_login(User.objects.create_superuser("boss"))
     maria.post(reverse("admin:logout"))
     assert maria.load() == maria.chat
-
-
-def test_visitors_who_speak_at_once_get_their_own_answers() -> None:
-    def talk(eaten: int) -> list[str]:
-        visitor = Visitor()
-        together.wait()
-        for _ in range(eaten):
-            visitor.say("🍕")
-        answers: list[str] = [m["text"] for m in visitor.say("/hunger")["messages"]]
-        connections.close_all()  # Of this thread.
-        return answers
-
-    visitors = 4
-    together = threading.Barrier(visitors)
-    with ThreadPoolExecutor(visitors) as pool:
-        answers = list(pool.map(talk, range(visitors)))
-    assert answers == [[f"Your hunger level is {eaten}!"] for eaten in range(visitors)]
 
 
 def test_a_message_that_is_empty_or_too_long_is_refused() -> None:

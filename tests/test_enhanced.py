@@ -224,7 +224,10 @@ class Declarations(SimpleTestCase):
             Decimal("0.0000001"),
             10**9,
         ):
-            with self.subTest(version=version), pytest.raises(ValueError, match="A version must be"):
+            with (
+                self.subTest(version=version),
+                pytest.raises(ValueError, match="A version must be"),
+            ):
                 enhance_storage(MemoryStorage(), migrations={version: never})
 
     def test_a_time_to_live_has_to_be_positive(self) -> None:
@@ -279,7 +282,9 @@ class Migrations(SimpleTestCase):
         """Also if that version is no longer among the migrations."""
         version = data.draw(NUMBERS.filter(lambda number: number <= max(versions)))
         record = migrated({v: noting(v) for v in versions}, [], Decimal(version))
-        assert record.value == [str(Decimal(v).normalize()) for v in sorted(versions) if v > version]
+        assert record.value == [
+            str(Decimal(v).normalize()) for v in sorted(versions) if v > version
+        ]
         assert record.version == max(versions)
 
     def test_d5_data_at_the_newest_version_is_untouched(self) -> None:

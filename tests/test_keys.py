@@ -370,7 +370,12 @@ def test_a_key_from_outside_is_taken_as_it_is() -> None:
 
 @pytest.mark.parametrize(
     ("function", "missing"),
-    [(per_chat, "chat"), (per_user, "user"), (per_user_chat, "user or no chat"), (per_topic, "chat")],
+    [
+        (per_chat, "chat"),
+        (per_user, "user"),
+        (per_user_chat, "user or no chat"),
+        (per_topic, "chat"),
+    ],
 )
 def test_a3_an_update_without_a_key_says_what_it_lacks(function: Any, missing: str) -> None:
     assert f"has no {missing}, so" in FromUpdate(an_update("poll", POLL)).no_key(function)

@@ -707,7 +707,6 @@ class Tasks(SimpleTestCase):
         assert {type(error) for error in answers.errors} == {SessionLockError}
         assert store.values == {"1001": {"count": 1}}
 
-    @pytest.mark.xfail(reason="edit_session() refuses while the handler that made the task runs")
     async def test_f3_a_task_may_edit_the_session_when_its_handler_is_done(self) -> None:
         store = Store({"1001": {"count": 1}})
 

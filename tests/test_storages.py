@@ -126,6 +126,14 @@ class DatabaseStorageTests(StorageContract, TestCase):
         return DatabaseStorage()
 
 
+@override_settings(USE_TZ=False, TIME_ZONE="Asia/Kolkata")
+class DatabaseStorageWithoutTimeZonesTests(StorageContract, TestCase):
+    """Rule G4."""
+
+    def make_storage(self) -> Storage:
+        return DatabaseStorage()
+
+
 @pytest.mark.django_db(transaction=True)
 class DatabaseStorageOnItsThreadTests(StorageContract, IsolatedAsyncioTestCase):
     def make_storage(self) -> Storage:
@@ -187,7 +195,9 @@ class Costs(TestCase):
         )
 
     def test_an_assignment_costs_one_statement(self) -> None:
-        self.assert_costs(["INSERT"], lambda storage: storage.write(ADDRESS, Record(1, revision=ANY)))
+        self.assert_costs(
+            ["INSERT"], lambda storage: storage.write(ADDRESS, Record(1, revision=ANY))
+        )
 
     def test_a_delete_costs_one_statement(self) -> None:
         self.assert_costs(["DELETE"], lambda storage: storage.delete(ADDRESS, self.revision))
@@ -416,7 +426,9 @@ class GrammyPacking(SimpleTestCase):
             with self.subTest(packed=packed):
                 found = asyncio.run(DictStorage({"pizza::42": packed}).read(ADDRESS))
                 assert found is not None
-                assert found == Record(record.value, record.version, record.expires_at, found.revision)
+                assert found == Record(
+                    record.value, record.version, record.expires_at, found.revision
+                )
 
     def test_what_is_written_is_packed_as_grammy_does(self) -> None:
         for record, packed in [

@@ -25,6 +25,7 @@ BACKENDS = {
 }
 """How to ask which of the database's processes serves a connection, and how to end that."""
 
+
 def query(sql: str = "SELECT 1") -> Any:
     """Ask the database something and return the answer."""
     with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
@@ -153,20 +154,17 @@ class DatabaseThreads(IsolatedAsyncioTestCase):
         assert (await self.work(connected)).connection is not None
 
     async def test_closing_waits_for_the_work_that_was_given_before(self) -> None:
-        done: list[int] = []
-
-        def slow(number: int) -> None:
-            time.sleep(0.01)
-            done.append(number)
-
+        """And not for what is given meanwhile: that is for the next thread."""
+        finish = threading.Event()
         thread = DatabaseThread(DEFAULT_DB_ALIAS)
-        before = [thread.run(lambda n=n: slow(n)) for n in range(5)]
+        before = [thread.run(lambda: finish.wait(5)), thread.run(threading.get_ident)]
         closing = asyncio.create_task(asyncio.to_thread(thread.close))
-        while thread._thread is not None:
-            await asyncio.sleep(0)
-        after = thread.run(lambda: slow(5))
-        await asyncio.wait_for(asyncio.gather(*before, after, closing), 5)
-        assert sorted(done) == list(range(6))
+        await asyncio.sleep(0.05)
+        after = await asyncio.wait_for(thread.run(threading.get_ident), 5)
+        assert not closing.done()
+        finish.set()
+        await asyncio.wait_for(closing, 5)
+        assert await before[1] != after
         thread.close()
 
     async def test_closing_what_was_never_used_is_no_error(self) -> None:
@@ -265,7 +263,7 @@ class Forks(TransactionTestCase):
         sql = BACKENDS.get(connection.vendor, ["SELECT 1"])[0]
         database = connections.settings[DEFAULT_DB_ALIAS]
         program = FORKING.format(databases={"default": database}, sql=sql)
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603
             [sys.executable, "-W", "error", "-c", program],
             capture_output=True,
             text=True,

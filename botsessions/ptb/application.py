@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from telegram.ext import Application, ApplicationHandlerStop, BaseHandler, ExtBot, Job, JobQueue
+from telegram.ext import Application, ApplicationHandlerStop, ExtBot, Job, JobQueue
 
 from ..keys import FromJob, FromUpdate
 from ..locks import process_lock
@@ -88,12 +88,7 @@ class SessionApplication(
         scope = open_scope()
         if scope is None or update is None:
             return super().create_task(coroutine, update, name=name)
-        # Nobody waits for a handler with block=False, but a handler may for a task that it made.
-        waited_for = getattr(coroutine, "__name__", "") != BaseHandler.handle_update.__name__
-        if scope.is_for(update):
-            beside = scope.beside(waited_for=waited_for)
-        else:
-            beside = self._scope(update, holds=False, waited_for=waited_for)
+        beside = scope.beside() if scope.is_for(update) else self._scope(update, holds=False)
         current.set(beside)
         try:
             task = super().create_task(run_beside(beside, coroutine), update, name=name)

@@ -1,8 +1,8 @@
-"""Confirming updates to Telegram when they are handled, not when they are fetched.
+"""Confirming updates to Telegram when they have been handled, not when they were fetched.
 
 Telegram delivers an update until getUpdates is called with an offset beyond it. PTB makes that call
-as soon as it has put the update into its queue, so what a killed process was handling, or had not
-begun to handle, would be lost.
+as soon as the update is in its queue, so what a killed process was handling, or had not begun to
+handle, would be lost.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from enum import Enum
 from typing import Any
 
@@ -21,11 +21,11 @@ from telegram.ext import Updater
 logger = logging.getLogger(__name__)
 
 LIMIT = 100
-"""So many updates getUpdates returns at most, those that it has returned before included."""
+"""So many updates getUpdates returns, counted from the first that was not confirmed."""
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
-"""Seconds between two calls while updates are being handled: Telegram does not wait with its answer
-for new updates as long as it has unconfirmed ones."""
+"""Seconds between two calls while updates are being handled: as long as there are some that were
+not confirmed, Telegram answers at once instead of waiting for new ones."""
 
 
 class State(Enum):
@@ -35,11 +35,11 @@ class State(Enum):
 
 
 class Deliveries:
-    """Takes the place of an updater's bot and confirms only what has been handled."""
+    """Stands between an updater and its bot, and confirms what has been handled."""
 
     def __init__(self, updater: Updater) -> None:
         self.refusal: asyncio.Future[InvalidToken] = asyncio.get_running_loop().create_future()
-        """Has a result when Telegram has refused the token: PTB does not poll any more then."""
+        """Done when Telegram has refused the token: PTB has stopped polling then."""
         self._updater = updater
         self._bot = updater.bot
         self._updates: dict[int, State] = {}
@@ -52,36 +52,81 @@ class Deliveries:
     async def get_updates(
         self, *, offset: int | None = None, timeout: Any = None, **kwargs: Any
     ) -> Sequence[Update]:
-        """Return updates that have not been returned before."""
+        """Fetch updates that were not fetched before."""
         if not self._updater.running:
-            return ()  # PTB would confirm what waits in its queue. confirm() comes later.
-        unhandled = await self._unhandled_after_a_while()
-        if unhandled is not None:
-            offset, timeout = unhandled, 0
+            return ()  # PTB would confirm what waits in its queue. See confirm().
+        await self._rest()
+        first = self._first_unhandled()
+        if first is not None:
+            offset, timeout = first, 0
         try:
             fetched = await self._bot.get_updates(offset=offset, timeout=timeout, **kwargs)
         except InvalidToken as exc:
             self.refusal.set_result(exc)
             raise
-        self._forget_those_before(unhandled)
+        self._forget_until(first)
         new = [update for update in fetched if update.update_id not in self._updates]
         if new:
+            self._updates.update((update.update_id, State.WAITING) for update in new)
             self._pause = SHORTEST_PAUSE
         elif len(fetched) >= LIMIT:
-            self._make_room()
-        for update in new:
-            self._updates[update.update_id] = State.WAITING
+            self._give_up_some()
         return new
 
     @contextmanager
     def handling(self, update: object) -> Iterator[None]:
-        """Note that ``update`` is being handled, and that it has been, unless that was cancelled."""
+        """Note that ``update`` is being handled and, unless that is cancelled, has been."""
+        cancelled = False
         self._note(update, State.BEGUN)
         try:
             yield
         except asyncio.CancelledError:
-            self._note(update, State.WAITING)
+            cancelled = True
             raise
         finally:
-            if self._state(update) is State.BEGUN:
-                self._note(update, State.HANDLED)
+            self._note(update, State.WAITING if cancelled else State.HANDLED)
+
+    async def confirm(self) -> None:
+        """Confirm what has been handled, without fetching more."""
+        if not self._updates:
+            return
+        first = self._first_unhandled()
+        offset = next(reversed(self._updates)) + 1 if first is None else first
+        try:
+            await self._bot.get_updates(offset=offset, limit=1, timeout=0)
+        except TelegramError:
+            logger.exception("Telegram will deliver updates again that have been handled.")
+
+    def _note(self, update: object, state: State) -> None:
+        update_id = getattr(update, "update_id", None)
+        if update_id in self._updates:
+            self._updates[update_id] = state
+        if self._first_unhandled() is None:
+            self._all_handled.set()
+
+    async def _rest(self) -> None:
+        if self._first_unhandled() is None:
+            return
+        self._all_handled.clear()
+        try:
+            await asyncio.wait_for(self._all_handled.wait(), self._pause)
+        except asyncio.TimeoutError:
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        else:
+            self._pause = SHORTEST_PAUSE
+
+    def _first_unhandled(self) -> int | None:
+        unhandled = (number for number, state in self._updates.items() if state != State.HANDLED)
+        return next(unhandled, None)
+
+    def _forget_until(self, first: int | None) -> None:
+        for number in list(self._updates):
+            if number == first:
+                return
+            del self._updates[number]
+
+    def _give_up_some(self) -> None:
+        """Let the oldest of those that are being handled be confirmed: they hide newer ones."""
+        for number in list(self._updates)[: LIMIT // 2]:
+            if self._updates[number] is State.BEGUN:
+                self._updates[number] = State.HANDLED

@@ -1,45 +1,186 @@
-"""Running a bot of the settings by polling Telegram."""
+"""Bots that poll Telegram, several in one process and event loop."""
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, suppress
 
 from django.core.exceptions import ImproperlyConfigured
-from telegram.error import InvalidToken
+from django.db import close_old_connections
+from telegram.error import InvalidToken, TelegramError
 
 from ..bots import Bot
+from ..logs import hide
+from .application import SessionApplication
 from .builder import build_application
+from .deliveries import Deliveries
+
+logger = logging.getLogger(__name__)
+
+RETRIES = 3
+"""How often a bot tries again that does not reach Telegram when it starts."""
 
 
-def poll(bot: Bot) -> None:
-    """Poll Telegram and handle what comes, until the process is told to stop.
+class Polling:
+    """Bots that poll side by side: the failure of one does not stop the others.
 
-    Raises:
-        ImproperlyConfigured: the settings are wrong, or Telegram does not know the token.
+    Args:
+        bots: bots of the settings.
+        on_start: called with a bot that polls now and its username.
+        on_failure: called with a bot that has failed and the reason, to be shown to people.
     """
-    application = build_application(bot)
-    try:
-        with tokens_unlogged():
-            application.run_polling(allowed_updates=bot.allowed_updates)
-    except InvalidToken:
-        raise ImproperlyConfigured(
+
+    def __init__(
+        self,
+        bots: Sequence[Bot],
+        on_start: Callable[[Bot, str], object],
+        on_failure: Callable[[Bot, str], object],
+    ) -> None:
+        self.failed: list[Bot] = []
+        self._bots = bots
+        self._on_start = on_start
+        self._on_failure = on_failure
+        self._lives: list[Life] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopped = False
+
+    def run(self) -> None:
+        """Poll until :meth:`stop` is called or all bots have ended."""
+        # Outside of the event loop, because the authors' functions may use the database.
+        self._lives = list(self._built())
+        close_old_connections()
+        asyncio.run(self._run())
+
+    def stop(self) -> None:
+        """Let the bots finish what they have begun; from any thread, or from a signal handler."""
+        self._stopped = True
+        if self._loop is not None:
+            with suppress(RuntimeError):  # The loop is closed: they have ended.
+                self._loop.call_soon_threadsafe(self._stop)
+
+    def _built(self) -> Iterator[Life]:
+        for bot in self._bots:
+            try:
+                yield Life(bot, build_application(bot))
+            except Exception as exc:
+                self._fail(bot, exc)
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        await asyncio.gather(*map(self._live, self._lives))
+
+    async def _live(self, life: Life) -> None:
+        if self._stopped:
+            return
+        try:
+            await life.live(self._on_start)
+        except Exception as exc:
+            self._fail(life.bot, exc)
+
+    def _stop(self) -> None:
+        for life in self._lives:
+            life.stop()
+
+    def _fail(self, bot: Bot, exc: Exception) -> None:
+        self.failed.append(bot)
+        if not isinstance(exc, (ImproperlyConfigured, TelegramError)):
+            logger.error("Bot %r failed.", bot.alias, exc_info=exc)
+        self._on_failure(bot, reason(bot, exc))
+
+
+class Life:
+    """One bot's life, in the order of PTB's ``run_polling()``."""
+
+    def __init__(self, bot: Bot, application: SessionApplication) -> None:
+        if application.updater is None:
+            raise ImproperlyConfigured(
+                f"APPLICATION of bot {bot.alias!r} built an application without an updater: it "
+                "cannot poll."
+            )
+        self.bot = bot
+        self._application = application
+        self._updater = application.updater
+        self._task: asyncio.Task[None] | None = None
+
+    async def live(self, on_start: Callable[[Bot, str], object]) -> None:
+        """Start the bot, let it poll until :meth:`stop`, and end it.
+
+        Raises:
+            Exception: it could not start, could not go on, or could not end in good order.
+        """
+        self._task = asyncio.current_task()
+        self._application.on_stop_running = self.stop
+        deliveries = Deliveries(self._updater)
+        deliveries.take_over(self._application)
+        try:
+            await self._start()
+            on_start(self.bot, self._application.bot.username)
+            raise await deliveries.refusal
+        except asyncio.CancelledError:
+            pass
+        finally:
+            self._task = None
+            await self._end(deliveries)
+
+    def stop(self) -> None:
+        """Make :meth:`live` end the bot."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def _start(self) -> None:
+        application = self._application
+        await self._initialize()
+        if application.post_init:
+            await application.post_init(application)
+        await self._updater.start_polling(
+            allowed_updates=self.bot.allowed_updates,
+            bootstrap_retries=RETRIES,
+            error_callback=self._report,
+        )
+        await application.start()
+
+    async def _initialize(self) -> None:
+        for attempt in itertools.count():
+            try:
+                return await self._application.initialize()
+            except InvalidToken:
+                raise
+            except TelegramError as exc:
+                if attempt == RETRIES:
+                    raise
+                logger.warning("Bot %r tries to start again after: %s", self.bot.alias, exc)
+            await asyncio.sleep(1.5**attempt)
+
+    def _report(self, error: TelegramError) -> None:
+        application = self._application
+        application.create_task(application.process_error(update=None, error=error))
+
+    async def _end(self, deliveries: Deliveries) -> None:
+        application = self._application
+        async with AsyncExitStack() as steps:  # The last one first, and each even if one fails.
+            if application.post_shutdown:
+                steps.push_async_callback(application.post_shutdown, application)
+            steps.push_async_callback(application.bot.shutdown)
+            steps.push_async_callback(application.shutdown)
+            if application.running:
+                if application.post_stop:
+                    steps.push_async_callback(application.post_stop, application)
+                steps.push_async_callback(deliveries.confirm)
+                steps.push_async_callback(application.stop)
+            if self._updater.running:
+                steps.push_async_callback(self._updater.stop)
+
+
+def reason(bot: Bot, exc: Exception) -> str:
+    if isinstance(exc, InvalidToken):
+        return (
             f"Telegram does not know the token in BOTSESSIONS['BOTS'][{bot.alias!r}]['TOKEN']: "
             "copy it again from @BotFather."
-        ) from None
-
-
-@contextmanager
-def tokens_unlogged() -> Iterator[None]:
-    """Keep PTB from logging the token that Telegram refused: the error's text contains it."""
-    logger = logging.getLogger("telegram.ext")
-    logger.addFilter(shows_no_token)
-    try:
-        yield
-    finally:
-        logger.removeFilter(shows_no_token)
-
-
-def shows_no_token(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and isinstance(record.exc_info[1], InvalidToken))
+        )
+    if isinstance(exc, ImproperlyConfigured):
+        return hide(str(exc))
+    return hide(f"{type(exc).__name__}: {exc}")

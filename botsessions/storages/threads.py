@@ -13,6 +13,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeAlias, TypeVar
 
 from asgiref.sync import AsyncToSync, sync_to_async
@@ -125,10 +126,8 @@ def reply(
         else:
             future.set_exception(error)
 
-    try:
+    with suppress(RuntimeError):  # The loop is closed: nobody waits any more.
         loop.call_soon_threadsafe(deliver)
-    except RuntimeError:  # The loop is closed: nobody waits any more.
-        pass
 
 
 def looked_after(function: Callable[[], T]) -> T:

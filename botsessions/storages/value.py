@@ -16,9 +16,11 @@ UNKNOWN_REVISION = 0
 class ValueStorage:
     """Base for a storage in three lines: override the three ``…_value`` methods.
 
-    They may be ``async`` or not, and keep the very objects that they get. Records are packed as grammY packs them: ``{"__d": data,
-    "v": version, "e": expiry in milliseconds}``, or the bare data where there is neither version
-    nor expiry (``enhanceStorage`` in grammY's ``src/convenience/session.ts``).
+    They may be ``async`` or not, and keep and return the very objects that they get.
+
+    Records are packed as grammY packs them: ``{"__d": data, "v": version, "e": expiry in
+    milliseconds}``, or the bare data where there is neither version nor expiry
+    (``enhanceStorage`` in grammY's ``src/convenience/session.ts``).
 
     Such a store cannot compare, so the last write wins.
     """

@@ -10,10 +10,21 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..exceptions import SessionConflict
-from ..storages.base import ANY, Address, Changes, Json, Record, Revision, Storage, awaited, utcnow
+from ..storages.base import (
+    ANY,
+    Address,
+    BatchStorage,
+    Changes,
+    Json,
+    Record,
+    Revision,
+    Storage,
+    awaited,
+    utcnow,
+)
 from ..storages.layers import peel
 
 if TYPE_CHECKING:
@@ -37,7 +48,16 @@ VALUES: dict[str, Json] = {
     "text in many scripts": "żółć, пицца, 寿司, فلافل, e\u0301 and é",
     "emoji": {"🍕": "👩‍👩‍👧‍👦🇩🇪\U0001f9d1\U0001f3fd\u200d\U0001f373"},
     "text that databases and formats are fond of": "'\"\\%_%s{}$1;--\r\n\t\x01\x7f\u2028<!-- &amp;",
-    "keys of all sorts": {"": 1, " ": 2, "a.b": 3, "$set": 4, "a'\"\\b": 5, "ключ": 6, "A": 7, "a": 8},
+    "keys of all sorts": {
+        "": 1,
+        " ": 2,
+        "a.b": 3,
+        "$set": 4,
+        "a'\"\\b": 5,
+        "ключ": 6,
+        "A": 7,
+        "a": 8,
+    },
     "text that looks like JSON": '{"a": [1, null]}',
     "zero": 0,
     "true": True,
@@ -52,39 +72,17 @@ VALUES: dict[str, Json] = {
     "many items": {f"item {number}": number for number in range(1000)},
 }
 
+SIMILAR_KEYS = """
+42 -42 042 42.0 4200 abc Abc ABC äbc ab_ ab% a/bc a%2Fbc a%252Fbc a:bc a\\bc ../abc *
+straße strasse ı i İ ﬁ fi пицца 🍕 🍣
+"""
+
 KEYS = [
-    "42",
-    "-42",
-    "042",
-    "42.0",
-    "4200",
-    "abc",
-    "Abc",
-    "ABC",
-    "äbc",
+    *SIMILAR_KEYS.split(),
     "a\u0308bc",
     "a bc",
-    "ab_",
-    "ab%",
-    "a/bc",
-    "a%2Fbc",
-    "a%252Fbc",
-    "a:bc",
-    "a\\bc",
     "a\nbc",
-    "../abc",
-    "*",
     "'; --",
-    "strasse",
-    "straße",
-    "ı",
-    "i",
-    "İ",
-    "ﬁ",
-    "fi",
-    "пицца",
-    "🍕",
-    "🍣",
     "k" * 254,
     "k" * 255,
     "🍕" * 255,
@@ -97,7 +95,7 @@ ADDRESSES = [
     ("a%3Ab", "", "c"),
 ]
 
-VERSIONS = [0, 1, 10, "10.1", "1.5", "-1", "0.000001", "0.1", "123456789.123456", "999999999"]
+VERSIONS = ["0", "1", "10", "10.1", "1.5", "-1", "0.000001", "0.1", "123456789.123456", "999999999"]
 
 MANY = 20
 
@@ -146,7 +144,8 @@ class StorageContract(TestCase):
         await self.assert_holds(address, {"nested": {}})
 
     async def test_a_change_of_what_was_written_does_not_change_what_is_stored(self) -> None:
-        address, toppings = self.address("42"), ["olives"]
+        toppings: list[Json] = ["olives"]
+        address = self.address("42")
         await self.write(address, Record({"toppings": toppings}))
         toppings.append("pineapple")
         await self.assert_holds(address, {"toppings": ["olives"]})
@@ -233,12 +232,10 @@ class StorageContract(TestCase):
         self.needs_kept("expiries")
         address = self.address("42")
         await self.write(address, expired_record())
-        record = await self.read(address)
-        revision = await self.write(address, Record(2, revision=record and record.revision))
+        revision = await self.write(address, Record(2, revision=await self.read_revision(address)))
         await self.assert_holds(address, 2)
         await self.write(address, replace(expired_record(), revision=revision))
-        record = await self.read(address)
-        await self.delete(address, record and record.revision)
+        await self.delete(address, await self.read_revision(address))
         self.assertIsNone(await self.read(address))
 
     async def test_what_has_expired_keeps_its_revision(self) -> None:
@@ -442,8 +439,8 @@ class StorageContract(TestCase):
     # What the tests are written with.
 
     @cached_property
-    def storage(self) -> Any:
-        return self.make_storage()
+    def storage(self) -> BatchStorage:
+        return cast("BatchStorage", self.make_storage())
 
     @cached_property
     def bot(self) -> str:
@@ -453,19 +450,27 @@ class StorageContract(TestCase):
         return Address(self.bot, name, key)
 
     async def read(self, address: Address) -> Record | None:
-        return await awaited(self.storage.read, address)
+        record: Record | None = await awaited(self.storage.read, address)
+        return record
+
+    async def read_revision(self, address: Address) -> Revision:
+        record = await self.read(address)
+        return None if record is None else record.revision
 
     async def write(self, address: Address, record: Record) -> int:
-        return await awaited(self.storage.write, address, record)
+        revision: int = await awaited(self.storage.write, address, record)
+        return revision
 
     async def delete(self, address: Address, revision: Revision) -> None:
         await awaited(self.storage.delete, address, revision)
 
     async def read_many(self, addresses: list[Address]) -> Mapping[Address, Record]:
-        return await awaited(self.storage.read_many, addresses)
+        records: Mapping[Address, Record] = await awaited(self.storage.read_many, addresses)
+        return records
 
     async def write_many(self, changes: Changes) -> list[int | None]:
-        return await awaited(self.storage.write_many, changes)
+        revisions: list[int | None] = await awaited(self.storage.write_many, changes)
+        return revisions
 
     async def assert_holds(self, address: Address, value: Json) -> None:
         record = await self.read(address)
