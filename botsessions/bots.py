@@ -19,7 +19,7 @@ APP_SETTINGS = frozenset({"BOTS", "MAX_BYTES", "MASKED_FIELDS"})
 BOT_SETTINGS = frozenset(
     {"TOKEN", "SESSION", "APPLICATION", "LOCK", "WEBHOOK_SECRET", "ALLOWED_UPDATES"}
 )
-LOCKS = ("process", "database")
+LOCKS = ("process",)
 
 
 @dataclass(frozen=True)

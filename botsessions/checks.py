@@ -52,9 +52,10 @@ def of_bot(alias: Any, settings: object) -> Iterator[CheckMessage]:
     yield from unknown(settings, BOT_SETTINGS, where)
     yield from of_imports(Bot(alias, settings), where)
     lock = settings.get("LOCK")
-    if lock is not None and lock not in LOCKS:
+    needed = lock or Bot(alias, settings).lock
+    if needed not in LOCKS:
         yield Error(
-            f"{where}['LOCK'] is {lock!r}.",
+            f"{where} needs the lock {needed!r}, which this version does not have.",
             hint=f"Choose one of {', '.join(map(repr, LOCKS))}.",
             id="botsessions.E008",
         )

@@ -11,11 +11,13 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.conf import settings
 
 from .bots import all_bots
+
+Arguments: TypeAlias = "tuple[object, ...] | Mapping[str, object] | None"
 
 HIDDEN = "[hidden]"
 COLON = r"(?::|%(?:25)*3a)"
@@ -63,16 +65,60 @@ def tokens_hidden() -> Iterator[None]:
 
 
 def hide(text: str) -> str:
-    """Return ``text`` without the secrets in bot tokens."""
-    return pattern(tuple(secrets())).sub(rf"\g<id>{HIDDEN}", text)
+    """Return ``text`` without the secret parts of bot tokens."""
+    return pattern(tuple(secrets())).sub(shortened, text)
 
 
 @lru_cache(maxsize=8)
 def pattern(known: tuple[str, ...]) -> re.Pattern[str]:
-    ids = rf"(?<=/bot)\d+{COLON}(?=[^/])|\d{{5,}}{COLON}(?=[\w-]{{30}})|"
-    followed_by = r"[^\s/?#&'\"`<>()\[\]{},;]+"
-    return re.compile("x")
+    in_a_url = rf"(/bot\d+{COLON})[^/?#\s'\"]+"
+    anywhere = rf"(\d{{5,}}{COLON})[\w-]{{30,}}"
+    return re.compile("|".join([in_a_url, anywhere, *map(re.escape, known)]), re.ASCII | re.I)
+
+
+def shortened(token: re.Match[str]) -> str:
+    return f"{token[1] or token[2] or ''}{HIDDEN}"
 
 
 def secrets() -> Iterator[str]:
-    """Return the secret parts of the tokens in the settings."""
+    if not settings.configured:
+        return
+    for bot in all_bots().values():
+        secret = str(bot.token).rpartition(":")[2]
+        if len(secret) >= SHORTEST_SECRET:
+            yield secret
+
+
+def hide_in_message(record: logging.LogRecord) -> None:
+    record.args = hide_in_arguments(record.args)
+    try:
+        message = record.getMessage()
+    except Exception:  # Whoever handles the record reports that, and shows both.
+        record.msg, record.args = hide(str(record.msg)), (hide(repr(record.args)),)
+        return
+    hidden = hide(message)
+    if hidden != message:  # It stands in an object, or was put together.
+        record.msg, record.args = hidden, None
+
+
+def hide_in_arguments(args: Arguments) -> Arguments:
+    if isinstance(args, Mapping):
+        return {name: hide_if_text(value) for name, value in args.items()}
+    return args and tuple(map(hide_if_text, args))
+
+
+def hide_if_text(value: object) -> object:
+    return hide(value) if isinstance(value, str) else value
+
+
+def hide_in_traceback(record: logging.LogRecord) -> None:
+    if record.stack_info:
+        record.stack_info = hide(record.stack_info)
+    if record.exc_text:
+        record.exc_text = hide(record.exc_text)
+    if not record.exc_info or record.exc_info[0] is None:
+        return
+    text = logging.Formatter().formatException(record.exc_info)
+    hidden = hide(text)
+    if hidden != text:
+        record.exc_text, record.exc_info = hidden, None

@@ -205,8 +205,8 @@ class Scope:
             raise self.error
         if name not in self.cells or (self.closed and not over):
             raise SessionClosed(
-                "The update that this session belonged to is over. Keep data, not the context; in "
-                "a task that lives longer, use application.create_task(…, update=update) or aedit()."
+                "The update that this session belonged to is over. Keep data, not the context. "
+                "A task that lives longer needs application.create_task(…, update=update), or aedit()."
             )
         return self.cells[name]
 
@@ -284,10 +284,11 @@ class Scope:
             if self._ticket is None:
                 # Nobody holds back those who write what this would replace: compare with it.
                 await self._load(cell for cell in self.cells.values() if cell.assigned_unread)
-            changes = []
-            for cell in self.cells.values():
-                if cell.address and (record := await cell.change()):
-                    changes.append((cell, cell.address, record))
+            changes = [
+                (cell, cell.address, record)
+                for cell in self.cells.values()
+                if cell.address and (record := await cell.change())
+            ]
             if changes:
                 await to_its_end(self._write(changes))
 

@@ -145,19 +145,21 @@ class Declaration:
         return install(builder, self, bot, lock)
 
     def alias(self, bot: str | None) -> str:
-        """Return what the sessions of ``bot`` are stored under.
+        """Return what the sessions of ``bot``, an alias or a bot's id, are stored under.
 
         Raises:
             ImproperlyConfigured: several bots have this session and none was named, or it is none.
         """
         if bot is not None:
-            return bot if bot in self._installed else get_bot(bot).alias
-        aliases = self._installed | {b.alias for b in all_bots().values() if b.session is self}
+            return bot if bot in self._installed or bot.isdecimal() else get_bot(bot).alias
+        of_settings = {b.alias for b in all_bots().values() if b.session is self}
+        aliases = of_settings or self._installed
         if len(aliases) == 1:
-            return aliases.pop()
+            return next(iter(aliases))
         if aliases:
             raise ImproperlyConfigured(
-                f"Several bots have this session; name one with bot=…: {', '.join(sorted(aliases))}."
+                "Several bots have this session; name one with bot=…: "
+                f"{', '.join(sorted(aliases))}."
             )
         raise ImproperlyConfigured(
             "No bot has this session: name it in a SESSION of BOTSESSIONS['BOTS'], or install() it."

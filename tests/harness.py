@@ -18,7 +18,9 @@ from botsessions.testing import AsyncBotClient
 class Store(MemoryStorage):
     """Memory that records its calls and can be told to fail."""
 
-    def __init__(self, stored: dict[str, Any] | None = None, *, bot: str = "1", name: str = "") -> None:
+    def __init__(
+        self, stored: dict[str, Any] | None = None, *, bot: str = "1", name: str = ""
+    ) -> None:
         super().__init__()
         self.calls: list[tuple[str, str]] = []
         self.fails: dict[str, Exception] = {}
@@ -62,17 +64,29 @@ def client(
     A plain callback takes every update.
     """
 
+    build = building(session, *handlers, errors=errors, builder=builder)
+    return AsyncBotClient(build=build, raise_errors=raise_errors)
+
+
+def building(
+    session: Any,
+    *handlers: Any,
+    errors: Callable[..., Any] | None = None,
+    builder: Callable[[Any], Any] = lambda builder: builder,
+) -> Callable[[Any], Any]:
+    """Return the function that builds such a bot, for a client of any kind."""
+
     def build(plain: Any) -> Any:
         application = builder(session.install(plain)).build()
         for group, handler in enumerate(handlers):
             if not isinstance(handler, BaseHandler):
-                handler = TypeHandler(object, handler)  # noqa: PLW2901
+                handler = TypeHandler(object, handler)
             application.add_handler(handler, group)
         if errors is not None:
             application.add_error_handler(errors)
         return application
 
-    return AsyncBotClient(build=build, raise_errors=raise_errors)
+    return build
 
 
 def text(person: Any, update_id: int = 1, words: str = "x") -> Update:

@@ -39,7 +39,7 @@ PIZZA = {"SESSION": f"{HERE}.pizza", "APPLICATION": f"{HERE}.build"}
 class Settings(SimpleTestCase):
     def test_they_are_read_when_asked_for(self) -> None:
         for aliases in (["a"], ["b", "c"]):
-            with override_settings(BOTSESSIONS={"BOTS": {alias: PIZZA for alias in aliases}}):
+            with override_settings(BOTSESSIONS={"BOTS": dict.fromkeys(aliases, PIZZA)}):
                 assert list(all_bots()) == aliases
             with override_settings(BOTSESSIONS={"MAX_BYTES": len(aliases)}):
                 assert max_bytes() == len(aliases)
@@ -97,16 +97,20 @@ class ChoosingABot(SimpleTestCase):
     def test_of_several_bots_one_has_to_be_named(self) -> None:
         with override_settings(BOTSESSIONS={"BOTS": {"shop": PIZZA, "staff": PIZZA}}):
             assert get_bot("staff").alias == "staff"
-            with pytest.raises(ImproperlyConfigured, match="Name a bot.*'shop', 'staff'"):
+            with pytest.raises(ImproperlyConfigured, match=r"Name a bot.*'shop', 'staff'"):
                 get_bot()
 
     def test_an_unknown_bot_is_an_error_that_names_the_known_ones(self) -> None:
-        with override_settings(BOTSESSIONS={"BOTS": {"shop": PIZZA}}):
-            with pytest.raises(ImproperlyConfigured, match="no bot 'shoop'.*'shop'"):
-                get_bot("shoop")
-        with override_settings(BOTSESSIONS={}):
-            with pytest.raises(ImproperlyConfigured, match="none"):
-                get_bot()
+        with (
+            override_settings(BOTSESSIONS={"BOTS": {"shop": PIZZA}}),
+            pytest.raises(ImproperlyConfigured, match=r"no bot 'shoop'.*'shop'"),
+        ):
+            get_bot("shoop")
+        with (
+            override_settings(BOTSESSIONS={}),
+            pytest.raises(ImproperlyConfigured, match="none"),
+        ):
+            get_bot()
 
     def test_a_session_finds_the_bot_that_has_it(self) -> None:
         with override_settings(
@@ -125,9 +129,11 @@ class ChoosingABot(SimpleTestCase):
             assert pizza.get("1", bot="shop") is None
 
     def test_a_session_of_no_bot_says_what_to_do(self) -> None:
-        with override_settings(BOTSESSIONS={}):
-            with pytest.raises(ImproperlyConfigured, match="SESSION of BOTSESSIONS.*install"):
-                session(initial=dict, storage=Store()).get("1")
+        with (
+            override_settings(BOTSESSIONS={}),
+            pytest.raises(ImproperlyConfigured, match=r"SESSION of BOTSESSIONS.*install"),
+        ):
+            session(initial=dict, storage=Store()).get("1")
 
 
 class BuildingABot(SimpleTestCase):

@@ -26,6 +26,8 @@ ARGUMENTS = (
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 STARTED = re.compile(r"server at http://127\.0\.0\.1:(\d+)/")
 
+expect.set_options(timeout=20_000)  # Other tests may keep the machine busy.
+
 if not CHROMIUM.exists() and not os.environ.get("CI"):
     pytest.skip(f"There is no {CHROMIUM}.", allow_module_level=True)
 

@@ -1,8 +1,8 @@
 """The documentation's Python examples run, in the order in which they are read.
 
 The blocks of a page are one module, which can also be imported under the names of the files that
-blocks begin with (``# shop/bot.py``). ``BOTSESSIONS`` is in force from where it is set. Tests are run.
-Blocks in HTML comments, which readers do not see, check what the examples above them do.
+blocks begin with (``# shop/bot.py``). ``BOTSESSIONS`` is in force from where it is set. Tests are
+run. Blocks in HTML comments, which readers do not see, check what the examples above them do.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]+)?\)")
 user_ids = itertools.count(1_000_001)
 
 
-@pytest.mark.django_db
+# A TestCase, as some examples are, closes the connection in the end.
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_examples_run(page: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType(f"examples_of_{page.stem}")
@@ -42,7 +43,7 @@ def test_examples_run(page: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
     for file, code in blocks(page):
         if file:
             monkeypatch.setitem(sys.modules, file.replace("/", "."), module)
-        exec(code, names)
+        exec(code, names)  # noqa: S102 (our own pages)
         if "BOTSESSIONS" in names:
             settings.BOTSESSIONS = names.pop("BOTSESSIONS")
             assert check_settings(None) == []
@@ -73,15 +74,23 @@ def run_tests(names: dict[str, Any]) -> None:
         if name.startswith("test_"):
             names.pop(name)()
         elif name.endswith("Tests"):
-            unittest.defaultTestLoader.loadTestsFromTestCase(names.pop(name)).debug()
+            result = unittest.TestResult()
+            unittest.defaultTestLoader.loadTestsFromTestCase(names.pop(name)).run(result)
+            problems = [text for _, text in result.errors + result.failures]
+            assert result.testsRun
+            assert not problems, "".join(problems)
 
 
-def person(session: Declaration, *handlers: BaseHandler[Any, Any, Any]) -> Person[Any, Any]:
+def person(
+    session: Declaration, *handlers: BaseHandler[Any, Any, Any], on_error: Any = None
+) -> Person[Any, Any]:
     """Return somebody new in a private chat with a bot that has this session and these handlers."""
 
     def build(builder: ApplicationBuilder[Any, Any, Any, Any, Any, Any]) -> Any:
         application = session.install(builder).build()
         application.add_handlers(handlers)
+        if on_error is not None:
+            application.add_error_handler(on_error)
         return application
 
     return BotClient(build=build).user("Maria", id=next(user_ids))

@@ -39,7 +39,9 @@ class Pizza:
 
 stored = session(initial=Pizza)
 bot_settings = override_settings(
-    BOTSESSIONS={"BOTS": {"shop": {"SESSION": f"{__name__}.stored", "APPLICATION": f"{__name__}.build"}}}
+    BOTSESSIONS={
+        "BOTS": {"shop": {"SESSION": f"{__name__}.stored", "APPLICATION": f"{__name__}.build"}}
+    }
 )
 
 
@@ -258,7 +260,9 @@ class InTheDatabase(TestCase):
         assert not process_lock().busy
 
     def test_ids_do_not_erase_what_is_known_about_a_chat(self) -> None:
-        BotSession.objects.create(bot="shop", key="42", data={"count": 1}, chat_id=42, title="Maria")
+        BotSession.objects.create(
+            bot="shop", key="42", data={"count": 1}, chat_id=42, title="Maria"
+        )
         with stored.edit(chat=42) as data:
             data.count += 1
         row = BotSession.objects.get()

@@ -183,7 +183,7 @@ class InstalledSessions(SimpleTestCase):
         shop = declared()
         for token in ("1:OFFLINE", "2:OFFLINE"):
             shop.install(Application.builder().token(token)).build()
-        with pytest.raises(ImproperlyConfigured, match="bot=….*1, 2"):
+        with pytest.raises(ImproperlyConfigured, match=r"bot=….*1, 2"):
             shop.get("5")
 
 
@@ -211,7 +211,7 @@ class StoredUnder(SimpleTestCase):
 class RefusedBuilders(SimpleTestCase):
     def test_a16_two_sessions_on_one_builder_are_refused(self) -> None:
         plain = declared().install(builder())
-        with pytest.raises(ImproperlyConfigured, match="has a session already.*multi_session"):
+        with pytest.raises(ImproperlyConfigured, match=r"has a session already.*multi_session"):
             declared().install(plain)
 
     def test_a16_a_foreign_context_class_is_refused_by_name(self) -> None:
@@ -221,7 +221,9 @@ class RefusedBuilders(SimpleTestCase):
 
     def test_a16_a_foreign_application_class_is_refused_by_name(self) -> None:
         plain = builder().application_class(ForeignApplication)
-        with pytest.raises(ImproperlyConfigured, match=r"application_class\(\).*ForeignApplication"):
+        with pytest.raises(
+            ImproperlyConfigured, match=r"application_class\(\).*ForeignApplication"
+        ):
             declared().install(plain)
 
     def test_a16_a_foreign_job_queue_is_refused_by_name(self) -> None:
@@ -245,9 +247,12 @@ class RefusedBuilders(SimpleTestCase):
         installed = declared().install(builder()).application_class(ForeignApplication)
         with pytest.raises(ImproperlyConfigured, match=r"application_class\(\).*Foreign"):
             installed.build()
-        installed = declared().install(builder()).application_class(OwnApplication)
-        with pytest.raises(ImproperlyConfigured, match=r"application_class\(\).*before"):
-            installed.build()
+
+    def test_an_application_class_that_derives_from_ours_may_come_later(self) -> None:
+        pizza = declared()
+        application = pizza.install(builder()).application_class(OwnApplication).build()
+        assert isinstance(application, OwnApplication)
+        assert application.session is pizza
 
     def test_a16_a_job_queue_that_was_replaced_later_is_found_at_build(self) -> None:
         installed = declared().install(builder()).job_queue(JobQueue())
@@ -255,7 +260,9 @@ class RefusedBuilders(SimpleTestCase):
             installed.build()
 
     def test_a16_a_builder_class_of_ones_own_checks_itself_too(self) -> None:
-        installed = declared().install(OwnBuilder().token("1:OFFLINE")).context_types(ContextTypes())
+        installed = (
+            declared().install(OwnBuilder().token("1:OFFLINE")).context_types(ContextTypes())
+        )
         with pytest.raises(ImproperlyConfigured, match=r"context_types\(\)"):
             installed.build()
 

@@ -122,7 +122,7 @@ class TheLock(SimpleTestCase):
         lock = ProcessLock()
         outer = await held(lock, "a")
         inner = await held(lock, "b", within=outer)
-        with pytest.raises(SessionLockError, match="'?a"):
+        with pytest.raises(SessionLockError, match="a would never end"):
             lock.request(["a"], inner)
         lock.request(["c"], inner)
 
@@ -162,7 +162,7 @@ class TheLock(SimpleTestCase):
 
         thread = threading.Thread(target=elsewhere)
         thread.start()
-        while len(lock._queues["a"]) < 2:
+        while len(lock._queues["a"]) < 2:  # noqa: ASYNC110 (the other loop requests it)
             await asyncio.sleep(0.001)
         order.append("loop")
         lock.release(first)
@@ -199,7 +199,9 @@ class TheLock(SimpleTestCase):
 
     @settings(deadline=None)
     @given(st.lists(st.sets(st.sampled_from("abcd"), min_size=1), max_size=30), st.randoms())
-    def test_every_request_is_served_and_nobody_shares_a_key(self, requests: Any, random: Any) -> None:
+    def test_every_request_is_served_and_nobody_shares_a_key(
+        self, requests: Any, random: Any
+    ) -> None:
         lock, holders = ProcessLock(), set()
 
         async def take(keys: set[str]) -> None:
@@ -303,7 +305,8 @@ class Handlers(SimpleTestCase):
         await maria.send("start")
         await store.delete(Address("1", "", "1001"), next_revision(store))
         cancelled, *others = [
-            asyncio.ensure_future(bot.application.process_update(text(maria, n))) for n in (901, 902, 903)
+            asyncio.ensure_future(bot.application.process_update(text(maria, n)))
+            for n in (901, 902, 903)
         ]
         await begun.wait()
         cancelled.cancel()

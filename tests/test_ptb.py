@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import warnings
+from contextlib import suppress
 from typing import Any
 from unittest.mock import patch
 
@@ -147,7 +148,9 @@ class WaysIn(SimpleTestCase):
         assert isinstance(error, SessionKeyError)
         assert "int" in str(error)
 
-    async def test_a17_an_update_that_no_handler_takes_costs_no_storage_call_and_no_lock(self) -> None:
+    async def test_a17_an_update_that_no_handler_takes_costs_no_storage_call_and_no_lock(
+        self,
+    ) -> None:
         store, keys = Store(), []
 
         def key(update: Update) -> str:
@@ -578,10 +581,10 @@ class NonBlockingHandlers(SimpleTestCase):
         store = Store({"1001": {"count": 1}})
 
         async def work(update: Any, context: Any) -> None:
-            with pytest.raises(ValueError, match="broken"):
+            with suppress(ValueError):
                 async with context.edit_session() as data:
                     data["count"] += 10
-                    raise ValueError("broken")
+                    raise ValueError
             assert context.session == {"count": 1}
             context.session["count"] += 1
 
@@ -754,7 +757,9 @@ class Tasks(SimpleTestCase):
 
     async def test_f3_a_task_of_another_update_has_that_ones_session(self) -> None:
         store = Store({"5": {"count": 1}})
-        bot = client(session(initial=counting, storage=store), lambda update, context: work(context))
+        bot = client(
+            session(initial=counting, storage=store), lambda update, context: work(context)
+        )
         other = text(bot.user(id=5))
 
         async def add(update: Update, context: Any) -> None:

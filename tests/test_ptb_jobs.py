@@ -101,7 +101,9 @@ class Jobs(SimpleTestCase):
         assert seen == [(None, None), "assigned"]
         assert store.calls == []
 
-    async def test_f5_a_key_function_that_takes_no_ids_gives_none_and_reading_says_why(self) -> None:
+    async def test_f5_a_key_function_that_takes_no_ids_gives_none_and_reading_says_why(
+        self,
+    ) -> None:
         def by_language(update: Update) -> str:
             raise AssertionError
 
@@ -219,21 +221,29 @@ class JobsOfHandlers(SimpleTestCase):
         async def handler(update: Any, context: Any) -> None:
             await slowly(context)
 
+        async def job(context: Any) -> None:
+            await slowly(context)
+            jobs.append(context.job)
+            if len(jobs) == 5:
+                all_run.set()
+
+        jobs, all_run = [], asyncio.Event()
         bot = client(session(initial=counting, storage=store), handler)
         maria = bot.user()
         await maria.send("x")
         for _ in range(5):
-            bot.application.job_queue.run_once(slowly, 0, chat_id=maria.id)
+            bot.application.job_queue.run_once(job, 0, chat_id=maria.id)
         answers = await asyncio.gather(*(maria.send("x") for _ in range(5)))
-        while bot.application.job_queue.jobs():
-            await asyncio.sleep(0.001)
+        await asyncio.wait_for(all_run.wait(), 5)
         await bot.aclose()
         assert [error for answer in answers for error in answer.errors] == []
         assert store.values == {"1001": {"count": 11}}
 
 
 class JobsThatFail(SimpleTestCase):
-    async def test_f5_a_job_that_fails_is_not_saved_and_error_handlers_see_its_session(self) -> None:
+    async def test_f5_a_job_that_fails_is_not_saved_and_error_handlers_see_its_session(
+        self,
+    ) -> None:
         for block in (True, False):
             store, seen = Store({"5": {"count": 1}}), []
 

@@ -1,174 +1,456 @@
-"""``manage.py run_bot``, against a small Telegram of its own on this computer."""
+"""``manage.py run_bot`` in a process of its own, talking to a Bot API server on this computer."""
 
 from __future__ import annotations
 
+import copy
 import json
 import os
-import queue
 import signal
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs
+from typing import Any, TypeAlias
+from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.utils import ConnectionHandler
 from django.test import override_settings
 
-from .commands import ROOT, TIMEOUT, manage, output
+from botsessions.models import BotSession
+from project.settings import DATABASE, KNOWN_DATABASES
 
-TOKEN = "4711:secret-of-the-bot"
-MARIA = {"id": 5, "is_bot": False, "first_name": "Maria"}
+from .botapi import BROKEN, CRASH, FLOOD, LOST, Account, BotApi, serving
+from .commands import ROOT, TIMEOUT, manage
 
-SETTINGS = """
-from project.settings import *
-
-BOTSESSIONS = {
-    "BOTS": {
-        "shop": {
-            "TOKEN": "4711:secret-of-the-bot",
-            "SESSION": "project.bot.pizza",
-            "APPLICATION": "shop.build",
-            "ALLOWED_UPDATES": ["message"],
-        },
-    },
-}
-"""
-BOT = """
-from project import bot
+TOKEN = "4711001:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
+OTHER_TOKEN = "4711002:AAEhBOweik6ad9r_QXMENQjcrGbqCr4K-bc"
+BAD_TOKEN = "4711003:AAGW0hkQBQ7m1vXzJ5z4oZ4hQqXyDOdqn1U"
+BOT = {"TOKEN": TOKEN}
+Start: TypeAlias = "Callable[..., AbstractContextManager[RunBot]]"
 
 
-def build(builder):
-    return bot.build(builder.base_url("http://127.0.0.1:{port}/bot"))
-"""
+class Table:
+    """The table of sessions, in a database of its own."""
+
+    def __init__(self, name: str) -> None:
+        config = copy.deepcopy(KNOWN_DATABASES[DATABASE]) | {"NAME": name}
+        self.name = name
+        self.connection = ConnectionHandler({"default": config})["default"]
+
+    def create(self) -> None:
+        if DATABASE != "sqlite":
+            self._on_server(f"CREATE DATABASE {self.name}")
+        with self.connection.schema_editor() as editor:
+            editor.create_model(BotSession)
+
+    def drop(self) -> None:
+        self.connection.close()
+        if DATABASE != "sqlite":
+            self._on_server(f"DROP DATABASE {self.name}")
+
+    def _on_server(self, statement: str) -> None:
+        with self.connection._nodb_cursor() as cursor:
+            cursor.execute(statement)
+
+    def texts(self, chat: int = 5, bot: str = "notes") -> list[str]:
+        """Return what a bot has noted in a chat."""
+        key = self.connection.ops.quote_name("key")
+        query = f"SELECT data FROM botsessions_botsession WHERE bot = %s AND {key} = %s"  # noqa: S608
+        with self.connection.cursor() as cursor:
+            cursor.execute(query, [bot, str(chat)])
+            row = cursor.fetchone()
+        texts: list[str] = json.loads(row[0])["texts"] if row else []
+        return texts
 
 
-class Telegram(ThreadingHTTPServer):
-    """Answers the Bot API's calls, noting those that matter."""
+class RunBot:
+    """A running command."""
 
-    daemon_threads = True
+    def __init__(self, api: BotApi, process: subprocess.Popen[str], output: Path) -> None:
+        self.process = process
+        self._api = api
+        self._output = output
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.updates: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        self.sent: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
-        self.asked_for: list[str] = []
-        self.knows_token = True
+    @property
+    def output(self) -> str:
+        return self._output.read_text()
 
-    def answer(self, method: str, parameters: dict[str, str]) -> Any:
-        if method == "getMe":
-            return {"id": 4711, "is_bot": True, "first_name": "Shop", "username": "shop_bot"}
-        if method == "getUpdates":
-            self.asked_for.append(parameters.get("allowed_updates", ""))
-            return self.new_updates()
-        if method == "sendMessage":
-            self.sent.put(parameters)
-            chat = {"id": int(parameters["chat_id"]), "type": "private"}
-            return {"message_id": 1, "date": 0, "chat": chat, "text": parameters["text"]}
-        return True
+    def wait_until(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + TIMEOUT
+        with self._api.changed:
+            while not condition():
+                assert self.process.poll() is None, f"It has ended: {self.output}"
+                assert time.monotonic() < deadline, f"It never happened: {self.output}"
+                self._api.changed.wait(0.05)
 
-    def new_updates(self) -> list[dict[str, Any]]:
+    def wait_until_confirmed(self, account: Account, updates: int) -> None:
+        self.wait_until(lambda: len(account.confirmed) >= updates)
+
+    def wait_until_fetched(self, account: Account, updates: int) -> None:
+        """Wait until the bot has so many updates: it asks for more."""
+        self.wait_until(lambda: len(account.fetched) == updates)
+        polls = len(account.polls)
+        self.wait_until(lambda: len(account.polls) > polls)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal, and return the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(TIMEOUT)
+
+
+@pytest.fixture
+def api() -> Iterator[BotApi]:
+    with serving() as api:
+        yield api
+
+
+@pytest.fixture
+def account(api: BotApi) -> Account:
+    return api.account(TOKEN)
+
+
+@pytest.fixture
+def table(tmp_path: Path, django_db_blocker: Any) -> Iterator[Table]:
+    name = str(tmp_path / "db.sqlite3") if DATABASE == "sqlite" else f"run_bot_{uuid4().hex}"
+    table = Table(name)
+    with django_db_blocker.unblock():
         try:
-            return [self.updates.get(timeout=0.2)]
-        except queue.Empty:
-            return []
+            table.create()
+            yield table
+        finally:
+            table.drop()
 
-    def say(self, number: int, text: str) -> None:
-        message = {
-            "message_id": number,
-            "date": 0,
-            "chat": {"id": 5, "type": "private", "first_name": "Maria"},
-            "from": MARIA,
-            "text": text,
+
+@pytest.fixture
+def start(api: BotApi, table: Table, tmp_path: Path) -> Start:
+    """A function that runs the command while its result is entered."""
+
+    @contextmanager
+    def start(*arguments: str, bots: Any = None, **environment: str) -> Iterator[RunBot]:
+        output = tmp_path / f"output-{uuid4().hex}"
+        environment = {
+            "DJANGO_SETTINGS_MODULE": "tests.bots.settings",
+            "BOTSESSIONS_DATABASE_NAME": table.name,
+            "BOTS": json.dumps(bots or {"notes": BOT}),
+            "BOT_API": api.url,
+            **environment,
         }
-        if text.startswith("/"):
-            message["entities"] = [{"type": "bot_command", "offset": 0, "length": len(text)}]
-        self.updates.put({"update_id": number, "message": message})
+        with output.open("w") as stdout:
+            process = manage("run_bot", *arguments, env=os.environ | environment, stdout=stdout)
+            try:
+                yield RunBot(api, process, output)
+            finally:
+                process.kill()
+                process.wait()
+
+    return start
 
 
-class Handler(BaseHTTPRequestHandler):
-    server: Telegram
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        parameters = {name: values[0] for name, values in parse_qs(body).items()}
-        if self.server.knows_token:
-            result = self.server.answer(self.path.rpartition("/")[2], parameters)
-            self.reply(200, {"ok": True, "result": result})
-        else:
-            self.reply(401, {"ok": False, "error_code": 401, "description": "Unauthorized"})
-
-    def reply(self, status: int, answer: dict[str, Any]) -> None:
-        body = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def telegram() -> Iterator[Telegram]:
-    with Telegram() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def environment(telegram: Telegram, tmp_path: Path) -> dict[str, str]:
-    """A project of its own, whose bot talks to ``telegram``."""
-    (tmp_path / "shop_settings.py").write_text(SETTINGS)
-    (tmp_path / "shop.py").write_text(BOT.format(port=telegram.server_port))
-    return os.environ | {
-        "DJANGO_SETTINGS_MODULE": "shop_settings",
-        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]),
-        "BOTSESSIONS_DATABASE": "sqlite",
-        "BOTSESSIONS_DATABASE_NAME": str(tmp_path / "db.sqlite3"),
-    }
-
-
-def test_the_bot_polls_and_its_sessions_are_stored(
-    telegram: Telegram, environment: dict[str, str]
+def test_updates_are_handled_and_stored_and_the_next_process_goes_on(
+    start: Start, account: Account, table: Table
 ) -> None:
-    output(manage("migrate", "--verbosity=0", env=environment))
-    telegram.say(1, "🍕")
-    telegram.say(2, "/hunger")
-    process = manage("run_bot", env=environment)
-    try:
-        message = telegram.sent.get(timeout=TIMEOUT)
-        assert message == {"chat_id": "5", "text": "Your hunger level is 1!"}
-        process.send_signal(signal.SIGINT)
-        assert "'shop'" in output(process)
-    finally:
-        process.kill()
-    look = "from project.bot import pizza; print(pizza.get(chat=5))"
-    stored = output(manage("shell", "--no-imports", "-c", look, env=environment))
-    assert "PizzaSession(pizza_count=1)" in stored
-    assert json.loads(telegram.asked_for[-1]) == ["message"]
+    account.say("one")
+    account.say("two")
+    with start() as bot:
+        bot.wait_until(lambda: account.texts == ["Noted: one", "Noted: two"])
+        account.press(account.sent[-1]["message_id"], "forget")
+        bot.wait_until(
+            lambda: account.messages[account.sent[-1]["message_id"]]["text"] == "Forgotten"
+        )
+        assert bot.end() == 0
+        assert table.texts() == ["one"]
+    account.say("three")
+    with start() as bot:
+        bot.wait_until(lambda: account.texts[-1] == "Noted: three")
+        assert bot.end() == 0
+    assert table.texts() == ["one", "three"]
+    assert account.pending == []
 
 
-def test_a_refused_token_is_not_shown(telegram: Telegram, environment: dict[str, str]) -> None:
-    telegram.knows_token = False
-    shown = output(manage("run_bot", "shop", env=environment), status=1)
-    assert "BOTSESSIONS['BOTS']['shop']['TOKEN']" in shown
-    assert "secret" not in shown
-    assert "Traceback" not in shown
+@pytest.mark.once
+def test_it_says_who_polls_and_calls_the_hooks_in_ptbs_order(
+    start: Start, account: Account
+) -> None:
+    bots = {"notes": BOT | {"ALLOWED_UPDATES": ["message", "poll"]}}
+    with start("notes", bots=bots) as bot:
+        bot.wait_until(lambda: "polls" in bot.output and account.polls)
+        assert bot.end() == 0
+        assert bot.output.splitlines() == [
+            "post_init",
+            "notes: @bot_4711001 polls Telegram.",
+            "Stopping when what has begun is finished; a second signal ends it at once.",
+            "post_stop",
+            "post_shutdown",
+        ]
+    assert json.loads(account.polls[0]["allowed_updates"]) == ["message", "poll"]
 
 
-@override_settings(BOTSESSIONS={"BOTS": {"shop": {"TOKEN": ""}}})
-def test_without_a_token_it_names_the_setting() -> None:
-    with pytest.raises(CommandError, match=r"BOTSESSIONS\['BOTS'\]\['shop'\]\['TOKEN'\]"):
-        call_command("run_bot", "shop")
+def test_a_process_killed_between_updates_leaves_no_confirmed_one_unstored(
+    start: Start, account: Account, table: Table
+) -> None:
+    update = account.say("one")
+    with start() as bot:
+        bot.wait_until(lambda: update in account.confirmed)
+        bot.end(signal.SIGKILL)
+        assert table.texts() == ["one"]
+    account.say("two")
+    with start() as bot:
+        bot.wait_until(lambda: not account.pending)
+        bot.end(signal.SIGKILL)
+    assert table.texts() == ["one", "two"]
 
 
-def test_an_unknown_alias_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(CommandError, match=r"no bot 'shop'.*'default'"):
-        call_command("run_bot", "shop")
+def test_what_a_killed_process_was_handling_is_handled_by_the_next(
+    start: Start, account: Account, table: Table
+) -> None:
+    with account.hold("sendMessage") as hold, start() as bot:
+        account.say("one")
+        bot.wait_until(lambda: hold.calls)
+        account.say("two")  # It waits for the first one's session key.
+        bot.wait_until_fetched(account, 2)
+        assert account.confirmed == []
+        bot.end(signal.SIGKILL)
+        assert table.texts() == []
+    with start() as bot:
+        bot.wait_until(lambda: not account.pending)
+        assert bot.end() == 0
+    assert table.texts() == ["one", "two"]
+
+
+def test_whenever_it_is_killed_every_confirmed_update_is_stored(
+    start: Start, account: Account, table: Table
+) -> None:
+    chats = [5, 6, 7]
+    updates = {
+        account.say(f"{chat}: {n}", chat): (chat, f"{chat}: {n}")
+        for n in range(60)
+        for chat in chats
+    }
+    for confirmed in (30, 100):
+        with start() as bot:
+            bot.wait_until_confirmed(account, confirmed)
+            bot.end(signal.SIGKILL)
+        stored = {chat: table.texts(chat) for chat in chats}
+        for number in account.confirmed:
+            chat, text = updates[number]
+            assert text in stored[chat]
+    with start() as bot:
+        bot.wait_until(lambda: not account.pending)
+        assert bot.end() == 0
+    for chat in chats:
+        # What was stored but not yet confirmed has been handled twice.
+        assert list(dict.fromkeys(table.texts(chat))) == [f"{chat}: {n}" for n in range(60)]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_it_finish_what_it_has_begun(
+    number: signal.Signals, start: Start, account: Account, table: Table
+) -> None:
+    with account.hold("sendMessage") as hold, start() as bot:
+        account.say("one")
+        bot.wait_until(lambda: hold.calls)
+        account.say("two")  # It waits for the first one's session key.
+        bot.wait_until_fetched(account, 2)
+        bot.process.send_signal(number)
+        bot.wait_until(lambda: "Stopping" in bot.output)
+        account.say("three")
+        account.release(hold)
+        assert bot.process.wait(TIMEOUT) == 0
+    assert table.texts() == ["one", "two"]
+    assert [update["message"]["text"] for update in account.pending] == ["three"]
+
+
+@pytest.mark.once
+def test_a_second_signal_ends_it_at_once(start: Start, account: Account, table: Table) -> None:
+    with account.hold("sendMessage") as hold, start() as bot:
+        account.say("one")
+        bot.wait_until(lambda: hold.calls)
+        bot.process.send_signal(signal.SIGINT)
+        bot.wait_until(lambda: "Stopping" in bot.output)
+        assert bot.end() == -signal.SIGTERM
+        assert table.texts() == []
+    with start() as bot:
+        bot.wait_until(lambda: not account.pending)
+        assert bot.end() == 0
+    assert table.texts() == ["one"]
+
+
+@pytest.mark.once
+def test_a_handler_can_stop_its_bot(start: Start, account: Account, table: Table) -> None:
+    account.say("/leave")
+    with start() as bot:
+        assert bot.process.wait(TIMEOUT) == 0
+        assert "post_stop" in bot.output
+    assert table.texts() == ["left"]
+    assert account.pending == []
+
+
+@pytest.mark.once
+def test_a_slow_handler_does_not_keep_others_waiting(
+    start: Start, account: Account, table: Table
+) -> None:
+    with account.hold("sendMessage", chat_id="6") as hold, start() as bot:
+        account.say("slow", 6)
+        bot.wait_until(lambda: hold.calls)
+        account.say("one")
+        bot.wait_until(lambda: table.texts() == ["one"])
+        account.say("two")
+        bot.wait_until(lambda: table.texts() == ["one", "two"])
+        assert len(account.pending) == 3
+        account.release(hold)
+        bot.wait_until(lambda: not account.pending)
+        assert bot.end() == 0
+    assert table.texts(6) == ["slow"]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        ({}, "Telegram does not know the token in BOTSESSIONS['BOTS']['other']['TOKEN']"),
+        ({"APPLICATION": "tests.bots.notes.build_crashing"}, "RuntimeError: Never starts with"),
+        ({"APPLICATION": "tests.bots.notes.build_unreachable"}, "NetworkError"),
+        (
+            {"APPLICATION": "tests.bots.notes.build_nothing"},
+            "APPLICATION of bot 'other' returned NoneType",
+        ),
+    ],
+)
+def test_a_bot_that_fails_does_not_stop_the_others(
+    other: dict[str, str], says: str, start: Start, api: BotApi, account: Account, table: Table
+) -> None:
+    if other:
+        api.account(OTHER_TOKEN)
+    with start(bots={"notes": BOT, "other": {"TOKEN": OTHER_TOKEN} | other}) as bot:
+        bot.wait_until(lambda: f"other: {says}" in bot.output)
+        account.say("one")
+        bot.wait_until(lambda: not account.pending)
+        assert bot.end() == 1
+        assert "AAE" not in bot.output
+    assert table.texts() == ["one"]
+
+
+@pytest.mark.once
+def test_several_bots_run_side_by_side(start: Start, api: BotApi, table: Table) -> None:
+    accounts = {"notes": api.account(TOKEN), "other": api.account(OTHER_TOKEN)}
+    with start(bots={"notes": BOT, "other": {"TOKEN": OTHER_TOKEN}, "offline": {}}) as bot:
+        for alias, account in accounts.items():
+            account.say(alias)
+        bot.wait_until(lambda: not any(account.pending for account in accounts.values()))
+        assert bot.end() == 0
+    for alias in accounts:
+        assert table.texts(bot=alias) == [alias]
+
+
+@pytest.mark.once
+def test_a_bot_whose_token_is_revoked_ends(start: Start, account: Account, table: Table) -> None:
+    with start() as bot:
+        account.say("one")
+        bot.wait_until(lambda: not account.pending)
+        account.revoked = True
+        account.say("two")
+        assert bot.process.wait(TIMEOUT) == 1
+        assert "BOTSESSIONS['BOTS']['notes']['TOKEN']" in bot.output
+        assert "post_shutdown" in bot.output
+
+
+@pytest.mark.once
+def test_it_goes_on_after_trouble_with_telegram(
+    start: Start, account: Account, table: Table
+) -> None:
+    with start() as bot:
+        for trouble in (FLOOD, CRASH, BROKEN, LOST):
+            account.fail("getUpdates", trouble)
+            account.say(str(trouble.status))
+            bot.wait_until(lambda: account.failed and not account.pending)
+        for trouble in (FLOOD, CRASH, BROKEN, LOST):
+            account.fail("sendMessage", trouble)
+            account.say("not noted")
+            bot.wait_until(lambda: account.failed and not account.pending)
+        account.say("noted")
+        bot.wait_until(lambda: not account.pending)
+        assert bot.end() == 0
+    assert table.texts() == ["429", "500", "0", "1", "noted"]
+
+
+@pytest.mark.once
+def test_no_log_shows_a_token(
+    start: Start, api: BotApi, account: Account, table: Table, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    other = api.account(OTHER_TOKEN)
+    bots = {"notes": BOT, "other": {"TOKEN": OTHER_TOKEN}, "bad": {"TOKEN": BAD_TOKEN}}
+    for trouble in (FLOOD, CRASH, BROKEN):
+        account.fail("sendMessage", trouble)
+    with start(bots=bots, LOG=str(log)) as bot:
+        for text in ("/fail", "429", "500", "broken", "fine"):
+            account.say(text)
+        account.fail("getUpdates", CRASH)
+        bot.wait_until(lambda: account.failed and not account.pending)
+        other.revoked = True
+        bot.wait_until(lambda: "other: Telegram does not know" in bot.output)
+        assert bot.end() == 1
+        shown = log.read_text() + bot.output
+    for token in (TOKEN, OTHER_TOKEN, BAD_TOKEN):
+        number, _, secret = token.partition(":")
+        assert secret not in shown
+        assert f"/bot{number}:[hidden]/getMe" in shown
+    assert f"RuntimeError: This bot has the token {TOKEN[:7]}:[hidden]" in shown
+
+
+@pytest.mark.once
+def test_under_debug_it_starts_anew_when_the_code_has_changed(
+    start: Start, account: Account, table: Table, tmp_path: Path
+) -> None:
+    module = tmp_path / "changing.py"
+    module.write_text("from tests.bots.notes import build\n")
+    bots = {"notes": BOT | {"APPLICATION": "changing.build"}}
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    with (
+        account.hold("sendMessage") as hold,
+        start(bots=bots, DJANGO_DEBUG="1", PYTHONPATH=path) as bot,
+    ):
+        account.say("one")
+        bot.wait_until(lambda: hold.calls)
+        bot.wait_until(lambda: touched(module) and "Stopping" in bot.output)
+        account.release(hold)
+        bot.wait_until(lambda: bot.output.count("polls") == 2)
+        assert bot.output.count("post_shutdown") == 1
+        account.say("two")
+        bot.wait_until(lambda: not account.pending)
+        assert bot.end() == 0
+        assert bot.output.count("post_shutdown") == 2
+    assert table.texts() == ["one", "two"]
+
+
+def touched(file: Path) -> bool:
+    """Make a file newer by a second."""
+    changed = file.stat().st_mtime + 1
+    os.utime(file, (changed, changed))
+    return True
+
+
+TOKENLESS = {"shop": {"TOKEN": ""}, "help": {}}
+WITH_WEBHOOK = {"shop": {"TOKEN": TOKEN, "WEBHOOK_SECRET": "secret"}}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("bots", "aliases", "says"),
+    [
+        (TOKENLESS, ["shop"], r"set BOTSESSIONS\['BOTS'\]\['shop'\]\['TOKEN'\]"),
+        (TOKENLESS, [], r"\['shop'\]\['TOKEN'\] or BOTSESSIONS\['BOTS'\]\['help'\]\['TOKEN'\]"),
+        (TOKENLESS, ["shopp"], r"no bot 'shopp'.*'shop'"),
+        (WITH_WEBHOOK, [], "no bot without a WEBHOOK_SECRET"),
+        ({}, [], "declares no bot"),
+    ],
+)
+def test_without_a_bot_to_run_it_says_what_to_set(
+    bots: dict[str, Any], aliases: list[str], says: str
+) -> None:
+    with override_settings(BOTSESSIONS={"BOTS": bots}), pytest.raises(CommandError, match=says):
+        call_command("run_bot", *aliases)

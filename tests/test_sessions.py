@@ -240,7 +240,9 @@ class StrictSessions(SimpleTestCase):
         assert "'1001'" in str(error)
         assert "initial" in str(error)
 
-    async def test_a10_without_initial_assigning_works_and_not_touching_costs_no_write(self) -> None:
+    async def test_a10_without_initial_assigning_works_and_not_touching_costs_no_write(
+        self,
+    ) -> None:
         store = Store()
         await client(session(storage=store), nothing).user().send("x")
         assert store.operations == ["read"]
@@ -402,7 +404,11 @@ class StrictSessions(SimpleTestCase):
                 store = Store({"1001": {"count": 1}})
 
                 async def handler(
-                    update: Any, context: Any, interfere: Any = interfere, store: Any = store, act: Any = act
+                    update: Any,
+                    context: Any,
+                    interfere: Any = interfere,
+                    store: Any = store,
+                    act: Any = act,
                 ) -> None:
                     await interfere(store)
                     await act(update, context)
@@ -700,7 +706,9 @@ class LazySessions(SimpleTestCase):
         for make in (later, lambda: asyncio.ensure_future(later())):
             store, seen = Store(), []
 
-            async def promise(update: Any, context: Any, make: Any = make, seen: Any = seen) -> None:
+            async def promise(
+                update: Any, context: Any, make: Any = make, seen: Any = seen
+            ) -> None:
                 context.session = make()
                 seen.append(await context.session)
                 seen.append(await context.session)

@@ -34,7 +34,7 @@ from botsessions.storages import (
     enhance_storage,
 )
 from botsessions.storages.base import new_revision
-from botsessions.storages.sql import Table
+from botsessions.storages.sql import Change, Table
 from botsessions.testing import StorageContract
 
 from .strategies import TEXT, strict_json
@@ -178,6 +178,10 @@ class Costs(TestCase):
 
     storages: ClassVar = [DatabaseStorage(), enhance_storage(time_to_live=timedelta(days=1))]
 
+    def test_any_number_of_sessions_is_one_statement(self) -> None:
+        addresses = [Address("pizza", "", str(key)) for key in range(2000)]
+        self.assert_costs(["SELECT"], lambda storage: storage.read_many(addresses))
+
     def test_a_read_costs_one_statement(self) -> None:
         self.assert_costs(["SELECT"], lambda storage: storage.read(ADDRESS))
 
@@ -222,6 +226,50 @@ class Costs(TestCase):
                 with CaptureQueriesContext(connection) as queries:
                     async_to_sync(operate)(storage)
                 assert [query["sql"].split()[0] for query in queries] == verbs
+
+
+class Plans(TestCase):
+    """The index on the address answers, however many rows there are."""
+
+    def test_a_read_uses_the_index_on_the_address(self) -> None:
+        many = [Address("pizza", name, str(key)) for key in range(50) for name in ("", "user")]
+        for addresses in ([ADDRESS], [ADDRESS, NAMED], many):
+            with self.subTest(count=len(addresses)):
+                self.assert_uses_index(lambda table, a=addresses: table.select(a))
+
+    def test_a_write_and_a_delete_use_the_index_on_the_address(self) -> None:
+        for count in (1, 5):
+            addresses = [Address("pizza", "", str(key)) for key in range(count)]
+            for value in (1, None):
+                stored = self.table.select(addresses)
+                changes = [
+                    new(Record(value, revision=record.revision), address)
+                    for address, record in stored.items()
+                ]
+                with self.subTest(count=count, value=value):
+                    self.assert_uses_index(lambda table, c=changes: table.write(c))
+
+    @property
+    def table(self) -> Table:
+        return Table(BotSession, "default")
+
+    def setUp(self) -> None:
+        BotSession.objects.bulk_create(
+            BotSession(bot="pizza", name=name, key=str(key), data={})
+            for key in range(2000)
+            for name in ("", "user")
+        )
+
+    def assert_uses_index(self, statement: Callable[[Table], Any]) -> None:
+        with CaptureQueriesContext(connection) as queries:
+            statement(self.table)
+        (query,) = [q for q in queries if "SAVEPOINT" not in q["sql"]]
+        with connection.cursor() as cursor:
+            explain = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
+            cursor.execute(f"{explain} {query['sql']}")
+            plan = str(cursor.fetchall())
+        assert "botsession_address" in plan or "(bot=? AND name=? AND key=?)" in plan, plan
+        assert "Seq Scan" not in plan
 
 
 class WhatTheDatabaseHolds(TestCase):
@@ -338,28 +386,21 @@ class Concurrency(TransactionTestCase):
 
     def test_of_many_creations_side_by_side_one_wins(self) -> None:
         def create(number: int) -> bool:
-            try:
-                self.table.write(ADDRESS, Record(number))
-            except SessionConflict:
-                return False
-            return True
+            return bool(self.table.write([new(Record(number))]))
 
         assert sum(self.side_by_side(create)) == 1
         assert BotSession.objects.count() == 1
 
     def test_no_increment_is_lost(self) -> None:
-        self.table.write(ADDRESS, Record(0))
+        self.table.write([new(Record(0))])
 
         def increment(_: int) -> None:
             for _ in range(10):
-                while True:
-                    try:
-                        ((_, record),) = self.table.select([ADDRESS])
-                        value: Any = record.value
-                        self.table.write(ADDRESS, Record(value + 1, revision=record.revision))
-                        break
-                    except SessionConflict:
-                        pass
+                landed: set[Change] = set()
+                while not landed:
+                    record = self.table.select([ADDRESS])[ADDRESS]
+                    value: Any = record.value
+                    landed = self.table.write([new(Record(value + 1, revision=record.revision))])
 
         self.side_by_side(increment)
         assert BotSession.objects.get().data == 10 * self.threads
@@ -396,7 +437,7 @@ class ModelsOfYourOwn(TransactionTestCase):
         with connection.schema_editor() as editor:
             editor.create_model(PizzaSession)
         try:
-            Table(PizzaSession, "default").write(ADDRESS, Record({"pizza_count": 1}))
+            Table(PizzaSession, "default").write([new(Record({"pizza_count": 1}))])
             row = PizzaSession.objects.get()
         finally:
             with connection.schema_editor() as editor:
@@ -475,3 +516,7 @@ class MemoryKeepsAbout(SimpleTestCase):
         record = await storage.read(ADDRESS)
         assert record is not None
         assert record.about == about
+
+
+def new(record: Record, address: Address = ADDRESS) -> Change:
+    return Change(address, record, new_revision())

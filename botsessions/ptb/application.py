@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from telegram.ext import Application, ApplicationHandlerStop, ExtBot, Job, JobQueue
@@ -32,6 +32,10 @@ class SessionApplication(
         self.session = session
         self.session_bot = session_bot or self.bot.token.partition(":")[0]
         """What the bot's sessions are stored under."""
+        self.handling: Callable[[object], AbstractContextManager[object]] = nullcontext
+        """Entered with an update while it is being handled."""
+        self.on_stop_running: Callable[[], object] | None = None
+        """Who runs the application, if not PTB, and is to stop it."""
         session.installed(self.session_bot)
 
     async def process_update(self, update: object) -> None:
@@ -44,12 +48,13 @@ class SessionApplication(
                 outer.subjects.append(update)
                 await super().process_update(update)
                 return
-        async with self._in_scope(scope, update=update):
-            # A conversation's state must not be looked at while another update may change it. If
-            # nobody holds a key it is enough to wait until a handler takes the update.
-            if process_lock().busy or self.session.has_async_keys:
-                await scope.enter()
-            await super().process_update(update)
+        with self.handling(update):
+            async with self._in_scope(scope, update=update):
+                # A conversation's state must not be looked at while another update may change it.
+                # If nobody holds a key it is enough to wait until a handler takes the update.
+                if process_lock().busy or self.session.has_async_keys:
+                    await scope.enter()
+                await super().process_update(update)
 
     async def process_error(
         self,
@@ -109,6 +114,13 @@ class SessionApplication(
             scope = self._scope(FromJob(job))
         async with self._in_scope(scope, job=job):
             await job.run(self)
+
+    def stop_running(self) -> None:
+        """Let the application end what it has begun, and stop; see PTB."""
+        if self.on_stop_running is None:
+            super().stop_running()
+        else:
+            self.on_stop_running()
 
     async def shutdown(self) -> None:
         """Shut down, with the storages' threads and connections."""

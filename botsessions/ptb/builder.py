@@ -28,6 +28,13 @@ class SessionBuilder(
 
     __slots__ = ()
 
+    def application_class(
+        self, application_class: type[Any], kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Use a class of your own, which derives from :class:`SessionApplication`."""
+        ours = {name: self._application_kwargs[name] for name in ("session", "session_bot")}
+        return super().application_class(application_class, {**ours, **(kwargs or {})})
+
     def build(self) -> SessionApplication:
         """Build the application.
 

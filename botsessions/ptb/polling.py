@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
+from typing import cast
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import close_old_connections
+from telegram import Bot as TelegramBot
 from telegram.error import InvalidToken, TelegramError
 
 from ..bots import Bot
@@ -31,6 +32,7 @@ class Polling:
         bots: bots of the settings.
         on_start: called with a bot that polls now and its username.
         on_failure: called with a bot that has failed and the reason, to be shown to people.
+        on_stop: called when :meth:`stop` begins to take effect.
     """
 
     def __init__(
@@ -38,21 +40,24 @@ class Polling:
         bots: Sequence[Bot],
         on_start: Callable[[Bot, str], object],
         on_failure: Callable[[Bot, str], object],
+        on_stop: Callable[[], object],
     ) -> None:
-        self.failed: list[Bot] = []
+        self._failed = False
         self._bots = bots
         self._on_start = on_start
         self._on_failure = on_failure
+        self._on_stop = on_stop
         self._lives: list[Life] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = False
 
-    def run(self) -> None:
-        """Poll until :meth:`stop` is called or all bots have ended."""
+    def run(self) -> bool:
+        """Poll until :meth:`stop` is called or all bots have ended; return whether none failed."""
         # Outside of the event loop, because the authors' functions may use the database.
         self._lives = list(self._built())
         close_old_connections()
         asyncio.run(self._run())
+        return not self._failed
 
     def stop(self) -> None:
         """Let the bots finish what they have begun; from any thread, or from a signal handler."""
@@ -81,11 +86,12 @@ class Polling:
             self._fail(life.bot, exc)
 
     def _stop(self) -> None:
+        self._on_stop()
         for life in self._lives:
             life.stop()
 
     def _fail(self, bot: Bot, exc: Exception) -> None:
-        self.failed.append(bot)
+        self._failed = True
         if not isinstance(exc, (ImproperlyConfigured, TelegramError)):
             logger.error("Bot %r failed.", bot.alias, exc_info=exc)
         self._on_failure(bot, reason(bot, exc))
@@ -112,9 +118,10 @@ class Life:
             Exception: it could not start, could not go on, or could not end in good order.
         """
         self._task = asyncio.current_task()
-        self._application.on_stop_running = self.stop
         deliveries = Deliveries(self._updater)
-        deliveries.take_over(self._application)
+        self._updater.bot = cast(TelegramBot, deliveries)
+        self._application.handling = deliveries.handling
+        self._application.on_stop_running = self.stop
         try:
             await self._start()
             on_start(self.bot, self._application.bot.username)
@@ -144,16 +151,15 @@ class Life:
         await application.start()
 
     async def _initialize(self) -> None:
-        for attempt in itertools.count():
+        for attempt in range(RETRIES):
             try:
                 return await self._application.initialize()
             except InvalidToken:
                 raise
             except TelegramError as exc:
-                if attempt == RETRIES:
-                    raise
                 logger.warning("Bot %r tries to start again after: %s", self.bot.alias, exc)
             await asyncio.sleep(1.5**attempt)
+        return await self._application.initialize()
 
     def _report(self, error: TelegramError) -> None:
         application = self._application

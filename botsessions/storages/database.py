@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
+from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.db import router
 
 from . import threads
-from .base import Address, Changes, Record, Revision
-from .sql import Table
+from .base import Address, Changes, Record, Revision, new_revision
+from .gathering import Read, Request, Write, gathering, perform
+from .sql import Change, Table
 
 if TYPE_CHECKING:
     from ..models import AbstractBotSession
-
-T = TypeVar("T")
 
 
 class DatabaseStorage:
@@ -60,25 +60,34 @@ class DatabaseStorage:
         return (await self.read_many([address])).get(address)
 
     async def read_many(self, addresses: Sequence[Address]) -> dict[Address, Record]:
-        rows = await self._run(lambda table: table.select(addresses))
-        return {address: record.live() for address, record in rows}
+        found: dict[Address, Record] = await self._request(Read(addresses))
+        return {address: record.live() for address, record in found.items()}
 
     async def write(self, address: Address, record: Record) -> int:
-        return await self._run(lambda table: table.write(address, record))
+        (revision,) = await self.write_many([(address, record)])
+        assert revision is not None
+        return revision
 
     async def delete(self, address: Address, revision: Revision) -> None:
-        await self._run(lambda table: table.delete(address, revision))
+        await self.write_many([(address, Record(None, revision=revision))])
 
     async def write_many(self, changes: Changes) -> list[int | None]:
-        return await self._run(lambda table: table.write_all(changes))
+        new = [Change(address, record, new_revision()) for address, record in changes]
+        revisions: list[int | None] = await self._request(Write(new))
+        return revisions
 
     async def close(self) -> None:
         """End this process's thread and connection for the database; the next use starts anew."""
         await asyncio.to_thread(threads.thread_of(self.using).close)
 
-    async def _run(self, unit: Callable[[Table], T]) -> T:
+    async def _request(self, request: Request) -> Any:
         table = self._table()
-        return await threads.run(table.using, lambda: unit(table))
+        if not threads.sync_code_waits():
+            return await gathering(table).request(request)
+        (outcome,) = await sync_to_async(perform)(table, [request], again=False)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     def _table(self) -> Table:
         model = cast(

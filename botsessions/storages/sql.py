@@ -1,12 +1,13 @@
 """The statements of the database storage that the ORM cannot say, and their dialects.
 
-All of them are single statements that compare and set: no transaction is needed around one.
+Each compares and sets in one statement, for one session or for many. What did not land is told.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,19 +16,7 @@ from django.conf import settings
 from django.db import IntegrityError, connections, transaction
 from django.utils.timezone import get_default_timezone, is_aware, make_aware, make_naive
 
-from .base import (
-    ANY,
-    MAX_TITLE_LENGTH,
-    Address,
-    Changes,
-    Record,
-    Revision,
-    conflict,
-    dumps,
-    new_revision,
-    plain,
-    utcnow,
-)
+from .base import ANY, MAX_TITLE_LENGTH, Address, Record, dumps, plain, utcnow
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -38,11 +27,22 @@ ADDRESS = ("bot", "name", "key")
 LOADED = (*ADDRESS, "data", "version", "expires_at", "revision")
 ABOUT = ("chat_id", "user_id", "chat_type", "title")
 
-
 MYSQL_DUPLICATE = 1062
 """The number of MySQL's and MariaDB's error for a row that exists."""
 
-OnDuplicate: TypeAlias = "Callable[[Iterable[str]], str]"
+Row: TypeAlias = "dict[str, Any]"
+Group: TypeAlias = "list[tuple[Change, Row]]"
+"""Changes that one statement makes: all set the same columns."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """A record to be stored, or one without a value to delete what is stored."""
+
+    address: Address
+    record: Record
+    revision: int
+    """The one that the record will have."""
 
 
 class Table:
@@ -56,78 +56,197 @@ class Table:
     def connection(self) -> BaseDatabaseWrapper:
         return connections[self.using]
 
-    def select(self, addresses: Sequence[Address]) -> list[tuple[Address, Record]]:
-        if not addresses:
-            return []
-        where = " OR ".join([f"({self._at_address})"] * len(addresses))
-        sql = f"SELECT {self._columns(LOADED)} FROM {self._name} WHERE {where}"  # noqa: S608
+    def select(self, addresses: Iterable[Address]) -> dict[Address, Record]:
+        """Return what is stored, expired or not."""
+        keys: dict[tuple[str, str], list[str]] = {}
+        for bot, name, key in addresses:
+            keys.setdefault((bot, name), []).append(key)
+        if not keys:
+            return {}
+        # With OR, SQLite takes no thousand addresses, and reads all rows of a bot for a hundred.
+        sql = " UNION ALL ".join(self._selection(len(group)) for group in keys.values())
         with self.connection.cursor() as cursor:
-            cursor.execute(sql, [part for address in addresses for part in address])
-            return [self._loaded(row) for row in cursor.fetchall()]
+            cursor.execute(
+                sql, [part for start, group in keys.items() for part in (*start, *group)]
+            )
+            return dict(self._loaded(row) for row in cursor.fetchall())
 
-    def write(self, address: Address, record: Record) -> int:
-        """Insert, update or replace a row, as the record's revision says."""
+    def _selection(self, count: int) -> str:
+        bot, name, key = map(self._quote, ADDRESS)
+        return (
+            f"SELECT {self._columns(LOADED)} FROM {self._name} "  # noqa: S608
+            f"WHERE {bot} = %s AND {name} = %s AND {key} IN ({', '.join(['%s'] * count)})"
+        )
+
+    def write(self, changes: Iterable[Change]) -> set[Change]:
+        """Make the changes whose revisions are right, by one statement of each kind; return them.
+
+        No two of them may be of one address.
+        """
+        groups: dict[Any, Group] = {}
+        for change in changes:
+            statement, row = self._statement(change)
+            groups.setdefault((statement, tuple(row)), []).append((change, row))
+        landed: set[Change] = set()
+        for (statement, _), group in groups.items():
+            landed |= statement(group)
+        return landed
+
+    def _statement(self, change: Change) -> tuple[Callable[[Group], set[Change]], Row]:
+        """Return what makes a change, and the columns that it sets."""
+        record = change.record
+        if record.value is None:
+            return self._delete_any if record.revision is ANY else self._delete, {}
         if record.revision is ANY:
-            return self._insert(address, record, self._or_replace)
+            return self._replace, self._new_row(change)
         if record.revision is None:
-            return self._insert(address, record, self._or_nothing)
-        return self._update(address, record)
+            return self._insert, self._new_row(change)
+        return self._update, self._content(change)
 
-    def delete(self, address: Address, revision: Revision) -> None:
-        sql = f"DELETE FROM {self._name} WHERE {self._at_address}"  # noqa: S608
-        if revision is ANY:
-            self._execute(sql, address)
-            return
-        compare = f"{sql} AND {self._quote('revision')} = %s"
-        if not self._execute(compare, [*address, revision]) and self.select([address]):
-            raise conflict(address)
+    # One statement for many rows.
 
-    def write_all(self, changes: Changes) -> list[int | None]:
-        """Make all changes or none. A record without a value deletes."""
-        revisions: list[int | None] = []
+    def _update(self, group: Group) -> set[Change]:
+        if len(group) == 1 or not self._can_update_many:
+            return {change for change, row in group if self._update_one(change, row)}
+        (_, columns), *_ = group
+        given = [f"new_{name}" for name in (*ADDRESS, "old", *columns)]
+        values = [v for c, row in group for v in (*c.address, c.record.revision, *row.values())]
+        table, quote = self._name, self.connection.ops.quote_name
+        new = {name: self._cast(name, f"n.{quote(f'new_{name}')}") for name in columns}
+        old = self._cast("revision", f"n.{quote('new_old')}")
+        where = " AND ".join(
+            f"{table}.{self._quote(name)} = {value}"
+            for name, value in [
+                *((n, f"n.{quote(f'new_{n}')}") for n in ADDRESS),
+                ("revision", old),
+            ]
+        )
+        if self._is_mysql:
+            return self._update_of_mysql(group, given, values, new, where)
+        assignments = ", ".join(f"{self._quote(name)} = {value}" for name, value in new.items())
+        sql = (
+            f"WITH n ({', '.join(map(quote, given))}) AS "  # noqa: S608
+            f"(VALUES {placeholders(len(given), len(group))}) "
+            f"UPDATE {table} SET {assignments} FROM n WHERE {where} "
+            f"RETURNING {table}.{self._quote('revision')}"
+        )
+        return with_revisions(group, self._returned(sql, values))
+
+    def _update_of_mysql(
+        self, group: Group, given: list[str], values: list[Any], new: Row, where: str
+    ) -> set[Change]:
+        quote = self.connection.ops.quote_name
+        first = f"SELECT {', '.join(f'%s AS {quote(name)}' for name in given)}"
+        others = [f"SELECT {', '.join(['%s'] * len(given))}"] * (len(group) - 1)
+        assignments = ", ".join(
+            f"{self._name}.{self._quote(name)} = {value}" for name, value in new.items()
+        )
+        sql = (
+            f"UPDATE {self._name} JOIN ({' UNION ALL '.join([first, *others])}) n "  # noqa: S608
+            f"ON {where} SET {assignments}"
+        )
+        # It does not tell which rows it has changed, only how many.
         with transaction.atomic(using=self.using):
-            for address, record in changes:
-                if record.value is not None:
-                    revisions.append(self.write(address, record))
-                    continue
-                self.delete(address, record.revision)
-                revisions.append(None)
-        return revisions
+            if self._execute(sql, values) == len(group):
+                return {change for change, _ in group}
+            stored = self.select(change.address for change, _ in group)
+        return with_revisions(group, [record.revision for record in stored.values()])
 
-    def _update(self, address: Address, record: Record) -> int:
-        revision = new_revision()
-        content = self._content(record, revision)
-        assignments = ", ".join(f"{self._quote(name)} = %s" for name in content)
-        sql = (
-            f"UPDATE {self._name} SET {assignments} "  # noqa: S608
-            f"WHERE {self._at_address} AND {self._quote('revision')} = %s"
-        )
-        if not self._execute(sql, [*content.values(), *address, record.revision]):
-            raise conflict(address)
-        return revision
+    def _insert(self, group: Group) -> set[Change]:
+        if self._is_mysql:
+            return self._insert_of_mysql(group)
+        unless_there = f"ON CONFLICT ({self._columns(ADDRESS)}) DO NOTHING"
+        sql, values = self._insertion(group, unless_there)
+        if self._returns_rows:
+            sql = f"{sql} RETURNING {self._quote('revision')}"
+            return with_revisions(group, self._returned(sql, values))
+        if len(group) > 1:
+            return {landed for one in group for landed in self._insert([one])}
+        return {change for change, _ in group if self._execute(sql, values)}
 
-    def _insert(self, address: Address, record: Record, otherwise: OnDuplicate) -> int:
-        revision = new_revision()
-        content = self._content(record, revision)
-        row = dict(zip(ADDRESS, address, strict=True)) | content
-        row["created_at"] = row["updated_at"]
-        row = self._defaults(row) | row
-        sql = (
-            f"INSERT INTO {self._name} ({self._columns(row)}) "  # noqa: S608
-            f"VALUES ({', '.join(['%s'] * len(row))}) {otherwise(content)}"
-        )
+    def _insert_of_mysql(self, group: Group) -> set[Change]:
+        # INSERT IGNORE would ignore more than duplicates: it cuts off what is too long.
         try:
-            inserted = self._execute(sql, list(row.values()))
+            self._execute(*self._insertion(group, ""))
         except IntegrityError as exc:
-            # MySQL's INSERT IGNORE would do more than ignore this: it cuts off what is too long.
-            if self.connection.vendor != "mysql" or exc.args[0] != MYSQL_DUPLICATE:
+            if exc.args[0] != MYSQL_DUPLICATE:
                 raise
-            inserted = 0
-        if not inserted:
-            raise conflict(address)
-        return revision
+            if len(group) == 1:
+                return set()
+            return {landed for one in group for landed in self._insert_of_mysql([one])}
+        return {change for change, _ in group}
 
-    def _defaults(self, given: Collection[str]) -> dict[str, Any]:
+    def _replace(self, group: Group) -> set[Change]:
+        if self._is_mysql:
+            new, clause = "VALUES({})", "ON DUPLICATE KEY UPDATE"
+        else:
+            new, clause = "EXCLUDED.{}", f"ON CONFLICT ({self._columns(ADDRESS)}) DO UPDATE SET"
+        (change, _), *_ = group
+        columns = [self._quote(name) for name in self._content(change)]
+        assignments = ", ".join(f"{column} = {new.format(column)}" for column in columns)
+        self._execute(*self._insertion(group, f"{clause} {assignments}"))
+        return {change for change, _ in group}
+
+    def _delete(self, group: Group) -> set[Change]:
+        where = " OR ".join([f"({self._at_address_and_revision})"] * len(group))
+        values = [v for change, _ in group for v in (*change.address, change.record.revision)]
+        sql = f"DELETE FROM {self._name} WHERE {where}"  # noqa: S608
+        if self._execute(sql, values) == len(group):
+            return {change for change, _ in group}
+        left = self.select(change.address for change, _ in group)
+        return {change for change, _ in group if change.address not in left}
+
+    def _delete_any(self, group: Group) -> set[Change]:
+        where = " OR ".join([f"({self._at_address})"] * len(group))
+        sql = f"DELETE FROM {self._name} WHERE {where}"  # noqa: S608
+        self._execute(sql, [part for change, _ in group for part in change.address])
+        return {change for change, _ in group}
+
+    def _update_one(self, change: Change, row: Row) -> bool:
+        assignments = ", ".join(f"{self._quote(name)} = %s" for name in row)
+        sql = f"UPDATE {self._name} SET {assignments} WHERE {self._at_address_and_revision}"  # noqa: S608
+        values = [*row.values(), *change.address, change.record.revision]
+        return bool(self._execute(sql, values))
+
+    def _insertion(self, group: Group, otherwise: str) -> tuple[str, list[Any]]:
+        (_, columns), *_ = group
+        sql = (
+            f"INSERT INTO {self._name} ({self._columns(columns)}) "  # noqa: S608
+            f"VALUES {placeholders(len(columns), len(group))} {otherwise}"
+        )
+        return sql, [value for _, row in group for value in row.values()]
+
+    # Rows.
+
+    def _content(self, change: Change) -> Row:
+        """Return the columns that a write sets, by field name."""
+        record = change.record
+        data = dumps(record.value)
+        values: Row = {
+            "version": record.version,
+            "expires_at": for_column(record.expires_at),
+            "revision": change.revision,
+            "size": len(data.encode()),
+            "updated_at": for_column(utcnow()),
+        }
+        about = record.about
+        if about is not None:
+            title = about.title and about.title[:MAX_TITLE_LENGTH]
+            known = (about.chat_id, about.user_id, about.chat_type, title)
+            values |= {n: v for n, v in zip(ABOUT, known, strict=True) if v is not None}
+        connection = self.connection
+        return {"data": data} | {
+            name: self._field(name).get_db_prep_save(value, connection)
+            for name, value in values.items()
+        }
+
+    def _new_row(self, change: Change) -> Row:
+        content = self._content(change)
+        row = dict(zip(ADDRESS, change.address, strict=True)) | content
+        row["created_at"] = row["updated_at"]
+        return row | self._defaults(row)
+
+    def _defaults(self, given: Collection[str]) -> Row:
         """Return what a new row holds in all other columns; a subclass may have added some."""
         values = {}
         new = self.model()
@@ -138,43 +257,6 @@ class Table:
                 if not left_to_database and not hasattr(value, "as_sql"):
                     values[field.name] = value
         return values
-
-    def _or_nothing(self, content: Iterable[str]) -> str:
-        if self.connection.vendor == "mysql":
-            return ""
-        return f"ON CONFLICT ({self._columns(ADDRESS)}) DO NOTHING"
-
-    def _or_replace(self, content: Iterable[str]) -> str:
-        if self.connection.vendor == "mysql":
-            new, clause = "VALUES({})", "ON DUPLICATE KEY UPDATE"
-        else:
-            new, clause = "EXCLUDED.{}", f"ON CONFLICT ({self._columns(ADDRESS)}) DO UPDATE SET"
-        columns = [self._quote(name) for name in content]
-        return f"{clause} {', '.join(f'{c} = {new.format(c)}' for c in columns)}"
-
-    def _content(self, record: Record, revision: int) -> dict[str, Any]:
-        """Return the columns of a row that a write sets, by field name."""
-        data = dumps(record.value)
-        values: dict[str, Any] = {
-            "version": record.version,
-            "expires_at": for_column(record.expires_at),
-            "revision": revision,
-            "size": len(data.encode()),
-            "updated_at": for_column(utcnow()),
-        }
-        if record.about is not None:
-            values |= {
-                "chat_id": record.about.chat_id,
-                "user_id": record.about.user_id,
-                "chat_type": record.about.chat_type,
-                "title": record.about.title and record.about.title[:MAX_TITLE_LENGTH],
-            }
-        connection = self.connection
-        return {"data": data} | {
-            name: self._field(name).get_db_prep_save(value, connection)
-            for name, value in values.items()
-            if value is not None or name not in ABOUT
-        }
 
     def _loaded(self, row: Sequence[Any]) -> tuple[Address, Record]:
         bot, name, key, data, version, expires_at, revision = row
@@ -188,10 +270,29 @@ class Table:
             revision,
         )
 
+    # Text.
+
     def _execute(self, sql: str, parameters: Sequence[Any]) -> int:
         with self.connection.cursor() as cursor:
             cursor.execute(sql, parameters)
             return int(cursor.rowcount)
+
+    def _returned(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return [value for (value,) in cursor.fetchall()]
+
+    @property
+    def _is_mysql(self) -> bool:
+        return self.connection.vendor == "mysql"
+
+    @property
+    def _returns_rows(self) -> bool:
+        return self.connection.features.can_return_rows_from_bulk_insert
+
+    @property
+    def _can_update_many(self) -> bool:
+        return self._is_mysql or self._returns_rows
 
     @property
     def _name(self) -> str:
@@ -201,14 +302,32 @@ class Table:
     def _at_address(self) -> str:
         return " AND ".join(f"{self._quote(name)} = %s" for name in ADDRESS)
 
+    @property
+    def _at_address_and_revision(self) -> str:
+        return f"{self._at_address} AND {self._quote('revision')} = %s"
+
     def _columns(self, names: Iterable[str]) -> str:
         return ", ".join(self._quote(name) for name in names)
+
+    def _cast(self, name: str, value: str) -> str:
+        """Return ``value`` in the type of a column, which PostgreSQL does not guess."""
+        if self.connection.vendor != "postgresql":
+            return value
+        return f"CAST({value} AS {self._field(name).db_type(self.connection)})"
 
     def _quote(self, name: str) -> str:
         return self.connection.ops.quote_name(self._field(name).column)
 
     def _field(self, name: str) -> Any:
         return self.model._meta.get_field(name)
+
+
+def placeholders(columns: int, rows: int) -> str:
+    return ", ".join([f"({', '.join(['%s'] * columns)})"] * rows)
+
+
+def with_revisions(group: Group, revisions: Collection[Any]) -> set[Change]:
+    return {change for change, _ in group if change.revision in set(revisions)}
 
 
 def for_column(moment: datetime | None) -> datetime | None:

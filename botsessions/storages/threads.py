@@ -1,9 +1,4 @@
-"""Database work off the event loop, on threads whose connections are looked after.
-
-Django looks at the age and health of a connection only when a request begins or ends, and a bot
-has no requests: after one dropped connection it would fail for ever. So a thread of ours works for
-each database, and cares for its connection itself.
-"""
+"""Database work off the event loop: a thread with a connection for each database."""
 
 from __future__ import annotations
 
@@ -14,33 +9,27 @@ import queue
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
-from asgiref.sync import AsyncToSync, sync_to_async
-from django.db import connections, reset_queries
+from asgiref.sync import AsyncToSync
+from django.db import connections
 
-T = TypeVar("T")
-Job: TypeAlias = "tuple[Callable[[], Any], asyncio.AbstractEventLoop, asyncio.Future[Any]]"
+from .care import looked_after, rest
+
+Unit: TypeAlias = "Callable[[bool], Any]"
+"""A unit of work; see :func:`looked_after`."""
+Job: TypeAlias = "tuple[Unit, asyncio.AbstractEventLoop, asyncio.Future[Any]]"
 Jobs: TypeAlias = "queue.SimpleQueue[Job | None]"
 
 IDLE_SECONDS = 1.0
 """After so long without work a connection is looked at again before it is used."""
 
 
-async def run(using: str, function: Callable[[], T]) -> T:
-    """Run ``function`` on the thread of the database ``using`` and return its result.
-
-    Where sync code of Django waits for this coroutine (a view that called ``edit()``, a
-    ``TestCase``), it runs on that code's thread instead, in its transaction.
-
-    The function is run to its end even if the caller is cancelled.
-    """
-    if sync_code_waits():
-        return await sync_to_async(function)()
-    return await thread_of(using).run(function)
-
-
 def sync_code_waits() -> bool:
+    """Whether sync code waits for this coroutine: a view that called ``edit()``, a ``TestCase``.
+
+    Then database work belongs on that code's thread, in its transaction.
+    """
     if getattr(AsyncToSync.executors, "current", None) is not None:
         return True
     return asyncio.get_running_loop() in AsyncToSync.loop_thread_executors
@@ -55,13 +44,14 @@ class DatabaseThread:
         self._thread: threading.Thread | None = None
         self._jobs: Jobs = queue.SimpleQueue()
 
-    def run(self, function: Callable[[], T]) -> asyncio.Future[T]:
+    def run(self, unit: Unit) -> asyncio.Future[Any]:
+        """Return a future of the unit's result. It is done to its end even if that is cancelled."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
+        future: asyncio.Future[Any] = loop.create_future()
         with self._mutex:
             if self._thread is None or not self._thread.is_alive():
                 self._start()
-            self._jobs.put((function, loop, future))
+            self._jobs.put((unit, loop, future))
         return future
 
     def close(self) -> None:
@@ -101,20 +91,9 @@ def work_off_one(jobs: Jobs) -> bool:
     return job is not None
 
 
-def rest() -> None:
-    """Close this thread's connection if it may not be kept; otherwise have it looked at later."""
-    for connection in connections.all(initialized_only=True):
-        if connection.settings_dict["CONN_MAX_AGE"] == 0:
-            connection.close()
-        else:
-            connection.errors_occurred = True
-
-
-def reply(
-    function: Callable[[], Any], loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]
-) -> None:
+def reply(unit: Unit, loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]) -> None:
     try:
-        result, error = looked_after(function), None
+        result, error = looked_after(unit), None
     except BaseException as exc:
         result, error = None, exc
 
@@ -128,20 +107,6 @@ def reply(
 
     with suppress(RuntimeError):  # The loop is closed: nobody waits any more.
         loop.call_soon_threadsafe(deliver)
-
-
-def looked_after(function: Callable[[], T]) -> T:
-    """Call ``function`` with a connection that works, as far as can be known without asking.
-
-    The database is asked only if it has not been for a while, or after an error.
-    """
-    for connection in connections.all(initialized_only=True):
-        if connection.errors_occurred:
-            connection.close_if_unusable_or_obsolete()
-    try:
-        return function()
-    finally:
-        reset_queries()  # With DEBUG, Django would keep them for ever.
 
 
 _threads: dict[str, DatabaseThread] = {}

@@ -12,7 +12,7 @@ class Message:
 
     def __init__(self, data: dict[str, Any]) -> None:
         self.data = data
-        """As in the Bot API."""
+        """As in the Bot API; and, as ``reply_keyboard``, the buttons that replace the keyboard."""
 
     def __repr__(self) -> str:
         return f"<Message {self.id}: {self.text!r} {self.buttons or ''}>"
@@ -38,7 +38,7 @@ class Message:
     @property
     def keyboard(self) -> list[list[dict[str, Any]]]:
         """The buttons below, row by row, as in the Bot API."""
-        markup = self.data.get("reply_markup") or {}
+        markup = self.data.get("reply_markup") or self.data.get("reply_keyboard") or {}
         rows = markup.get("inline_keyboard") or markup.get("keyboard") or []
         return [[b if isinstance(b, dict) else {"text": b} for b in row] for row in rows]
 

@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from types import SimpleNamespace
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from asgiref.sync import sync_to_async
 from django.db import connections
 from telegram import Update
 
@@ -19,10 +18,14 @@ from ..keys import FromUpdate
 from ..ptb import SessionApplication, build_application
 from ..scope import Scope
 from ..storages.layers import peel
+from ..storages.threads import sync_code_waits
 from .answers import Answers, Message
 from .loop import Loop
 from .offline import Call, OfflineBuilder, OfflineTelegram
 from .updates import Json, Place, Telegram
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 A = TypeVar("A")
 S = TypeVar("S")
@@ -58,7 +61,7 @@ class Conversation:
             update = self._update(content) if isinstance(content, dict) else content
             await self.application.process_update(update)
             if wait:
-                await self._tasks()
+                await self._settle()
         finally:
             answering.reset(token)
         if self.raise_errors and answers.errors:
@@ -94,10 +97,16 @@ class Conversation:
     def _update(self, content: Json) -> Update:
         return Update.de_json(content, self.application.bot)
 
-    async def _tasks(self) -> None:
+    async def _settle(self) -> None:
+        """Handle updates that handlers have put into the queue, and wait for the bot's tasks."""
+        queue = self.application.update_queue
         # PTB keeps the tasks of its handlers under this (mangled) name.
         tasks: set[asyncio.Task[Any]] = self.application._Application__create_task_tasks  # type: ignore[attr-defined]
-        while tasks:
+        while tasks or not queue.empty():
+            if not queue.empty():
+                await self.application.process_update(queue.get_nowait())
+                queue.task_done()
+                continue
             _, pending = await asyncio.wait(set(tasks), timeout=self.timeout)
             if pending:
                 names = ", ".join(sorted(task.get_name() for task in pending))
@@ -295,13 +304,15 @@ class BotClient(Client[Answers, Any]):
         refuse_event_loop("BotClient", "AsyncBotClient")
         super().__init__(*args, **kwargs)
         self._loop = Loop()
+        # A task that waits for ever could not be ended when the client is garbage collected.
+        self.application._update_fetcher = nothing  # type: ignore[method-assign]
 
     def close(self) -> None:
         """Stop the bot. Not needed at the end of a test."""
         self._loop.run(self.conversation.close())
         self._loop.close()
 
-    def __enter__(self) -> BotClient:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -326,23 +337,25 @@ class AsyncBotClient(Client[Awaitable[Answers], Awaitable[Any]]):
         """Stop the bot."""
         await self.conversation.close()
 
-    async def __aenter__(self) -> AsyncBotClient:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
 
     async def _deliver(self, update: object, wait: bool) -> Answers:
-        await self._refuse_lost_rollback()
+        self._refuse_lost_rollback()
         return await self.conversation.deliver(update, wait)
 
     async def _stored(self, place: Place) -> Any:
-        await self._refuse_lost_rollback()
+        self._refuse_lost_rollback()
         return await self.conversation.stored(place)
 
-    async def _refuse_lost_rollback(self) -> None:
+    def _refuse_lost_rollback(self) -> None:
+        if sync_code_waits():
+            return
         for using in self._databases():
-            if connections[using].in_atomic_block and not await in_atomic_block(using):
+            if in_transaction(using):
                 raise SessionError(
                     "This test runs in a transaction of the event loop's thread, but what the bot "
                     "writes is written by another thread and would stay in the database. Use "
@@ -355,6 +368,18 @@ class AsyncBotClient(Client[Awaitable[Answers], Awaitable[Any]]):
         return {storage.using for storage in storages if hasattr(storage, "using")}
 
 
-@sync_to_async
-def in_atomic_block(using: str) -> bool:
-    return connections[using].in_atomic_block
+async def nothing() -> None:
+    pass
+
+
+def in_transaction(using: str) -> bool:
+    """Whether this thread has a transaction, as sync code sees it.
+
+    On a running event loop Django would show a new connection, which has none.
+    """
+    loop = asyncio.get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        return connections[using].in_atomic_block
+    finally:
+        asyncio._set_running_loop(loop)

@@ -97,13 +97,13 @@ class OfflineTelegram(BaseRequest):
                 "max_reaction_count": 0,
             }
         if method == "sendMediaGroup":
-            return [self._sent(method, parameters) for _ in parameters["media"]]
+            return [self._sent(parameters) for _ in parameters["media"]]
         if method == "copyMessage":
-            return {"message_id": self._sent(method, parameters)["message_id"]}
+            return {"message_id": self._sent(parameters)["message_id"]}
         if method in ("sendChatAction", "sendMessageDraft"):
             return True
         if method.startswith("send") or method == "forwardMessage":
-            return self._sent(method, parameters)
+            return self._sent(parameters)
         if method.startswith("editMessage"):
             return self._edited(parameters)
         if method.startswith("get"):
@@ -116,10 +116,11 @@ class OfflineTelegram(BaseRequest):
         kind = "private" if int(chat_id) > 0 else "supergroup"
         return self.chats.get(int(chat_id), {"id": int(chat_id), "type": kind})
 
-    def _sent(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    def _sent(self, parameters: dict[str, Any]) -> dict[str, Any]:
         fields = {name: parameters[name] for name in SHOWN if name in parameters}
-        if method == "sendMessage":
-            fields["text"] = parameters["text"]
+        if "inline_keyboard" not in fields.get("reply_markup", ["inline_keyboard"]):
+            # Buttons that replace the keyboard are no part of a message in the Bot API.
+            fields["reply_keyboard"] = fields.pop("reply_markup")
         return self.new_message(self._chat(parameters["chat_id"]), **{"from": BOT}, **fields)
 
     def _edited(self, parameters: dict[str, Any]) -> dict[str, Any] | bool:

@@ -1,0 +1,100 @@
+"""How a command that runs for long is stopped, and started anew while it is being developed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from django.utils import autoreload
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+RELOAD = 3
+"""The exit status by which Django's reloader asks to be started again."""
+
+
+@contextmanager
+def on_signal(stop: Callable[[], object]) -> Iterator[None]:
+    """Call ``stop`` at SIGINT or SIGTERM; a second signal ends the process at once.
+
+    In another thread than the main one, where Python knows no signals, nothing is done.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def first(*args: object) -> None:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        stop()
+
+    before = {number: signal.signal(number, first) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run_reloading(run: Callable[[], bool], stop: Callable[[], object]) -> NoReturn:
+    """Call ``run`` in a process of its own, and in a new one whenever the code has changed.
+
+    Args:
+        run: returns whether all went well.
+        stop: makes it return; called before it is run anew, and at SIGINT or SIGTERM.
+    """
+    if os.environ.get(autoreload.DJANGO_AUTORELOAD_ENV) == "true":
+        run_watched(run, stop)
+    sys.exit(run_children())
+
+
+def run_children() -> int:
+    child: subprocess.Popen[bytes] | None = None
+
+    def pass_on(*args: object) -> None:
+        if child is not None:
+            child.terminate()
+
+    for number in SIGNALS:
+        signal.signal(number, pass_on)
+    environment = os.environ | {autoreload.DJANGO_AUTORELOAD_ENV: "true"}
+    while True:
+        child = subprocess.Popen(autoreload.get_child_arguments(), env=environment)  # noqa: S603
+        status = child.wait()
+        if status != RELOAD:
+            return status if status >= 0 else 128 - status
+
+
+def run_watched(run: Callable[[], bool], stop: Callable[[], object]) -> None:
+    went_well = True
+    over = threading.Event()
+
+    def work() -> None:
+        nonlocal went_well
+        try:
+            went_well = run()
+        finally:
+            over.set()
+
+    def finish() -> None:
+        stop()
+        over.wait()
+
+    def end() -> NoReturn:
+        finish()
+        sys.exit(not went_well)
+
+    def before_reload(file_path: Path, **kwargs: object) -> None:
+        if file_path.suffix == ".py":  # Others may be templates or translations.
+            finish()
+
+    autoreload.file_changed.connect(before_reload)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # A terminal's goes to the parent as well.
+    with on_signal(end):
+        autoreload.start_django(autoreload.get_reloader(), work)
