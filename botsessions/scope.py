@@ -206,7 +206,7 @@ class Scope:
         if name not in self.cells or (self.closed and not over):
             raise SessionClosed(
                 "The update that this session belonged to is over. Keep data, not the context. "
-                "A task that lives longer needs application.create_task(…, update=update), or aedit()."
+                "In a task that outlives it, use application.create_task(…, update=update)."
             )
         return self.cells[name]
 

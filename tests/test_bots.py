@@ -20,6 +20,8 @@ from botsessions.testing import AsyncBotClient
 
 from .harness import Store, client
 
+pytestmark = pytest.mark.once
+
 pizza = session(initial=dict, storage=Store())
 tea = session(initial=dict, storage=Store())
 

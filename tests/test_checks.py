@@ -19,6 +19,8 @@ from botsessions.checks import check_settings
 
 from .harness import Store
 
+pytestmark = pytest.mark.once
+
 pizza = session(initial=dict, storage=Store())
 lazy = lazy_session(initial=dict, storage=Store())
 multi = multi_session(pizza=pizza, lazy=lazy)

@@ -26,6 +26,8 @@ from botsessions.exceptions import SessionDataError
 
 from .strategies import strict_json
 
+pytestmark = pytest.mark.once
+
 PLENTY = 3 * 1024 * 1024
 SECRET = "4242-secret"
 

@@ -38,6 +38,8 @@ from botsessions.storages.layers import read_all, write_all
 from .harness import Store, client
 from .test_storages import DictStorage
 
+pytestmark = pytest.mark.once
+
 ADDRESS = Address("1", "", "1001")
 OTHER = Address("1", "", "1002")
 NOON = datetime(2026, 2, 28, 12, tzinfo=timezone.utc)

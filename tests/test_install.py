@@ -35,6 +35,8 @@ from botsessions.testing import AsyncBotClient
 
 from .harness import Store, client
 
+pytestmark = pytest.mark.once
+
 
 class OwnContext(SessionContext[Any]):
     @property

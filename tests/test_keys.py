@@ -28,6 +28,8 @@ from botsessions.storages import About
 
 from .strategies import TEXT
 
+pytestmark = pytest.mark.once
+
 Json = dict[str, Any]
 USER = {"id": 5, "is_bot": False, "first_name": "Maria", "last_name": "Rossi"}
 PRIVATE = {"id": 5, "type": "private", "first_name": "Maria", "last_name": "Rossi"}

@@ -23,6 +23,8 @@ from botsessions.storages import Address, Record
 
 from .harness import Store, client
 
+pytestmark = pytest.mark.once
+
 
 async def held(lock: ProcessLock, *keys: str, within: Any = None) -> Any:
     ticket = lock.request(keys, within)

@@ -35,6 +35,8 @@ from botsessions.storages import ANY, Address, Record
 
 from .harness import Store, client, running, text
 
+pytestmark = pytest.mark.once
+
 HERE = Address("1", "", "1001")
 """Where the first user's session is stored."""
 
@@ -710,6 +712,21 @@ class Tasks(SimpleTestCase):
         assert {type(error) for error in answers.errors} == {SessionLockError}
         assert store.values == {"1001": {"count": 1}}
 
+    @pytest.mark.xfail(reason="nobody can tell that the handler is going to wait for the task")
+    async def test_e8_a_task_that_its_handler_waits_for_only_later_gets_an_error_too(self) -> None:
+        async def add(context: Any) -> None:
+            async with context.edit_session():
+                pass
+
+        async def work(update: Any, context: Any) -> None:
+            task = context.application.create_task(add(context), update=update)
+            await asyncio.sleep(0.01)
+            await task
+
+        bot = client(session(initial=counting, storage=Store()), work)
+        answers = await asyncio.wait_for(bot.user().send("x"), 0.2)
+        assert {type(error) for error in answers.errors} == {SessionLockError}
+
     async def test_f3_a_task_may_edit_the_session_when_its_handler_is_done(self) -> None:
         store = Store({"1001": {"count": 1}})
 
@@ -819,6 +836,37 @@ class ClosedSessions(SimpleTestCase):
             async with context.edit_session():
                 pass
         assert not process_lock().busy
+
+    async def test_a15_the_context_of_a_handler_that_failed_raises_too(self) -> None:
+        kept = []
+
+        async def keep(update: Any, context: Any) -> None:
+            kept.append(context)
+            context.session["count"] += 1
+            raise ValueError
+
+        await client(session(initial=counting, storage=Store()), keep).user().send("x")
+        with pytest.raises(SessionClosed):
+            _ = kept[0].session
+
+    async def test_a15_what_a_non_blocking_handler_leaves_running_sees_no_closed_session(
+        self,
+    ) -> None:
+        over, left = asyncio.Event(), []
+
+        async def later(context: Any) -> None:
+            await over.wait()
+            with pytest.raises(SessionClosed):
+                _ = context.session
+
+        async def work(update: Any, context: Any) -> None:
+            context.session["count"] += 1
+            left.append(asyncio.create_task(later(context)))
+
+        handler = MessageHandler(filters.ALL, work, block=False)
+        await client(session(initial=counting, storage=Store()), handler).user().send("x")
+        over.set()
+        await left[0]
 
     async def test_a15_a_lazy_session_that_was_kept_raises(self) -> None:
         kept = []

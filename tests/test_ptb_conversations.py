@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from django.test import SimpleTestCase
 from telegram import Update
 from telegram.ext import CommandHandler, ConversationHandler, MessageHandler, TypeHandler, filters
@@ -15,6 +16,9 @@ from botsessions.keys import per_chat, per_user_chat
 from botsessions.locks import process_lock
 
 from .harness import Store, client, running, text
+
+pytestmark = pytest.mark.once
+
 
 NAME = 0
 TIMED_OUT = ConversationHandler.TIMEOUT

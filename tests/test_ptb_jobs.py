@@ -19,6 +19,8 @@ from botsessions.storages import ANY, Address, Record
 
 from .harness import Store, client, running
 
+pytestmark = pytest.mark.once
+
 
 def counting() -> dict[str, Any]:
     return {"count": 0}
@@ -315,6 +317,27 @@ class JobsThatFail(SimpleTestCase):
             application.job_queue.run_once(work, 0, chat_id=5)
             await asyncio.wait_for(begun.wait(), 5)
         assert store.values == {"5": {"count": 1}}
+
+    async def test_a_job_that_has_begun_is_saved_although_the_job_queue_was_stopped(self) -> None:
+        begun, finish, saved = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        class Told(Store):
+            async def write_many(self, changes: Any) -> Any:
+                saved.set()
+                return await super().write_many(changes)
+
+        async def work(context: Any) -> None:
+            begun.set()
+            await finish.wait()
+            context.session["count"] += 1
+
+        bot = client(session(initial=counting, storage=Told()))
+        async with running(bot) as application:
+            application.job_queue.run_once(work, 0, chat_id=5)
+            await asyncio.wait_for(begun.wait(), 5)
+            await application.job_queue.stop(wait=False)
+            finish.set()
+            await asyncio.wait_for(saved.wait(), 5)
 
 
 class JobsAndEdits(SimpleTestCase):

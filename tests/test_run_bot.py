@@ -43,7 +43,7 @@ class Table:
     def create(self) -> None:
         if DATABASE != "sqlite":
             self._on_server(f"CREATE DATABASE {self.name}")
-        with self.connection.schema_editor() as editor:
+        with self.connection.schema_editor(atomic=False) as editor:
             editor.create_model(BotSession)
 
     def drop(self) -> None:

@@ -26,6 +26,8 @@ from botsessions.testing import Answers
 
 from .harness import Store, client
 
+pytestmark = pytest.mark.once
+
 
 @dataclass
 class Pizza:
