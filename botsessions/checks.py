@@ -3,21 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, register
+from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .bots import APP_SETTINGS, BOT_SETTINGS, LOCKS, Bot, app_settings
+from .bots import APP_SETTINGS, BOT_SETTINGS, LOCKS, Bot, all_bots, app_settings
 from .sessions import Declaration
+from .storages import DatabaseStorage
 from .storages.base import MAX_NAME_LENGTH
+from .storages.layers import peel
 
 
 @register
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Check ``settings.BOTSESSIONS`` and what it names."""
     return list(of_app(app_settings()))
+
+
+@register
+def check_databases(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Check the options that hurt a bot of the databases that sessions are stored in."""
+    return [m for alias in sorted(used_databases()) for m in of_database(connections[alias])]
+
+
+def used_databases() -> set[str]:
+    used = set()
+    for bot in all_bots().values():
+        with suppress(ImproperlyConfigured, AttributeError):  # Another check tells.
+            storages = [peel(f.storage)[1] for f in bot.session.fragments.values()]
+            used |= {storage.using for storage in storages if isinstance(storage, DatabaseStorage)}
+    return used & set(connections)
+
+
+def of_database(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
+    where = f"DATABASES[{connection.alias!r}]"
+    options = connection.settings_dict.get("OPTIONS") or {}
+    if not connection.settings_dict.get("AUTOCOMMIT", True):
+        yield Error(
+            f"{where} has AUTOCOMMIT=False, so no session would ever be committed.",
+            hint="Leave AUTOCOMMIT out.",
+            id="botsessions.E011",
+        )
+    if connection.vendor != "sqlite":
+        return
+    if connection.settings_dict["NAME"] == ":memory:":
+        yield CheckWarning(
+            f"{where} is in memory: a bot's thread would find another, empty database there.",
+            hint="Name a file.",
+            id="botsessions.W001",
+        )
+        return
+    if options.get("transaction_mode") != "IMMEDIATE":
+        yield CheckWarning(
+            f"{where} begins its transactions by reading, so a bot and other processes that write "
+            "get 'database is locked' at once instead of waiting for each other.",
+            hint="Set OPTIONS['transaction_mode'] to 'IMMEDIATE'.",
+            id="botsessions.W002",
+        )
+    if "journal_mode=wal" not in str(options.get("init_command", "")).replace(" ", "").lower():
+        yield CheckWarning(
+            f"{where} has no write-ahead log, so whoever reads stops a bot from writing.",
+            hint="Set OPTIONS['init_command'] to "
+            "'PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL'.",
+            id="botsessions.W003",
+        )
 
 
 def of_app(settings: object) -> Iterator[CheckMessage]:

@@ -309,8 +309,11 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-        parameters = {name: values[0] for name, values in parse_qs(body).items()}
+        length = int(self.headers.get("Content-Length", 0))
+        body = self.rfile.read(length)
+        if len(body) < length:
+            raise ConnectionError("The client was killed in the middle of its call.")
+        parameters = {name: values[0] for name, values in parse_qs(body.decode()).items()}
         token, _, method = self.path.removeprefix("/bot").partition("/")
         account = self.server.accounts.get(token)
         if account is None:

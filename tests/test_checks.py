@@ -12,10 +12,11 @@ from django.conf import settings
 from django.core.checks import run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
+from django.db import ConnectionHandler
 from django.test import SimpleTestCase, override_settings
 
 from botsessions import SessionApplication, lazy_session, multi_session, session
-from botsessions.checks import check_settings
+from botsessions.checks import check_settings, of_database, used_databases
 
 from .harness import Store
 
@@ -189,4 +190,32 @@ class Checks(SimpleTestCase):
     def test_every_check_is_documented_under_its_id(self) -> None:
         page = Path(settings.BASE_DIR) / "docs" / "settings.md"
         documented = set(re.findall(r"botsessions\.([EW]\d+)", page.read_text()))
-        assert documented == {check_id for _, _, check_id, _ in WRONG}
+        of_databases = {"E011", "W001", "W002", "W003"}
+        assert documented == {check_id for _, _, check_id, _ in WRONG} | of_databases
+
+
+class Databases(SimpleTestCase):
+    def messages(self, **settings: Any) -> list[str]:
+        database = ConnectionHandler({"default": settings})["default"]
+        return [str(message.id).removeprefix("botsessions.") for message in of_database(database)]
+
+    def test_g1_options_that_hurt_a_bot_are_found(self) -> None:
+        sqlite = {"ENGINE": "django.db.backends.sqlite3", "NAME": "file.sqlite3"}
+        log = {"init_command": "PRAGMA journal_mode = WAL;"}
+        assert self.messages(**sqlite) == ["W002", "W003"]
+        assert self.messages(**sqlite, OPTIONS={"transaction_mode": "IMMEDIATE"}) == ["W003"]
+        assert self.messages(**sqlite, OPTIONS={"transaction_mode": "IMMEDIATE", **log}) == []
+        assert self.messages(**{**sqlite, "NAME": ":memory:"}) == ["W001"]
+        assert self.messages(**sqlite, AUTOCOMMIT=False)[0] == "E011"
+
+    def test_g1_only_databases_of_sessions_are_looked_at(self) -> None:
+        with override_settings(BOTSESSIONS={"BOTS": {"shop": {"SESSION": session()}}}):
+            assert used_databases() == {"default"}
+        for bots in (
+            {},
+            {"shop": PIZZA},
+            {"shop": {**PIZZA, "SESSION": "no.where"}},
+            {"shop": {"SESSION": "os.sep"}},
+        ):
+            with override_settings(BOTSESSIONS={"BOTS": bots}):
+                assert used_databases() == set()

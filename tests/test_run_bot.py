@@ -236,7 +236,7 @@ def test_whenever_it_is_killed_every_confirmed_update_is_stored(
         stored = {chat: table.texts(chat) for chat in chats}
         for number in account.confirmed:
             chat, text = updates[number]
-            assert text in stored[chat]
+            assert text in stored[chat], bot.output
     with start() as bot:
         bot.wait_until(lambda: not account.pending)
         assert bot.end() == 0

@@ -14,6 +14,7 @@ from ..keys import FromJob, FromUpdate
 from ..locks import process_lock
 from ..scope import Scope, current, open_scope
 from ..storages.base import awaited
+from .connections import look_after_connections
 from .context import BaseSessionContext
 
 if TYPE_CHECKING:
@@ -151,9 +152,17 @@ class SessionApplication(
         finally:
             scope.close()
             current.set(outer)
+            await look_after_connections()
 
 
 async def run_beside(scope: Scope, coroutine: Awaitable[T]) -> T:
+    try:
+        return await in_its_session(scope, coroutine)
+    finally:
+        await look_after_connections()
+
+
+async def in_its_session(scope: Scope, coroutine: Awaitable[T]) -> T:
     try:
         await scope.open()
     except BaseException:

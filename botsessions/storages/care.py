@@ -91,7 +91,8 @@ def is_too_old(connection: BaseDatabaseWrapper) -> bool:
 
 def close_broken_connections() -> None:
     for connection in connections.all(initialized_only=True):
-        if connection.errors_occurred and not connection.is_usable():
+        opened = connection.connection is not None
+        if opened and connection.errors_occurred and not connection.is_usable():
             connection.close()
 
 
