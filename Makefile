@@ -23,6 +23,10 @@ run: $(READY) ## Start the demo site on this computer (PORT=8000)
 test: $(READY) ## Run the tests on each database that answers (ARGS="-k keys" goes to pytest)
 	@$(BIN)/python tools/test.py $(ARGS)
 
+.PHONY: versions
+versions: $(READY) ## Run the tests on other versions of Python and Django, against the wheel
+	@$(BIN)/nox $(if $(ARGS),-- $(ARGS))
+
 .PHONY: coverage
 coverage: $(READY) ## Run the tests and show which lines they missed
 	@$(BIN)/coverage run -m pytest $(ARGS)

@@ -48,10 +48,7 @@ class Codec(Generic[T]):
 
     def __init__(self, data_type: type[T] | None = None) -> None:
         self.data_type = data_type
-        self._fields = frozenset[str]()
-        if data_type is not None:
-            msgspec.json.Decoder(data_type)  # Refuses what could never be decoded.
-            self._fields = field_names(data_type)
+        self._fields = frozenset[str]() if data_type is None else field_names(data_type)
 
     def encode(self, data: T, unknown: dict[str, Json], max_bytes: int) -> Json:
         """Return ``data`` and the unknown fields as JSON that shares nothing with them.

@@ -262,6 +262,12 @@ def test_data_that_holds_itself_is_refused() -> None:
         assert "deeper than 30 levels" in str(refusal(lambda c=codec, d=data: encode(c, d)))
 
 
+def test_a_circle_does_not_hide_what_cannot_be_encoded() -> None:
+    circle: list[Any] = [object()]
+    circle.insert(0, circle)
+    refusal(lambda: encode(Codec(Pizza), Pizza(extra=circle)))
+
+
 def test_size_counts_bytes_of_what_is_stored() -> None:
     data = {"name": "🍕", "unseen": None}
     size = len('{"name":"🍕","unseen":null}'.encode())

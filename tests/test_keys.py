@@ -296,12 +296,18 @@ def test_an_id_that_is_text_is_refused_instead_of_giving_another_key(
         function(**ids)
 
 
-PARTS = st.lists(st.integers() | TEXT, min_size=1, max_size=3)
+CONFUSABLE = st.text("12-/%", max_size=3)
+PARTS = st.lists(st.integers() | TEXT | CONFUSABLE, min_size=1, max_size=3)
 
 
 @given(PARTS, PARTS)
 def test_different_parts_never_give_one_key(one: list[int | str], other: list[int | str]) -> None:
     assert (joined(*one) == joined(*other)) == (one == other)
+
+
+@given(CONFUSABLE, CONFUSABLE)
+def test_text_that_looks_escaped_or_like_a_number_is_kept_apart(one: str, other: str) -> None:
+    assert (escaped(one) == escaped(other)) == (one == other)
 
 
 @given(TEXT)
@@ -322,9 +328,21 @@ def by_shop(update: Update | None = None, *, shop: int | None = None) -> str | N
     return None if shop is None else f"shop-{shop}"
 
 
+class ByAnybody:
+    def __call__(self, *updates: Update, chat: int | None = None) -> str | None:
+        return None
+
+
+def test_an_update_is_given_to_the_key_function() -> None:
+    update = an_update("message", message())
+    assert FromUpdate(update).key(per_user_chat) == "5/-9"
+    assert FromUpdate(update).key(by_bot) == "bot"
+
+
 def test_ids_are_given_to_key_functions_that_take_them() -> None:
     assert takes_ids(per_user_chat) == {"user", "chat", "business"}
     assert takes_ids(by_shop) == {"shop"}
+    assert takes_ids(ByAnybody()) == {"chat"}
     assert takes_ids(by_bot) is None
     assert takes_ids(lambda update=None: None) is None
     assert FromIds({"shop": 3}).key(by_shop) == "shop-3"
@@ -341,7 +359,10 @@ def test_ids_that_a_key_function_does_not_know_are_refused_by_name() -> None:
 
 
 def test_ids_that_give_no_key_are_named() -> None:
-    assert "per_user_chat gives no key for user" in FromIds({"user": 5}).no_key(per_user_chat)
+    why = FromIds({"user": 5}).no_key(per_user_chat)
+    assert why == "The key function per_user_chat gives no key for user."
+    why = FromIds({}).no_key(ByAnybody())
+    assert why == "The key function ByAnybody gives no key for no ids."
 
 
 class Job(NamedTuple):
@@ -363,6 +384,18 @@ class Job(NamedTuple):
 )
 def test_f5_a_job_has_the_key_that_its_ids_give(job: Any, function: Any, key: str | None) -> None:
     assert FromJob(job).key(function) == key
+
+
+def test_f5_a_job_without_a_key_says_why() -> None:
+    job: Any = Job(chat_id=-9)
+    assert "per_user gives no key for chat" in FromJob(job).no_key(per_user)
+    assert "by_bot takes updates only" in FromJob(job).no_key(by_bot)
+
+
+def test_a_session_without_a_key_reads_as_none_for_updates_and_for_jobs_without_ids() -> None:
+    jobs: list[Any] = [Job(), Job(chat_id=-9)]
+    sources = [FromUpdate(Update(1)), *map(FromJob, jobs), FromIds({"user": 5}), FromKey("42")]
+    assert [source.readable(per_chat) for source in sources] == [True, True, False, False, False]
 
 
 def test_a_key_from_outside_is_taken_as_it_is() -> None:
@@ -444,6 +477,7 @@ def test_a_key_that_every_database_keeps_apart_is_taken(key: str) -> None:
         ("\n42", "begins or ends with a blank"),
         ("4\x002", "NUL"),
         ("4\ud8002", "surrogate"),
+        ("\udfff42", "surrogate"),
     ],
 )
 def test_a_key_that_some_database_does_not_keep_apart_is_refused(key: object, problem: str) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -20,8 +20,10 @@ RELOAD = 3
 
 
 @contextmanager
-def on_signal(stop: Callable[[], object]) -> Iterator[None]:
-    """Call ``stop`` at SIGINT or SIGTERM; a second signal ends the process at once.
+def on_signal(
+    stop: Callable[[], object], numbers: Sequence[signal.Signals] = SIGNALS
+) -> Iterator[None]:
+    """Call ``stop`` at one of these signals; a second one ends the process at once.
 
     In another thread than the main one, where Python knows no signals, nothing is done.
     """
@@ -30,11 +32,11 @@ def on_signal(stop: Callable[[], object]) -> Iterator[None]:
         return
 
     def first(*args: object) -> None:
-        for number in SIGNALS:
+        for number in numbers:
             signal.signal(number, signal.SIG_DFL)
         stop()
 
-    before = {number: signal.signal(number, first) for number in SIGNALS}
+    before = {number: signal.signal(number, first) for number in numbers}
     try:
         yield
     finally:
@@ -95,6 +97,7 @@ def run_watched(run: Callable[[], bool], stop: Callable[[], object]) -> None:
             finish()
 
     autoreload.file_changed.connect(before_reload)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # A terminal's goes to the parent as well.
-    with on_signal(end):
+    # A terminal sends SIGINT to the parent as well, which passes it on as SIGTERM.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with on_signal(end, [signal.SIGTERM]):
         autoreload.start_django(autoreload.get_reloader(), work)

@@ -75,16 +75,16 @@ class Deliveries:
 
     @contextmanager
     def handling(self, update: object) -> Iterator[None]:
-        """Note that ``update`` is being handled and, unless that is cancelled, has been."""
-        cancelled = False
+        """Note that ``update`` is being handled and, unless that is cut short, has been."""
+        end = State.HANDLED
         self._note(update, State.BEGUN)
         try:
             yield
-        except asyncio.CancelledError:
-            cancelled = True
+        except (asyncio.CancelledError, GeneratorExit):
+            end = State.WAITING
             raise
         finally:
-            self._note(update, State.WAITING if cancelled else State.HANDLED)
+            self._note(update, end)
 
     async def confirm(self) -> None:
         """Confirm what has been handled, without fetching more."""

@@ -119,7 +119,7 @@ class Life:
         """
         self._task = asyncio.current_task()
         deliveries = Deliveries(self._updater)
-        pass
+        self._updater.bot = cast(TelegramBot, deliveries)
         self._application.handling = deliveries.handling
         self._application.on_stop_running = self.stop
         try:

@@ -1,0 +1,47 @@
+"""The tests on other versions of Python and Django, against the wheel as it is published."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import nox
+
+VERSIONS = [("3.11", "5.2"), ("3.12", "6.1"), ("3.13", "6.1")]
+BESIDE_THE_PACKAGE = (
+    "docs",
+    "manage.py",
+    "project",
+    "pyproject.toml",
+    "README.md",
+    "templates",
+    "tests",
+)
+
+nox.options.error_on_missing_interpreters = False
+if pyenv := shutil.which("pyenv"):  # Its python3.x commands work for the versions named so.
+    found = subprocess.check_output([pyenv, "versions", "--bare"], text=True)  # noqa: S603
+    os.environ.setdefault("PYENV_VERSION", ":".join(found.split()))
+
+
+@nox.session
+@nox.parametrize("python,django", VERSIONS, ids=[" ".join(pair) for pair in VERSIONS])
+def tests(session: nox.Session, django: str) -> None:
+    """Run the tests; the arguments go to pytest."""
+    here = Path.cwd()
+    dist = Path(session.create_tmp()) / "dist"
+    session.install("build", "-r", "requirements.txt")
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(dist), silent=True)
+    session.run("pip", "uninstall", "--yes", "--quiet", "django-botsessions")
+    wheel = next(dist.glob("*.whl"))
+    session.install(f"django~={django}.0", f"{wheel}[jobs]")
+
+    copy = Path(session.create_tmp()) / "copy"
+    shutil.rmtree(copy, ignore_errors=True)
+    copy.mkdir()
+    for name in BESIDE_THE_PACKAGE:
+        source = here / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / name)
+    session.chdir(copy)
+    session.run("python", "-m", "django", "--version")
+    session.run("pytest", "-n", "auto", *session.posargs)
