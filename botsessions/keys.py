@@ -215,7 +215,7 @@ class FromUpdate:
     def no_key(self, function: KeyFunction) -> str:
         if not is_update(self.subject):
             return f"A {type(self.subject).__name__} has no session: only Telegram's updates have."
-        missing = MISSING.get(function)
+        missing = next((what for known, what in MISSING if known is function), None)
         if missing is None:
             return (
                 f"There is no session here: the key function {name_of(function)} returned None "
@@ -316,12 +316,12 @@ class FromKey:
         return False
 
 
-MISSING = {
-    per_chat: "chat",
-    per_user: "user",
-    per_user_chat: "user or no chat",
-    per_topic: "chat",
-}
+MISSING = (
+    (per_chat, "chat"),
+    (per_user, "user"),
+    (per_user_chat, "user or no chat"),
+    (per_topic, "chat"),
+)
 
 
 def is_update(subject: object) -> bool:

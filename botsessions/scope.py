@@ -15,11 +15,12 @@ from typing import Any, TypeVar
 from .cell import Cell, Fragment
 from .exceptions import SessionClosed
 from .keys import Source, check_key
-from .locks import Ticket, process_lock
+from .locks import Ticket, never_ends, process_lock
 from .storages.base import Address, Record
 from .storages.layers import read_all, write_all
 
 T = TypeVar("T")
+LOOK_AGAIN_SECONDS = 0.05
 
 current: ContextVar[Scope | None] = ContextVar("botsessions_scope", default=None)
 """The scope that the running code belongs to. It leaks into tasks, jobs and threads that the code
@@ -106,10 +107,25 @@ class Scope:
             lock = process_lock()
             self._ticket = lock.request(addresses, self._ticket_around)
             try:
-                await lock.wait(self._ticket)
+                await self._wait(lock.wait(self._ticket))
             except BaseException:
                 self._ticket = None
                 raise
+
+    async def _wait(self, granted: Coroutine[Any, Any, None]) -> None:
+        """Wait for the keys, but not if the handler that has started this task awaits it."""
+        outer = self._outer
+        if outer is None or self._called_by_outer:
+            await granted
+            return
+        waiting = asyncio.ensure_future(granted)
+        try:
+            while not (await asyncio.wait([waiting], timeout=LOOK_AGAIN_SECONDS))[0]:
+                if not outer.closed and awaits(outer._task, self._task):
+                    raise never_ends(self.addresses)
+        finally:
+            waiting.cancel()
+        await waiting
 
     def join(self, kept: Sequence[Ticket]) -> None:
         """Go without holding where one of these tickets has all keys: they are kept for longer."""

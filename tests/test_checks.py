@@ -142,6 +142,7 @@ CORRECT: list[tuple[str, Any]] = [
 
 class Checks(SimpleTestCase):
     databases = {"default"}  # noqa: RUF012 (checks of the models ask what it can)
+
     def test_g1_each_mistake_is_found_once_under_its_id_and_named(self) -> None:
         for name, wrong, check_id, text in WRONG:
             with self.subTest(name), override_settings(BOTSESSIONS=wrong):

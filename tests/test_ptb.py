@@ -712,7 +712,6 @@ class Tasks(SimpleTestCase):
         assert {type(error) for error in answers.errors} == {SessionLockError}
         assert store.values == {"1001": {"count": 1}}
 
-    @pytest.mark.xfail(reason="nobody can tell that the handler is going to wait for the task")
     async def test_e8_a_task_that_its_handler_waits_for_only_later_gets_an_error_too(self) -> None:
         async def add(context: Any) -> None:
             async with context.edit_session():
@@ -724,7 +723,7 @@ class Tasks(SimpleTestCase):
             await task
 
         bot = client(session(initial=counting, storage=Store()), work)
-        answers = await asyncio.wait_for(bot.user().send("x"), 0.2)
+        answers = await asyncio.wait_for(bot.user().send("x"), 5)
         assert {type(error) for error in answers.errors} == {SessionLockError}
 
     async def test_f3_a_task_may_edit_the_session_when_its_handler_is_done(self) -> None:

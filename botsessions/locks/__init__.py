@@ -2,9 +2,9 @@
 
 import os
 
-from .process import ProcessLock, Ticket
+from .process import ProcessLock, Ticket, never_ends
 
-__all__ = ["ProcessLock", "Ticket", "process_lock"]
+__all__ = ["ProcessLock", "Ticket", "never_ends", "process_lock"]
 
 _lock = ProcessLock()
 

@@ -51,11 +51,7 @@ class ProcessLock:
         ticket = Ticket(keys, within)
         with self._mutex:
             if within is not None and self._closes_circle(ticket):
-                raise SessionLockError(
-                    f"Waiting for {', '.join(map(str, keys))} would never end: this code, or "
-                    "code that waits for it, holds it already. In a handler use context.session "
-                    "or context.edit_session()."
-                )
+                raise never_ends(keys)
             for key in keys:
                 self._queues.setdefault(key, deque()).append(ticket)
             if not self._is_first(ticket):
@@ -135,6 +131,13 @@ class ProcessLock:
     def _all(self) -> Iterator[Ticket]:
         for tickets in self._queues.values():
             yield from tickets
+
+
+def never_ends(keys: Collection[Hashable]) -> SessionLockError:
+    return SessionLockError(
+        f"Waiting for {', '.join(map(str, keys))} would never end: this code, or code that waits "
+        "for it, holds it already. In a handler use context.session or context.edit_session()."
+    )
 
 
 def holders(ticket: Ticket | None) -> Iterator[Ticket]:

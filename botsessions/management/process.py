@@ -96,8 +96,9 @@ def run_watched(run: Callable[[], bool], stop: Callable[[], object]) -> None:
         if file_path.suffix == ".py":  # Others may be templates or translations.
             finish()
 
+    reloader = autoreload.get_reloader()
     autoreload.file_changed.connect(before_reload)
     # A terminal sends SIGINT to the parent as well, which passes it on as SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with on_signal(end, [signal.SIGTERM]):
-        autoreload.start_django(autoreload.get_reloader(), work)
+        autoreload.start_django(reloader, work)
