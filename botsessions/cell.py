@@ -157,8 +157,7 @@ class Cell(Generic[T]):
         if self._stored is not None and self._stored == self._writing:
             return None
         value = self._encoded(self._data, self.address)
-        version = self.record.version if self.record else None
-        return Record(value, version, revision=self._revision, about=self._about)
+        return Record(value, revision=self._revision, about=self._about)
 
     def written(self, record: Record, revision: int | None) -> None:
         """Take note that ``record`` is stored now, under ``revision``."""

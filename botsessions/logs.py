@@ -31,7 +31,8 @@ class TokenFilter(logging.Filter):
 
     Hidden is what looks like a token, and the tokens of the settings, in the message and its
     arguments, the traceback and the stack. The bot's id in front of the colon stays. A record whose
-    traceback had to be changed keeps its text, but not the exception.
+    traceback had to be changed keeps its text, but not the exception. What is logged as ``extra``
+    is not looked at.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -46,8 +47,7 @@ def tokens_hidden() -> Iterator[None]:
     """Hide bot tokens in all log records of this process.
 
     It is done where records are made: a filter of a handler does not see what other handlers get,
-    those that are added later among them, and a filter of a logger not what its children log. What
-    is logged as ``extra`` joins a record afterwards; only a handler's filter sees that.
+    those that are added later among them, and a filter of a logger not what its children log.
     """
     plain = logging.getLogRecordFactory()
     tokens = TokenFilter()

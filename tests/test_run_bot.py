@@ -174,8 +174,7 @@ def test_updates_are_handled_and_stored_and_the_next_process_goes_on(
 def test_it_says_who_polls_and_calls_the_hooks_in_ptbs_order(
     start: Start, account: Account
 ) -> None:
-    bots = {"notes": BOT | {"ALLOWED_UPDATES": ["message", "poll"]}}
-    with start("notes", bots=bots) as bot:
+    with start() as bot:
         bot.wait_until(lambda: "polls" in bot.output and account.polls)
         assert bot.end() == 0
         assert bot.output.splitlines() == [
@@ -185,7 +184,17 @@ def test_it_says_who_polls_and_calls_the_hooks_in_ptbs_order(
             "post_stop",
             "post_shutdown",
         ]
-    assert json.loads(account.polls[0]["allowed_updates"]) == ["message", "poll"]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("allowed", [["message", "poll"], None])
+def test_telegram_is_told_which_updates_to_send(
+    allowed: list[str] | None, start: Start, account: Account
+) -> None:
+    with start("notes", bots={"notes": BOT | {"ALLOWED_UPDATES": allowed}}) as bot:
+        bot.wait_until(lambda: account.polls)
+        assert bot.end() == 0
+    assert json.loads(account.polls[0]["allowed_updates"]) == (allowed or [])
 
 
 def test_a_process_killed_between_updates_leaves_no_confirmed_one_unstored(

@@ -144,7 +144,8 @@ class Life:
         if application.post_init:
             await application.post_init(application)
         await self._updater.start_polling(
-            allowed_updates=self.bot.allowed_updates,
+            # Without any list Telegram would go on with the one it was given last.
+            allowed_updates=list(self.bot.allowed_updates or ()),
             bootstrap_retries=RETRIES,
             error_callback=self._report,
         )
