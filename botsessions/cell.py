@@ -175,6 +175,11 @@ class Cell(Generic[T]):
             self._reading.cancel()
 
     @property
+    def had_expired(self) -> bool:
+        """Whether there was data when it was read, which had expired."""
+        return self.record is not None and self.record.value is None
+
+    @property
     def assigned_unread(self) -> bool:
         """Whether a write would replace something that was never read."""
         return not self.read and (self._assigned or self._promise is not None)

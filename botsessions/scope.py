@@ -10,14 +10,15 @@ import inspect
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from .cell import Cell, Fragment
-from .exceptions import SessionClosed
+from .exceptions import SessionClosed, SessionConflict
 from .keys import Source, check_key
 from .locks import Ticket, never_ends, process_lock
 from .storages.base import Address, Record
-from .storages.layers import read_all, write_all
+from .storages.layers import Outcome, read_all, write_all
 
 T = TypeVar("T")
 LOOK_AGAIN_SECONDS = 0.05
@@ -309,15 +310,32 @@ class Scope:
                 await to_its_end(self._write(changes))
 
     async def _write(self, changes: list[tuple[Cell[Any], Address, Record]]) -> None:
+        outcomes = await self._written(changes)
+        refused = [
+            change
+            for change, outcome in zip(changes, outcomes, strict=True)
+            if isinstance(outcome, SessionConflict)
+        ]
+        if any(cell.had_expired for cell, _, _ in refused):
+            # What had expired may have been swept meanwhile, and that changed nothing.
+            again = [
+                (c, address, replace(record, revision=None) if c.had_expired else record)
+                for c, address, record in refused
+            ]
+            outcomes = [o for o in outcomes if not isinstance(o, SessionConflict)]
+            outcomes += await self._written(again)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+
+    async def _written(self, changes: list[tuple[Cell[Any], Address, Record]]) -> list[Outcome]:
         outcomes = await write_all(
             [(cell.fragment.storage, address, record) for cell, address, record in changes]
         )
         for (cell, _, record), outcome in zip(changes, outcomes, strict=True):
             if not isinstance(outcome, Exception):
                 cell.written(record, outcome)
-        for outcome in outcomes:
-            if isinstance(outcome, Exception):
-                raise outcome
+        return outcomes
 
     # Release.
 

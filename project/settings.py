@@ -71,6 +71,7 @@ KNOWN_DATABASES: dict[str, dict[str, Any]] = {
             "timeout": 20,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
         },
+        "TEST": {"NAME": BASE_DIR / "test.sqlite3"},  # One in memory has no other connections.
     },
     "postgresql": {
         "ENGINE": "django.db.backends.postgresql",

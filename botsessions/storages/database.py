@@ -52,6 +52,11 @@ class DatabaseStorage:
         return label.lower(), self._using
 
     @property
+    def model(self) -> type[AbstractBotSession]:
+        """The model of the table."""
+        return self._table().model
+
+    @property
     def using(self) -> str:
         """The alias of the database."""
         return self._table().using
