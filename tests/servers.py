@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,7 +27,7 @@ class Server:
     """A database server, its data in ``directory``; :meth:`start` it first."""
 
     account: ClassVar[str]
-    """The system's user who runs the server where the tests run as root: it refuses to be root's."""
+    """The system's user who runs the server if the tests run as root, whom it refuses."""
 
     def __init__(self, directory: Path, options: Sequence[str]) -> None:
         self.directory = directory
@@ -52,6 +52,15 @@ class Server:
     def connect(self) -> Any:
         """Return a connection of the driver."""
         raise NotImplementedError
+
+    def empty(self) -> None:
+        """Remove all tables."""
+        with closing(self.connect()) as connection, connection.cursor() as cursor:
+            for statement in self.emptying:
+                cursor.execute(statement)
+            connection.commit()
+
+    emptying: ClassVar[list[str]]
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
@@ -79,7 +88,7 @@ class Server:
         self.start()
 
     def kill(self) -> None:
-        """End the server and all its processes at once, as a loss of power would."""
+        """End the server and all its processes at once, without a chance to finish anything."""
         if self._process is None:
             return
         with suppress(ProcessLookupError):
@@ -128,6 +137,7 @@ class Server:
 
 class PostgreSQL(Server):
     account = "postgres"
+    emptying: ClassVar[list[str]] = ["DROP SCHEMA public CASCADE", "CREATE SCHEMA public"]
     stop_signal = signal.SIGINT  # Its "fast" shutdown; on SIGTERM it waits for its clients to go.
 
     @property
@@ -161,6 +171,7 @@ class PostgreSQL(Server):
 
 class MariaDB(Server):
     account = "mysql"
+    emptying: ClassVar[list[str]] = ["DROP DATABASE botsessions", "CREATE DATABASE botsessions"]
 
     @property
     def database(self) -> dict[str, Any]:

@@ -115,12 +115,17 @@ def test_confirmation_follows_as_soon_as_all_has_been_handled(
     asyncio.run(scenario())
 
 
-def test_many_slow_handlers_do_not_keep_new_updates_away() -> None:
+def test_many_slow_handlers_do_not_keep_new_updates_away_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def scenario() -> None:
         telegram = Telegram(LIMIT + 10)
         with ExitStack() as handlers:
             for update in await telegram.fetch():
                 handlers.enter_context(telegram.deliveries.handling(update))
+            for _ in range(3):
+                assert await telegram.fetch(LIMIT + 1) == []
+            monkeypatch.setattr(deliveries, "PATIENCE", 0)
             assert await telegram.fetch(LIMIT + 1) == []
             assert len(await telegram.fetch(LIMIT + 1)) == 10
             assert telegram.last_call == (LIMIT // 2 + 1, 0)
@@ -128,7 +133,11 @@ def test_many_slow_handlers_do_not_keep_new_updates_away() -> None:
     asyncio.run(scenario())
 
 
-def test_updates_that_wait_for_their_turn_are_not_confirmed_however_many_there_are() -> None:
+def test_updates_that_wait_for_their_turn_are_not_confirmed_however_many_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(deliveries, "PATIENCE", 0)
+
     async def scenario() -> None:
         telegram = Telegram(2 * LIMIT)
         first, *_ = await telegram.fetch()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
@@ -28,6 +29,10 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
 not confirmed, Telegram answers at once instead of waiting for new ones."""
 
 
+PATIENCE = 10.0
+"""Seconds after which an update that is still being handled may be confirmed to see newer ones."""
+
+
 class State(Enum):
     WAITING = 1
     BEGUN = 2
@@ -43,6 +48,7 @@ class Deliveries:
         self._updater = updater
         self._bot = updater.bot
         self._updates: dict[int, State] = {}
+        self._begun_at: dict[int, float] = {}
         self._all_handled = asyncio.Event()
         self._pause = SHORTEST_PAUSE
 
@@ -101,6 +107,7 @@ class Deliveries:
         update_id = getattr(update, "update_id", None)
         if update_id in self._updates:
             self._updates[update_id] = state
+            self._begun_at[update_id] = time.monotonic()
         if self._first_unhandled() is None:
             self._all_handled.set()
 
@@ -124,9 +131,11 @@ class Deliveries:
             if number == first:
                 return
             del self._updates[number]
+            self._begun_at.pop(number, None)
 
     def _give_up_some(self) -> None:
-        """Let the oldest of those that are being handled be confirmed: they hide newer ones."""
+        """Let the oldest be confirmed that are being handled for long: they hide newer ones."""
+        long_ago = time.monotonic() - PATIENCE
         for number in list(self._updates)[: LIMIT // 2]:
-            if self._updates[number] is State.BEGUN:
+            if self._updates[number] is State.BEGUN and self._begun_at[number] <= long_ago:
                 self._updates[number] = State.HANDLED
