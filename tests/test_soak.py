@@ -1,0 +1,47 @@
+"""What a bot must not have more and more of, however many updates it handles."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from .commands import ROOT, TIMEOUT
+
+UPDATES = 5000
+WARM_AFTER = 2000
+GROWTH = 3.0
+"""MB of memory that may come on top once the bot is warm: what allocators and caches do."""
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("options", [["--debug"], ["--debug", "--orm"]], ids=["plain", "orm"])
+def test_g4_threads_connections_and_memory_stay_as_they_are(options: list[str]) -> None:
+    states = soak("--updates", str(UPDATES), *options)
+    assert states[-1]["updates"] == UPDATES
+    assert {state["errors"] for state in states} == {0}
+    assert {state["kept_queries"] for state in states} == {0}
+    for what in ("threads", "connections"):
+        assert len({state[what] for state in states}) == 1, (what, states)
+    assert states[0]["connections"] == 1 + ("--orm" in options)
+    warm = [state["memory"] for state in states if state["updates"] >= WARM_AFTER]
+    assert max(warm) - warm[0] < GROWTH, warm
+
+
+def soak(*arguments: str) -> list[dict[str, Any]]:
+    """Return what the benchmark of that name has seen."""
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-W", "error", "benchmarks/soak.py", "--json", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "BOTSESSIONS_DATABASE": "sqlite"},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return [json.loads(line) for line in done.stdout.splitlines()]
