@@ -50,6 +50,13 @@ def of_database(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
             hint="Leave AUTOCOMMIT out.",
             id="botsessions.E011",
         )
+    if isinstance(pool := options.get("pool"), Mapping) and not has_two(pool):
+        yield CheckWarning(
+            f"{where} has a pool of one connection: a handler that uses the ORM keeps it until its "
+            "session has been saved, for which it would take another one.",
+            hint="Set OPTIONS['pool']['max_size'] to 2 or more.",
+            id="botsessions.W004",
+        )
     if connection.vendor != "sqlite":
         return
     if connection.settings_dict["NAME"] == ":memory:":
@@ -73,6 +80,12 @@ def of_database(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
             "'PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL'.",
             id="botsessions.W003",
         )
+
+
+def has_two(pool: Mapping[str, Any]) -> bool:
+    """Whether psycopg's pool can have more than one connection, by default as many as at least."""
+    size: int = pool.get("max_size") or pool.get("min_size", 4)
+    return size > 1
 
 
 def of_app(settings: object) -> Iterator[CheckMessage]:

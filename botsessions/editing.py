@@ -10,10 +10,10 @@ from asgiref.sync import async_to_sync
 
 from .cell import Cell, Fragment
 from .exceptions import SessionError
-from .keys import Source
 from .locks import Ticket, process_lock
 from .locks.transaction import keep, kept_tickets
 from .scope import Scope, current
+from .sources import Source
 from .storages.layers import peel
 
 T = TypeVar("T")

@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 
 from .cell import Cell, Fragment
 from .exceptions import SessionClosed, SessionConflict
-from .keys import Source, check_key
+from .keys import check_key
 from .locks import Ticket, never_ends, process_lock
+from .sources import Source
 from .storages.base import Address, Record
 from .storages.layers import Outcome, read_all, write_all
 

@@ -14,9 +14,10 @@ from .bots import all_bots, get_bot
 from .cell import Fragment
 from .codec import Codec, is_data_type
 from .editing import AsyncEdit, Edit, refuse_event_loop
-from .keys import FromIds, FromKey, KeyFunction, Source, per_chat
+from .keys import KeyFunction, per_chat
 from .ptb import SessionBuilder, install
 from .scope import Scope
+from .sources import FromIds, FromKey, Source
 from .storages import DatabaseStorage, Storage
 from .storages.base import MAX_NAME_LENGTH
 

@@ -182,7 +182,7 @@ class Checks(SimpleTestCase):
     def test_every_check_is_documented_under_its_id(self) -> None:
         page = Path(settings.BASE_DIR) / "docs" / "settings.md"
         documented = set(re.findall(r"botsessions\.([EW]\d+)", page.read_text()))
-        of_databases = {"E011", "W001", "W002", "W003"}
+        of_databases = {"E011", "W001", "W002", "W003", "W004"}
         assert documented == {check_id for _, _, check_id, _ in WRONG} | of_databases
 
 
@@ -199,6 +199,17 @@ class Databases(SimpleTestCase):
         assert self.messages(**sqlite, OPTIONS={"transaction_mode": "IMMEDIATE", **log}) == []
         assert self.messages(**{**sqlite, "NAME": ":memory:"}) == ["W001"]
         assert self.messages(**sqlite, AUTOCOMMIT=False)[0] == "E011"
+
+    def test_g1_a_pool_of_one_connection_is_found(self) -> None:
+        for pool, found in [
+            ({"max_size": 1}, ["W004"]),
+            ({"min_size": 1}, ["W004"]),
+            ({"min_size": 1, "max_size": 2}, []),
+            ({}, []),
+            (True, []),
+        ]:
+            postgresql = {"ENGINE": "django.db.backends.postgresql", "OPTIONS": {"pool": pool}}
+            assert self.messages(**postgresql) == found
 
     def test_g1_only_databases_of_sessions_are_looked_at(self) -> None:
         with override_settings(BOTSESSIONS={"BOTS": {"shop": {"SESSION": session()}}}):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from telegram import Update
-from telegram.error import InvalidToken, NetworkError
+from telegram.error import InvalidToken, NetworkError, TimedOut
 
 from botsessions.ptb import deliveries
 from botsessions.ptb.deliveries import LIMIT, Deliveries
@@ -34,6 +34,12 @@ class Telegram:
             raise self.error
         offset = parameters["offset"] or 0
         return [u for u in self.updates if u.update_id >= offset][: parameters.get("limit", LIMIT)]
+
+    async def shutdown(self) -> None:
+        self.error = None
+
+    async def initialize(self) -> None:
+        assert self.error is None
 
     async def fetch(self, offset: int = 0) -> list[Update]:
         """Fetch as PTB does, which would confirm all before ``offset``."""
@@ -172,6 +178,18 @@ def test_at_the_end_only_what_has_been_handled_is_confirmed() -> None:
         assert len(telegram.calls) == 1
         handle(telegram, first)
         await telegram.deliveries.confirm()
+        assert telegram.calls[-1] == {"offset": 2, "limit": 1, "timeout": 0}
+
+    asyncio.run(scenario())
+
+
+def test_the_end_is_confirmed_though_the_last_call_has_kept_the_connection() -> None:
+    async def scenario() -> None:
+        telegram = Telegram(1)
+        handle(telegram, *await telegram.fetch())
+        telegram.error = TimedOut("All connections in the connection pool are occupied.")
+        await telegram.deliveries.confirm()
+        assert len(telegram.calls) == 3
         assert telegram.calls[-1] == {"offset": 2, "limit": 1, "timeout": 0}
 
     asyncio.run(scenario())

@@ -11,10 +11,6 @@ from telegram import Update
 
 from botsessions.exceptions import SessionKeyError
 from botsessions.keys import (
-    FromIds,
-    FromJob,
-    FromKey,
-    FromUpdate,
     check_key,
     escaped,
     joined,
@@ -24,6 +20,7 @@ from botsessions.keys import (
     per_user_chat,
     takes_ids,
 )
+from botsessions.sources import FromIds, FromJob, FromKey, FromUpdate
 from botsessions.storages import About
 
 from .strategies import TEXT

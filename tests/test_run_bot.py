@@ -161,7 +161,8 @@ def test_updates_are_handled_and_stored_and_the_next_process_goes_on(
             lambda: account.messages[account.sent[-1]["message_id"]]["text"] == "Forgotten"
         )
         assert bot.end() == 0
-        assert table.texts() == ["one"]
+        assert account.pending == [], bot.output
+    assert table.texts() == ["one"]
     account.say("three")
     with start() as bot:
         bot.wait_until(lambda: account.texts[-1] == "Noted: three")

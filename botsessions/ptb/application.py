@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from telegram.ext import Application, ApplicationHandlerStop, ExtBot, Job, JobQueue
 
-from ..keys import FromJob, FromUpdate
 from ..locks import process_lock
 from ..scope import Scope, current, open_scope
+from ..sources import FromJob, FromUpdate
 from ..storages.base import awaited
 from .connections import look_after_connections
 from .context import BaseSessionContext

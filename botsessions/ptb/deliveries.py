@@ -13,10 +13,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from telegram import Update
-from telegram.error import InvalidToken, TelegramError
+from telegram.error import InvalidToken, TelegramError, TimedOut
 from telegram.ext import Updater
 
 logger = logging.getLogger(__name__)
@@ -93,13 +94,21 @@ class Deliveries:
             self._note(update, end)
 
     async def confirm(self) -> None:
-        """Confirm what has been handled, without fetching more."""
+        """Confirm what has been handled, without fetching more, when polling is over."""
         if not self._updates:
             return
         first = self._first_unhandled()
         offset = next(reversed(self._updates)) + 1 if first is None else first
+        confirming = partial(self._bot.get_updates, offset=offset, limit=1, timeout=0)
         try:
-            await self._bot.get_updates(offset=offset, limit=1, timeout=0)
+            try:
+                await confirming()
+            except TimedOut:
+                # PTB has cancelled its last call, and httpx may think that it still has the only
+                # connection.
+                await self._bot.shutdown()
+                await self._bot.initialize()
+                await confirming()
         except TelegramError:
             logger.exception("Telegram will deliver updates again that have been handled.")
 

@@ -14,9 +14,9 @@ from telegram import Update
 from ..bots import get_bot
 from ..editing import refuse_event_loop
 from ..exceptions import SessionError
-from ..keys import FromUpdate
 from ..ptb import SessionApplication, build_application
 from ..scope import Scope
+from ..sources import FromUpdate
 from ..storages.layers import peel
 from ..storages.threads import sync_code_waits
 from .answers import Answers, Message

@@ -1,0 +1,184 @@
+"""What a session is for: an update, a job, or ids from outside, and the key that it gets."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .exceptions import SessionKeyError
+from .keys import KeyFunction, is_update, per_chat, per_topic, per_user, per_user_chat, takes_ids
+from .storages.base import About
+
+if TYPE_CHECKING:
+    from telegram import Chat, User
+    from telegram.ext import Job
+
+
+class Source(Protocol):
+    """What a session is for: an update, a job, or ids from outside."""
+
+    @property
+    def subject(self) -> object:
+        """The update or job itself."""
+
+    def key(self, function: KeyFunction) -> Awaitable[str | None] | str | None:
+        """Return the key that ``function`` gives."""
+
+    def no_key(self, function: KeyFunction) -> str:
+        """Return why it gives none."""
+
+    def about(self, function: KeyFunction) -> About | None:
+        """Return whom the session belongs to: those whose ids are part of the key."""
+
+    def readable(self, function: KeyFunction) -> bool:
+        """Whether a session without a key reads as ``None``."""
+
+
+class FromUpdate:
+    """An update. One that is not Telegram's has no session."""
+
+    def __init__(self, update: object) -> None:
+        self.subject = update
+
+    def key(self, function: KeyFunction) -> Awaitable[str | None] | str | None:
+        return function(self.subject) if is_update(self.subject) else None
+
+    def no_key(self, function: KeyFunction) -> str:
+        if not is_update(self.subject):
+            return f"A {type(self.subject).__name__} has no session: only Telegram's updates have."
+        missing = next((what for known, what in MISSING if known is function), None)
+        if missing is None:
+            return (
+                f"There is no session here: the key function {name_of(function)} returned None "
+                "for this update."
+            )
+        return (
+            f"There is no session here: this update has no {missing}, so "
+            f"keys.{name_of(function)} gives no key."
+        )
+
+    def about(self, function: KeyFunction) -> About | None:
+        update: Any = self.subject
+        chat, user = update.effective_chat, update.effective_user
+        ids = takes_ids(function)
+        if ids is None:  # Nobody can tell: the chat, and the user where there is no other.
+            ids = frozenset(["chat"] if chat and chat.type != chat.PRIVATE else ["chat", "user"])
+        return about(chat if "chat" in ids else None, user if "user" in ids else None)
+
+    def readable(self, function: KeyFunction) -> bool:
+        return True
+
+
+class FromIds:
+    """Ids by name, from outside."""
+
+    subject = None
+
+    def __init__(self, ids: Mapping[str, Any]) -> None:
+        self.ids = ids
+
+    def key(self, function: KeyFunction) -> Awaitable[str | None] | str | None:
+        known = takes_ids(function)
+        if known is None:
+            raise SessionKeyError(f"{updates_only(function)} Or name the key itself.")
+        if unknown := sorted(set(self.ids) - known):
+            raise SessionKeyError(
+                f"The key function {name_of(function)} knows no {', '.join(unknown)}; "
+                f"it takes {', '.join(sorted(known))}."
+            )
+        return function(**self.ids)
+
+    def no_key(self, function: KeyFunction) -> str:
+        given = ", ".join(sorted(self.ids)) or "no ids"
+        return f"The key function {name_of(function)} gives no key for {given}."
+
+    def about(self, function: KeyFunction) -> About | None:
+        return about_ids(self.ids)
+
+    def readable(self, function: KeyFunction) -> bool:
+        return False
+
+
+class FromJob(FromIds):
+    """A job; of its chat and user, those count that the key function takes."""
+
+    def __init__(self, job: Job[Any]) -> None:
+        self.subject: Any = job
+        super().__init__({n: i for n, i in (("chat", job.chat_id), ("user", job.user_id)) if i})
+
+    def key(self, function: KeyFunction) -> Awaitable[str | None] | str | None:
+        ids = self._taken(function)
+        return function(**ids) if ids else None
+
+    def no_key(self, function: KeyFunction) -> str:
+        if takes_ids(function) is None:
+            return f"This job has no session. {updates_only(function)}"
+        return f"This job has no session: {super().no_key(function)}"
+
+    def about(self, function: KeyFunction) -> About | None:
+        return about_ids(self._taken(function))
+
+    def readable(self, function: KeyFunction) -> bool:
+        return not self.ids
+
+    def _taken(self, function: KeyFunction) -> dict[str, Any]:
+        known = takes_ids(function) or frozenset()
+        return {name: self.ids[name] for name in self.ids if name in known}
+
+
+class FromKey:
+    """A session key itself, from outside."""
+
+    subject = None
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def key(self, function: KeyFunction) -> str:
+        return self._key
+
+    def no_key(self, function: KeyFunction) -> str:
+        return "The session key is None."
+
+    def about(self, function: KeyFunction) -> None:
+        return None
+
+    def readable(self, function: KeyFunction) -> bool:
+        return False
+
+
+MISSING = (
+    (per_chat, "chat"),
+    (per_user, "user"),
+    (per_user_chat, "user or no chat"),
+    (per_topic, "chat"),
+)
+
+
+def name_of(function: KeyFunction) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def updates_only(function: KeyFunction) -> str:
+    return (
+        f"The key function {name_of(function)} takes updates only: let it take ids, too, as in "
+        "def key(update=None, *, chat=None)."
+    )
+
+
+def about(chat: Chat | None, user: User | None) -> About:
+    names = [user.full_name if user else None]
+    if chat and (chat.title or not user):
+        names.append(chat.effective_name)
+    return About(
+        chat_id=chat.id if chat else None,
+        user_id=user.id if user else None,
+        chat_type=str(chat.type) if chat else None,
+        title=", ".join(filter(None, names)) or None,
+    )
+
+
+def about_ids(ids: Mapping[str, Any]) -> About | None:
+    """Return what ids tell about whom a session belongs to."""
+    known = {f"{name}_id": ids[name] for name in ("chat", "user") if isinstance(ids.get(name), int)}
+    return About(**known) if known else None
