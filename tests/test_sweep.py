@@ -137,3 +137,26 @@ class Sweeping(TestCase):
         ):
             with pytest.raises(CommandError, match=text):
                 self.sweep(*wrong)
+
+
+class Plan(TestCase):
+    def test_the_index_on_the_expiry_finds_what_is_to_go(self) -> None:
+        now = timezone.now()
+        BotSession.objects.bulk_create(
+            BotSession(
+                bot="pizza", key=str(n), data={}, expires_at=now + (n - 20) * timedelta(seconds=60)
+            )
+            for n in range(4000)
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(f"ANALYZE {'TABLE ' if connection.vendor == 'mysql' else ''}{TABLE}")
+            cursor.fetchall() if cursor.description else None
+        with CaptureQueriesContext(connection) as queries:
+            assert list(Sweep(batch_size=10).run(BotSession, "default")) == [10, 10, 1]
+        explain = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
+        with connection.cursor() as cursor:
+            cursor.execute(f"{explain} {queries[0]['sql']}")
+            assert "botsession_expiry" in str(cursor.fetchall())
+
+
+TABLE = BotSession._meta.db_table
