@@ -1,6 +1,7 @@
 """Settings of the demo site and of the tests. Environment variables change what may differ."""
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ KNOWN_DATABASES: dict[str, dict[str, Any]] = {
             "timeout": 20,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
         },
-        "TEST": {"NAME": BASE_DIR / "test.sqlite3"},  # One in memory has no other connections.
+        # A file of the test run's own: one in memory would have no other connections.
+        "TEST": {"NAME": Path(tempfile.gettempdir()) / f"botsessions-{os.getpid()}.sqlite3"},
     },
     "postgresql": {
         "ENGINE": "django.db.backends.postgresql",

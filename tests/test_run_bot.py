@@ -402,6 +402,7 @@ def test_no_log_shows_a_token(
         account.fail("getUpdates", CRASH)
         bot.wait_until(lambda: account.failed and not account.pending)
         other.revoked = True
+        other.say("wake up")
         bot.wait_until(lambda: "other: Telegram does not know" in bot.output)
         assert bot.end() == 1
         shown = log.read_text() + bot.output

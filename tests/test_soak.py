@@ -14,7 +14,7 @@ from .commands import ROOT, TIMEOUT
 
 UPDATES = 5000
 WARM_AFTER = 2000
-GROWTH = 3.0
+GROWTH = 5.0
 """MB of memory that may come on top once the bot is warm: what allocators and caches do."""
 
 
