@@ -148,15 +148,12 @@ class Plan(TestCase):
             )
             for n in range(4000)
         )
-        with connection.cursor() as cursor:
-            cursor.execute(f"ANALYZE {'TABLE ' if connection.vendor == 'mysql' else ''}{TABLE}")
-            cursor.fetchall() if cursor.description else None
+        if connection.vendor != "mysql":  # There it would commit the test's transaction.
+            with connection.cursor() as cursor:
+                cursor.execute(f"ANALYZE {BotSession._meta.db_table}")
         with CaptureQueriesContext(connection) as queries:
             assert list(Sweep(batch_size=10).run(BotSession, "default")) == [10, 10, 1]
         explain = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
         with connection.cursor() as cursor:
             cursor.execute(f"{explain} {queries[0]['sql']}")
             assert "botsession_expiry" in str(cursor.fetchall())
-
-
-TABLE = BotSession._meta.db_table
