@@ -74,7 +74,9 @@ def database() -> Iterator[None]:
             name = str(Path(directory) / name)
         connection.settings_dict["TEST"]["NAME"] = name
         before = connection.settings_dict["NAME"]
-        connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+        # Django 6.1 has deprecated "serialize", which is on by default before.
+        never = {"serialize": False} if django.VERSION < (6, 1) else {}
+        connection.creation.create_test_db(verbosity=0, autoclobber=True, **never)
         connections.close_all()
         try:
             yield
