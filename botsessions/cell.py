@@ -25,6 +25,8 @@ class _Absent:
     """Type of :data:`ABSENT`."""
 
 
+SINGLE: Final = ""
+"""The name of a single session's only fragment."""
 ABSENT: Final = _Absent()
 """There is no data, and nobody has asked for any yet."""
 
@@ -48,6 +50,7 @@ class Fragment(Generic[T]):
 class Cell(Generic[T]):
     """A fragment's data while a scope is open.
 
+    ``about`` is called for a write only: an update that changes nothing need not find it out.
     ``address`` is ``None`` where the fragment has no key; ``no_key`` then says why, and reading
     gives ``None``, or raises where it is ``unreadable``.
     """
@@ -56,7 +59,7 @@ class Cell(Generic[T]):
         self,
         fragment: Fragment[T],
         address: Address | None,
-        about: About | None = None,
+        about: Callable[[], About | None] = lambda: None,
         no_key: str = "",
         unreadable: bool = False,
     ) -> None:
@@ -157,7 +160,7 @@ class Cell(Generic[T]):
         if self._stored is not None and self._stored == self._writing:
             return None
         value = self._encoded(self._data, self.address)
-        return Record(value, revision=self._revision, about=self._about)
+        return Record(value, revision=self._revision, about=self._about())
 
     def written(self, record: Record, revision: int | None) -> None:
         """Take note that ``record`` is stored now, under ``revision``."""

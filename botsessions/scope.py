@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapp
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from .cell import Cell, Fragment
@@ -101,7 +102,7 @@ class Scope:
             no_key, readable = self._source.no_key(function), self._source.readable(function)
             return Cell(fragment, None, no_key=no_key, unreadable=not readable)
         address = Address(self._bot, fragment.name, check_key(key))
-        return Cell(fragment, address, self._source.about(function))
+        return Cell(fragment, address, partial(self._source.about, function))
 
     async def _hold(self) -> None:
         addresses = self.addresses

@@ -11,7 +11,7 @@ from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured
 
 from .bots import all_bots, get_bot
-from .cell import Fragment
+from .cell import SINGLE, Fragment
 from .codec import Codec, is_data_type
 from .editing import AsyncEdit, Edit, refuse_event_loop
 from .keys import KeyFunction, per_chat
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from telegram.ext import ApplicationBuilder
 
 T = TypeVar("T")
-SINGLE = ""
-"""The name of a single session's only fragment."""
 
 
 @overload

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from telegram.ext import CallbackContext, ExtBot
 
-from ..cell import Cell
+from ..cell import SINGLE, Cell
 from ..exceptions import SessionClosed
 from ..scope import Scope, current
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from .application import SessionApplication
 
 T = TypeVar("T")
-SINGLE = ""
-"""The name of the only fragment of a single session."""
 
 
 class Lazy(Generic[T]):
