@@ -152,7 +152,8 @@ class Plan(TestCase):
             with connection.cursor() as cursor:
                 cursor.execute(f"ANALYZE {BotSession._meta.db_table}")
         with CaptureQueriesContext(connection) as queries:
-            assert list(Sweep(batch_size=10).run(BotSession, "default")) == [10, 10, 1]
+            batches = Sweep(batch_size=10).run(BotSession, "default")
+            assert [batch.done for batch in batches] == [10, 10, 1]
         explain = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
         with connection.cursor() as cursor:
             cursor.execute(f"{explain} {queries[0]['sql']}")

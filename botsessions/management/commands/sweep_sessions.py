@@ -90,8 +90,8 @@ class Command(BaseCommand):
                 continue
             deleted = 0
             for batch in sweep.run(model, using, limit=left):
-                deleted += batch
-                left = None if left is None else left - batch
+                deleted += batch.done
+                left = None if left is None else left - batch.done
                 if verbosity > 1:
                     self.stdout.write(f"{label}: {deleted} deleted")
                 if seconds is not None and time.monotonic() - started >= seconds:

@@ -1,4 +1,4 @@
-"""Work on many stored sessions at once, in batches, beside a busy bot."""
+"""Deleting sessions that have expired, or have not been changed for long."""
 
 from __future__ import annotations
 
@@ -10,33 +10,8 @@ from typing import Any
 from django.db.models import Q
 from django.utils import timezone
 
-from .bots import all_bots
-from .models import AbstractBotSession
-from .storages import DatabaseStorage
-from .storages.layers import peel
-
-BATCH_SIZE = 1000
-
-
-def tables(using: str | None = None) -> list[tuple[type[AbstractBotSession], str]]:
-    """Return the models that sessions are stored in, with the alias of the database of each.
-
-    They are those of the bots of the settings; without any, :class:`BotSession`'s.
-
-    Args:
-        using: only this database.
-    """
-    storages = {
-        storage
-        for bot in all_bots().values()
-        for fragment in bot.session.fragments.values()
-        if isinstance(storage := peel(fragment.storage)[1], DatabaseStorage)
-    }
-    found = {(storage.model, storage.using) for storage in storages or {DatabaseStorage()}}
-    return sorted(
-        ((model, alias) for model, alias in found if using in (None, alias)),
-        key=lambda table: (table[0]._meta.label, table[1]),
-    )
+from ..models import AbstractBotSession
+from .batches import BATCH_SIZE, Batch
 
 
 @dataclass(frozen=True)
@@ -64,8 +39,8 @@ class Sweep:
 
     def run(
         self, model: type[AbstractBotSession], using: str, *, limit: int | None = None
-    ) -> Iterator[int]:
-        """Delete what is to go; yield after each batch how many sessions it has deleted.
+    ) -> Iterator[Batch]:
+        """Delete what is to go; yield what each batch has done.
 
         Args:
             limit: delete at most so many.
@@ -84,7 +59,7 @@ class Sweep:
             deleted, _ = due.filter(pk__in=keys).delete()
             limit = None if limit is None else limit - deleted
             last = max(keys)
-            yield deleted
+            yield Batch(deleted)
 
     def _due(self, model: type[AbstractBotSession], using: str) -> Any:
         now = timezone.now()

@@ -1,0 +1,7 @@
+"""Work on many stored sessions at once, in batches, beside a busy bot."""
+
+from .batches import BATCH_SIZE, Batch, Failure
+from .sweeping import Sweep
+from .tables import tables
+
+__all__ = ["BATCH_SIZE", "Batch", "Failure", "Sweep", "tables"]

@@ -1,0 +1,29 @@
+"""Where the bots of the settings keep their sessions."""
+
+from __future__ import annotations
+
+from ..bots import all_bots
+from ..models import AbstractBotSession
+from ..storages import DatabaseStorage
+from ..storages.layers import peel
+
+
+def tables(using: str | None = None) -> list[tuple[type[AbstractBotSession], str]]:
+    """Return the models that sessions are stored in, with the alias of the database of each.
+
+    They are those of the bots of the settings; without any, :class:`BotSession`'s.
+
+    Args:
+        using: only this database.
+    """
+    storages = {
+        storage
+        for bot in all_bots().values()
+        for fragment in bot.session.fragments.values()
+        if isinstance(storage := peel(fragment.storage)[1], DatabaseStorage)
+    }
+    found = {(storage.model, storage.using) for storage in storages or {DatabaseStorage()}}
+    return sorted(
+        ((model, alias) for model, alias in found if using in (None, alias)),
+        key=lambda table: (table[0]._meta.label, table[1]),
+    )
