@@ -1,0 +1,171 @@
+"""Changing stored sessions by hand: in the admin, over the API, from a shell.
+
+Every change gives a session a new revision, so a handler that is running cannot write over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from django.db import router
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from ..bots import max_bytes
+from ..cell import Fragment
+from ..codec import Codec
+from ..editing import Edit
+from ..exceptions import SessionDataError
+from ..models import AbstractBotSession
+from ..sources import FromKey
+from ..storages.base import Address, Json, Record, conflict, new_revision
+from ..storages.enhanced import refuse_newer
+from ..storages.layers import outgoing
+from ..storages.sql import Change, Table
+from .batches import BATCH_SIZE, Batch, Failure
+from .declared import declared
+
+if TYPE_CHECKING:
+    Sessions: TypeAlias = QuerySet[AbstractBotSession]
+
+
+def write_data(session: AbstractBotSession, value: Json, revision: int) -> int:
+    """Replace a session's data, with its key held, and return its new revision.
+
+    Args:
+        value: of the same version as what is stored.
+        revision: the one that whoever changed the data has seen.
+
+    Raises:
+        SessionConflict: what is stored has another revision; nothing was written.
+        SessionDataError: the value is no strict JSON, too large, or does not fit the declared type.
+        SessionVersionError: the stored data is of a version that this code does not know.
+    """
+    address, fragment = address_of(session), declared(session.bot, session.name)
+    record = Record(checked(fragment, session, value), session.version, session.expires_at)
+    if fragment is not None:
+        record = replace(record, expires_at=outgoing(fragment.storage, record).expires_at)
+    change = Change(address, replace(record, revision=revision), new_revision())
+    with held(fragment, address):
+        if not table_of(session).write([change]):
+            raise conflict(address)
+    return change.revision
+
+
+def expire(sessions: Sessions, *, batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
+    """Let sessions expire now. Their rows stay until they are swept."""
+    now = timezone.now()
+    lasting = sessions.filter(Q(expires_at=None) | Q(expires_at__gt=now))
+    return in_batches(
+        lasting, lambda batch: batch.update(expires_at=now, revision=new_revision()), batch_size
+    )
+
+
+def extend(sessions: Sessions, by: timedelta, *, batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
+    """Let sessions that expire live for at least so long from now; expired ones live again."""
+    until = timezone.now() + by
+    ending = sessions.filter(expires_at__lt=until)
+    return in_batches(
+        ending, lambda batch: batch.update(expires_at=until, revision=new_revision()), batch_size
+    )
+
+
+def delete(sessions: Sessions, *, batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
+    """Delete sessions."""
+    return in_batches(sessions, lambda batch: batch.delete()[0], batch_size)
+
+
+def reset(sessions: Sessions, *, batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
+    """Give sessions the initial data that their bot declares."""
+    for keys in batches_of_keys(sessions, batch_size):
+        yield reset_batch(sessions.filter(pk__in=keys))
+
+
+def in_batches(
+    sessions: Sessions, change: Callable[[Sessions], int], batch_size: int
+) -> Iterator[Batch]:
+    for keys in batches_of_keys(sessions, batch_size):
+        yield Batch(change(sessions.filter(pk__in=keys)))
+
+
+def batches_of_keys(sessions: Sessions, batch_size: int) -> Iterator[list[Any]]:
+    """Yield primary keys, going through ``sessions`` once."""
+    keys = sessions.order_by("pk").values_list("pk", flat=True)
+    batch = list(keys[:batch_size])
+    while batch:
+        yield batch
+        batch = list(keys.filter(pk__gt=batch[-1])[:batch_size])
+
+
+def reset_batch(sessions: Sessions) -> Batch:
+    changes: list[Change] = []
+    failures: list[Failure] = []
+    stored = list(sessions.only("bot", "name", "key", "revision"))
+    for session in stored:
+        address = address_of(session)
+        try:
+            record = initial_record(address)
+        except Exception as exc:
+            failures.append(Failure(address, reason(exc)))
+        else:
+            changes.append(
+                Change(address, replace(record, revision=session.revision), new_revision())
+            )
+    landed = table_of(stored[0]).write(changes) if changes else set()
+    failures += [Failure(c.address, str(conflict(c.address))) for c in changes if c not in landed]
+    return Batch(len(landed), tuple(failures))
+
+
+def initial_record(address: Address) -> Record:
+    """Return what the bot would store for a new chat.
+
+    Raises:
+        SessionDataError: it declares no initial data, or data that cannot be stored.
+        Exception: what the author's function raised.
+    """
+    fragment = declared(address.bot, address.name)
+    data = fragment.initial() if fragment is not None and fragment.initial is not None else None
+    if fragment is None or data is None:
+        raise SessionDataError("The settings' bots declare no initial data for it: delete it.")
+    return outgoing(fragment.storage, Record(fragment.codec.encode(data, {}, max_bytes())))
+
+
+def checked(fragment: Fragment[Any] | None, session: AbstractBotSession, value: Json) -> Json:
+    """Return ``value`` if it may stand in the place of the session's data.
+
+    Data of an older version than the code's is of a shape that the declared type need not know.
+    """
+    if value is None:
+        raise SessionDataError("$ is null, which is no data: delete the session instead.")
+    value = Codec[Any]().encode(value, {}, max_bytes())
+    if fragment is not None:
+        refuse_newer(address_of(session), session.version, fragment.newest_version)
+        if session.version == fragment.newest_version:
+            fragment.codec.decode(value)
+    return value
+
+
+def held(fragment: Fragment[Any] | None, address: Address) -> AbstractContextManager[Any]:
+    """Hold the key under the bot's lock, if the settings know the bot."""
+    if fragment is None:
+        return nullcontext()
+    return Edit(fragment, address.bot, FromKey(address.key), read=False)
+
+
+def reason(error: Exception) -> str:
+    """Return what may be shown of an error: an author's exception may hold data."""
+    if isinstance(error, SessionDataError):
+        return str(error)
+    return f"Its initial data cannot be made: {type(error).__name__}."
+
+
+def address_of(session: AbstractBotSession) -> Address:
+    return Address(session.bot, session.name, session.key)
+
+
+def table_of(session: AbstractBotSession) -> Table:
+    return Table(type(session), router.db_for_write(type(session), instance=session))
