@@ -65,15 +65,24 @@ class AbstractBotSession(models.Model):
         abstract = True
         verbose_name = _("session")
         verbose_name_plural = _("sessions")
+        default_permissions = ("view", "view_contents", "change", "delete", "export")
         # No index on updated_at: it would end PostgreSQL's heap-only updates.
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["bot", "name", "key"], name="%(class)s_address"),
+            models.UniqueConstraint(
+                fields=["key", "bot", "name"],  # The key first: people search by its beginning.
+                opclasses=["varchar_pattern_ops", "varchar_ops", "varchar_ops"],
+                name="%(class)s_address",
+            ),
         ]
         indexes: ClassVar = [
             models.Index(fields=["chat_id"], name="%(class)s_chat"),
             models.Index(fields=["user_id"], name="%(class)s_user"),
-            models.Index(fields=["title"], name="%(class)s_title"),
+            # PostgreSQL finds beginnings by these operators only; other databases ignore them.
+            models.Index(
+                fields=["title"], opclasses=["varchar_pattern_ops"], name="%(class)s_title"
+            ),
             models.Index(fields=["expires_at"], name="%(class)s_expiry"),
+            models.Index(fields=["bot", "name", "version"], name="%(class)s_version"),
         ]
 
     def __str__(self) -> str:

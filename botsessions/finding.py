@@ -1,0 +1,154 @@
+"""Finding stored sessions: by state, by version, by ids and beginnings. Indexes answer."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from .bots import all_bots
+from .models import AbstractBotSession
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.models.sql.compiler import SQLCompiler
+
+    from .cell import Fragment
+
+    _Lookup = models.Lookup[bool]
+
+    Sessions: TypeAlias = models.QuerySet[Any]
+else:  # Subscriptable for type checkers only.
+    _Lookup = models.Lookup
+
+SOON = timedelta(days=1)
+MAX_ID = 2**63 - 1
+
+
+class State(models.TextChoices):
+    LIVE = "live", _("Live")
+    SOON = "soon", _("Expires soon")
+    EXPIRED = "expired", _("Expired")
+
+
+class Age(models.TextChoices):
+    """Of the data's version, compared with the code's."""
+
+    BEHIND = "behind", _("Behind")
+    CURRENT = "current", _("Current")
+    NEWER = "newer", _("Newer than the code")
+
+
+def state_of(
+    session: AbstractBotSession, now: datetime | None = None, soon: timedelta = SOON
+) -> State:
+    """Return the state of a session now.
+
+    Args:
+        soon: a session that has no longer than this expires soon.
+    """
+    now = now or timezone.now()
+    if session.expires_at is None or session.expires_at > now + soon:
+        return State.LIVE
+    return State.SOON if session.expires_at > now else State.EXPIRED
+
+
+def in_state(sessions: Sessions, state: str, soon: timedelta = SOON) -> Sessions:
+    """Return those of the sessions that are in a state."""
+    now = timezone.now()
+    if state == State.EXPIRED:
+        return sessions.filter(expires_at__lte=now)
+    if state == State.SOON:
+        return sessions.filter(expires_at__gt=now, expires_at__lte=now + soon)
+    return sessions.filter(Q(expires_at=None) | Q(expires_at__gt=now + soon))
+
+
+def age_of(version: Decimal | None, newest: Decimal | None) -> Age:
+    """Return how a stored version compares with the newest that the code knows."""
+    if version == newest:
+        return Age.CURRENT
+    if newest is None or (version is not None and version > newest):
+        return Age.NEWER
+    return Age.BEHIND
+
+
+def of_age(sessions: Sessions, age: str) -> Sessions:
+    """Return the sessions of the settings' bots whose version is behind, current or newer."""
+    found = Q(pk__in=[])
+    for bot, name, newest in newest_versions():
+        found |= Q(bot=bot, name=name) & of_version(age, newest)
+    return sessions.filter(found)
+
+
+def of_version(age: str, newest: Decimal | None) -> Q:
+    if age == Age.CURRENT:
+        return Q(version=newest)
+    if age == Age.NEWER:
+        return Q(version__isnull=False) if newest is None else Q(version__gt=newest)
+    return Q(pk__in=[]) if newest is None else Q(version=None) | Q(version__lt=newest)
+
+
+def newest_versions() -> Iterator[tuple[str, str, Decimal | None]]:
+    """Yield bot, fragment and newest version of what the settings declare."""
+    for bot, fragment in fragments():
+        yield bot, fragment.name, fragment.newest_version
+
+
+def fragments() -> Iterator[tuple[str, Fragment[Any]]]:
+    """Yield what the settings' bots declare; a bot that cannot be imported declares nothing."""
+    for alias, bot in all_bots().items():
+        try:
+            declared = bot.session.fragments.values()
+        except (ImproperlyConfigured, AttributeError):  # manage.py check tells.
+            continue
+        for fragment in declared:
+            yield alias, fragment
+
+
+def search(sessions: Sessions, text: str) -> Sessions:
+    """Return the sessions of a chat or user by its exact id, or by how key or title begin.
+
+    A title is also found by its first letter in lower case.
+    """
+    text = text.strip()
+    if not text:
+        return sessions
+    if "\0" in text:
+        return sessions.none()
+    titles = {text, text[0].upper() + text[1:]}
+    found = Q(BeginsWith(F("key"), text))
+    for title in sorted(titles):
+        found |= Q(BeginsWith(F("title"), title))
+    number = text.removeprefix("-")
+    if number.isascii() and number.isdecimal() and int(number) <= MAX_ID:
+        found |= Q(chat_id=int(text)) | Q(user_id=int(text))
+    return sessions.filter(found)
+
+
+class BeginsWith(_Lookup):
+    """Whether text begins with other text, answered by an index, in the column's own order.
+
+    Django's ``startswith`` finds no index on SQLite, and its form for MySQL compares bytes.
+    """
+
+    lookup_name = "begins_with"
+    prepare_rhs = False
+
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> Any:
+        column, parameters = self.process_lhs(compiler, connection)
+        text = str(self.rhs)
+        if connection.vendor == "sqlite":
+            return f"({column} >= %s AND {column} < %s)", [
+                *(*parameters, text),
+                *(*parameters, text + chr(sys.maxunicode)),
+            ]
+        pattern = connection.ops.prep_for_like_query(text) + "%"
+        return f"{column} LIKE %s", [*parameters, pattern]
