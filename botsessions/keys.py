@@ -8,7 +8,8 @@ by these ids: in jobs (``chat``, ``user``) and from outside (``edit(user=5, chat
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
@@ -110,11 +111,58 @@ def topic_id(update: Update) -> int | None:
     return None
 
 
+def migration(update: object) -> tuple[int, int] | None:
+    """Return the old and the new id of the chat if a group has become a supergroup."""
+    message = update.message if isinstance(update, Update) else None
+    if message is None:
+        return None
+    if message.migrate_to_chat_id is not None:
+        return message.chat.id, message.migrate_to_chat_id
+    if message.migrate_from_chat_id is not None:
+        return message.migrate_from_chat_id, message.chat.id
+    return None
+
+
 def message_of(update: Update) -> Any:
     """Return the message that an update brings or, for a button, belongs to."""
     if update.callback_query:
         return update.callback_query.message
     return update.effective_message
+
+
+async def in_other_chat(
+    function: KeyFunction | None, key: str, ids: Mapping[str, int], chat: int
+) -> str | None:
+    """Return what ``key`` becomes in ``chat``; ``None`` if it says nothing of the present chat.
+
+    Args:
+        function: the key function, if it is known; it is asked where the key does not show the
+            chat's id.
+        ids: the present ``chat``, and the ``user`` if there is one.
+    """
+    if shows_chat(key, ids["chat"]):
+        return check_key(in_text(ids["chat"]).sub(str(chat), key))
+    known = takes_ids(function) if function else None
+    ids = {name: ids[name] for name in ids if name in (known or ())}
+    if function is None or "chat" not in ids or await key_of(function, ids) != key:
+        return None
+    other = await key_of(function, {**ids, "chat": chat})
+    return other if other is None or other == key else check_key(other)
+
+
+def shows_chat(key: str, chat: int) -> bool:
+    """Whether the id of ``chat`` is a part of ``key``."""
+    return in_text(chat).search(key) is not None
+
+
+def in_text(number: int) -> re.Pattern[str]:
+    """Return where ``number`` stands for itself: not in a larger one, nor after a letter."""
+    return re.compile(rf"(?<![^\W_]){number}(?![^\W_])")
+
+
+async def key_of(function: KeyFunction, ids: Mapping[str, int]) -> str | None:
+    key = function(**ids)
+    return await key if inspect.isawaitable(key) else key
 
 
 def number(identifier: int) -> int:

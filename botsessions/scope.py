@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from .cell import Cell, Fragment
 from .exceptions import SessionClosed, SessionConflict
 from .keys import check_key
-from .locks import Ticket, never_ends, process_lock
+from .locks import ProcessLock, Ticket, never_ends, process_lock
 from .sources import Source
 from .storages.base import Address, Record
 from .storages.layers import Outcome, read_all, write_all
@@ -108,12 +108,22 @@ class Scope:
         addresses = self.addresses
         if addresses:
             lock = process_lock()
+            if lock.busy:
+                addresses += self._to_hold_besides(lock)
             self._ticket = lock.request(addresses, self._ticket_around)
             try:
                 await self._wait(lock.wait(self._ticket))
             except BaseException:
                 self._ticket = None
                 raise
+
+    def _to_hold_besides(self, lock: ProcessLock) -> list[Address]:
+        """Return what to wait for while somebody gives the chat's sessions other keys.
+
+        Code that holds a key already does not: it may be what that waits for.
+        """
+        whole = whole_chat(self._bot, self._source.ids.get("chat"))
+        return [whole] if whole in lock.wanted and self._ticket_around is None else []
 
     async def _wait(self, granted: Coroutine[Any, Any, None]) -> None:
         """Wait for the keys, but not if the handler that has started this task awaits it."""
@@ -360,6 +370,11 @@ class Scope:
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
             process_lock().release(ticket)
+
+
+def whole_chat(bot: str, chat_id: object) -> Address:
+    """Return what stands for all sessions of a chat. No fragment has such a name."""
+    return Address(bot, "*", str(chat_id))
 
 
 def open_scope() -> Scope | None:

@@ -21,6 +21,10 @@ class Source(Protocol):
     def subject(self) -> object:
         """The update or job itself."""
 
+    @property
+    def ids(self) -> Mapping[str, Any]:
+        """Those of chat and user, by these names, as far as they are known."""
+
     def key(self, function: KeyFunction) -> Awaitable[str | None] | str | None:
         """Return the key that ``function`` gives."""
 
@@ -37,8 +41,15 @@ class Source(Protocol):
 class FromUpdate:
     """An update. One that is not Telegram's has no session."""
 
-    def __init__(self, update: object) -> None:
+    def __init__(self, update: Any) -> None:
         self.subject = update
+
+    @property
+    def ids(self) -> Mapping[str, Any]:
+        if not is_update(self.subject):
+            return {}
+        known = {"chat": self.subject.effective_chat, "user": self.subject.effective_user}
+        return {name: who.id for name, who in known.items() if who is not None}
 
     def key(self, function: KeyFunction) -> Awaitable[str | None] | str | None:
         return function(self.subject) if is_update(self.subject) else None
@@ -58,8 +69,7 @@ class FromUpdate:
         )
 
     def about(self, function: KeyFunction) -> About | None:
-        update: Any = self.subject
-        chat, user = update.effective_chat, update.effective_user
+        chat, user = self.subject.effective_chat, self.subject.effective_user
         ids = takes_ids(function)
         if ids is None:  # Nobody can tell: the chat, and the user where there is no other.
             ids = frozenset(["chat"] if chat and chat.type != chat.PRIVATE else ["chat", "user"])
@@ -69,10 +79,24 @@ class FromUpdate:
         return True
 
 
+class FromMigration(FromUpdate):
+    """The service message that a group is a supergroup now. What it writes is the supergroup's."""
+
+    def __init__(self, update: Any, chat_id: int) -> None:
+        super().__init__(update)
+        self._chat_id = chat_id
+
+    def about(self, function: KeyFunction) -> About | None:
+        about = super().about(function)
+        if about is None or about.chat_id is None:
+            return about
+        return supergroup(self._chat_id).over(about)
+
+
 class FromIds:
     """Ids by name, from outside."""
 
-    subject = None
+    subject: Any = None
 
     def __init__(self, ids: Mapping[str, Any]) -> None:
         self.ids = ids
@@ -99,37 +123,42 @@ class FromIds:
         return False
 
 
-class FromJob(FromIds):
-    """A job; of its chat and user, those count that the key function takes."""
-
-    def __init__(self, job: Job[Any]) -> None:
-        self.subject: Any = job
-        super().__init__({n: i for n, i in (("chat", job.chat_id), ("user", job.user_id)) if i})
+class FromKnownIds(FromIds):
+    """Ids of which those count that the key function takes."""
 
     def key(self, function: KeyFunction) -> Awaitable[str | None] | str | None:
         ids = self._taken(function)
         return function(**ids) if ids else None
 
-    def no_key(self, function: KeyFunction) -> str:
-        if takes_ids(function) is None:
-            return f"This job has no session. {updates_only(function)}"
-        return f"This job has no session: {super().no_key(function)}"
-
     def about(self, function: KeyFunction) -> About | None:
         return about_ids(self._taken(function))
-
-    def readable(self, function: KeyFunction) -> bool:
-        return not self.ids
 
     def _taken(self, function: KeyFunction) -> dict[str, Any]:
         known = takes_ids(function) or frozenset()
         return {name: self.ids[name] for name in self.ids if name in known}
 
 
+class FromJob(FromKnownIds):
+    """A job, with its chat and user."""
+
+    def __init__(self, job: Job[Any]) -> None:
+        self.subject = job
+        super().__init__({n: i for n, i in (("chat", job.chat_id), ("user", job.user_id)) if i})
+
+    def no_key(self, function: KeyFunction) -> str:
+        if takes_ids(function) is None:
+            return f"This job has no session. {updates_only(function)}"
+        return f"This job has no session: {super().no_key(function)}"
+
+    def readable(self, function: KeyFunction) -> bool:
+        return not self.ids
+
+
 class FromKey:
     """A session key itself, from outside."""
 
     subject = None
+    ids: Mapping[str, Any] = {}
 
     def __init__(self, key: str) -> None:
         self._key = key
@@ -176,6 +205,11 @@ def about(chat: Chat | None, user: User | None) -> About:
         chat_type=str(chat.type) if chat else None,
         title=", ".join(filter(None, names)) or None,
     )
+
+
+def supergroup(chat_id: int) -> About:
+    """Return what is known of a supergroup that has been a group."""
+    return About(chat_id=chat_id, chat_type="supergroup")
 
 
 def about_ids(ids: Mapping[str, Any]) -> About | None:

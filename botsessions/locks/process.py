@@ -42,6 +42,11 @@ class ProcessLock:
         """Whether any key is held."""
         return bool(self._queues)
 
+    @property
+    def wanted(self) -> Collection[Hashable]:
+        """The keys that somebody holds or waits for, at every moment."""
+        return self._queues.keys()
+
     def request(self, keys: Collection[Hashable], within: Ticket | None = None) -> Ticket:
         """Queue for all ``keys`` and return the ticket to wait with.
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from telegram.ext import Application, ApplicationHandlerStop, ExtBot, Job, JobQueue
 
+from ..keys import migration
 from ..locks import process_lock
+from ..moving import MovingScope
 from ..scope import Scope, current, open_scope
-from ..sources import FromJob, FromUpdate
+from ..sources import FromJob, FromMigration, FromUpdate
 from ..storages.base import awaited
 from .connections import look_after_connections
 from .context import BaseSessionContext
@@ -41,6 +43,10 @@ class SessionApplication(
 
     async def process_update(self, update: object) -> None:
         """Handle an update with its session; errors go to the error handlers."""
+        moved = migration(update)
+        if moved is not None:
+            await self._process_migration(update, *moved)
+            return
         scope = self._scope(update)
         outer = open_scope()
         if outer is not None:
@@ -56,6 +62,18 @@ class SessionApplication(
                 if process_lock().busy or self.session.has_async_keys:
                     await scope.enter()
                 await super().process_update(update)
+
+    async def _process_migration(self, update: object, old: int, new: int) -> None:
+        """Handle the news that a group is a supergroup now, with its sessions moved before."""
+        fragments, source = self.session.fragments, FromMigration(update, new)
+        scope = MovingScope(fragments, self.session_bot, source, old, new)
+        with self.handling(update):
+            async with self._in_scope(scope, update=update):
+                await scope.enter()
+                if scope.error is None:
+                    await super().process_update(update)
+                else:
+                    await self.process_error(update, scope.error)
 
     async def process_error(
         self,

@@ -1,6 +1,6 @@
 """Where sessions are stored."""
 
-from .base import ANY, About, Address, BatchStorage, Record, Storage
+from .base import ANY, About, Address, BatchStorage, Move, MovingStorage, Record, Storage
 from .database import DatabaseStorage
 from .enhanced import EnhancedStorage, enhance_storage
 from .layers import WrappedStorage
@@ -15,6 +15,8 @@ __all__ = [
     "DatabaseStorage",
     "EnhancedStorage",
     "MemoryStorage",
+    "Move",
+    "MovingStorage",
     "Record",
     "Storage",
     "ValueStorage",

@@ -7,7 +7,7 @@ import inspect
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
@@ -62,6 +62,17 @@ class About:
     chat_type: str | None = None
     title: str | None = None
 
+    def over(self, before: About | None) -> About:
+        """Return what is known now, and where that is nothing, what was before."""
+        if before is None:
+            return self
+        return About(
+            *(
+                getattr(before, field.name) if (new := getattr(self, field.name)) is None else new
+                for field in fields(self)
+            )
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -87,6 +98,20 @@ class Record:
 
 
 Changes: TypeAlias = "Sequence[tuple[Address, Record]]"
+
+
+class Move(NamedTuple):
+    """A session's way to another key."""
+
+    address: Address
+    key: str
+    """The new one."""
+    about: About
+    """What is new of whom it belongs to."""
+
+    @property
+    def target(self) -> Address:
+        return self.address._replace(key=self.key)
 
 
 class Storage(Protocol):
@@ -130,6 +155,19 @@ class BatchStorage(Storage, Protocol):
 
         Raises:
             SessionConflict: one of them found something else than it named.
+        """
+
+
+class MovingStorage(Storage, Protocol):
+    """A storage that finds the sessions of a chat, and gives sessions other keys."""
+
+    def of_chat(self, bot: str, chat_id: int, /) -> Awaitable[Mapping[Address, About]]:
+        """Return whom the sessions of ``bot`` belong to that belong to this chat."""
+
+    def move(self, moves: Sequence[Move], /) -> Awaitable[int]:
+        """Give sessions their new keys, and new revisions, in one go; return how many.
+
+        One stays as it is that has expired, or whose new key has a session that has not.
         """
 
 
@@ -178,6 +216,8 @@ __all__ = [
     "BatchStorage",
     "Changes",
     "Json",
+    "Move",
+    "MovingStorage",
     "Record",
     "Revision",
     "Storage",

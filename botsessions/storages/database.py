@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.db import router
 
-from . import threads
-from .base import Address, Changes, Record, Revision, new_revision
+from . import moving, threads
+from .base import About, Address, Changes, Move, Record, Revision, new_revision
 from .gathering import Read, Request, Write, gathering, perform
 from .sql import Change, Table
 
 if TYPE_CHECKING:
     from ..models import AbstractBotSession
+
+T = TypeVar("T")
 
 
 class DatabaseStorage:
@@ -81,6 +83,12 @@ class DatabaseStorage:
         revisions: list[int | None] = await self._request(Write(new))
         return revisions
 
+    async def of_chat(self, bot: str, chat_id: int) -> dict[Address, About]:
+        return await self._alone(lambda table: moving.of_chat(table, bot, chat_id))
+
+    async def move(self, moves: Sequence[Move]) -> int:
+        return await self._alone(lambda table: moving.move(table, moves))
+
     async def close(self) -> None:
         """End this process's thread and connection for the database; the next use starts anew."""
         await asyncio.to_thread(threads.thread_of(self.using).close)
@@ -93,6 +101,14 @@ class DatabaseStorage:
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
+
+    async def _alone(self, unit: Callable[[Table], T]) -> T:
+        """Do work that does not go together with that of others."""
+        table = self._table()
+        if threads.sync_code_waits():
+            return await sync_to_async(unit)(table)
+        done: T = await threads.thread_of(table.using).run(lambda again: unit(table))
+        return done
 
     def _table(self) -> Table:
         model = cast(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from .base import ANY, Address, Changes, Record, Revision, conflict, new_revision
+from .base import ANY, About, Address, Changes, Move, Record, Revision, conflict, new_revision
 
 Stored: TypeAlias = "tuple[Record, str]"
 
@@ -52,6 +53,30 @@ class MemoryStorage:
                 self._put(address, record, text)
                 for (address, record), text in zip(changes, texts, strict=True)
             ]
+
+    async def of_chat(self, bot: str, chat_id: int) -> dict[Address, About]:
+        with self._mutex:
+            return {
+                address: record.about
+                for address, (record, _) in self._stored.items()
+                if address.bot == bot and record.about and record.about.chat_id == chat_id
+            }
+
+    async def move(self, moves: Sequence[Move]) -> int:
+        with self._mutex:
+            return sum(map(self._move, moves))
+
+    def _move(self, move: Move) -> bool:
+        if not self._is_live(move.address) or self._is_live(move.target):
+            return False
+        record, text = self._stored.pop(move.address)
+        about = move.about.over(record.about)
+        self._stored[move.target] = replace(record, revision=new_revision(), about=about), text
+        return True
+
+    def _is_live(self, address: Address) -> bool:
+        record, _ = self._stored.get(address, (None, ""))
+        return record is not None and record.live() is record
 
     def _compare(self, address: Address, record: Record) -> None:
         stored, _ = self._stored.get(address, (None, ""))

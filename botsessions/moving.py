@@ -1,0 +1,134 @@
+"""Taking a group's sessions along when it becomes a supergroup, and so gets another id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from .cell import Cell, Fragment
+from .exceptions import SessionConflict
+from .keys import in_other_chat, shows_chat
+from .locks import ProcessLock
+from .scope import Scope, to_its_end, whole_chat
+from .sources import Source, supergroup
+from .storages.base import About, Address, Move, Record, Revision, awaited, conflict
+from .storages.layers import by_innermost
+
+ATTEMPTS = 3
+
+
+class MovingScope(Scope):
+    """A scope that moves the sessions of the chat ``old`` to the chat ``new`` when it is entered.
+
+    It holds the keys of both chats, and its own session is that of the new one. Other scopes of
+    these chats that come later wait for it, whatever their keys.
+    """
+
+    def __init__(
+        self, fragments: Mapping[str, Fragment[Any]], bot: str, source: Source, old: int, new: int
+    ) -> None:
+        super().__init__(fragments, bot, source)
+        self.moved = 0
+        """How many sessions were moved."""
+        self._old, self._new = old, new
+        self._own: dict[str, Move] = {}  # By fragment.
+
+    async def enter(self) -> None:
+        """Find the keys, wait for them, and move the sessions. An error is kept for later."""
+        if self._entered:
+            return
+        await super().enter()
+        if self.error is None:
+            try:
+                await to_its_end(self._move())
+            except Exception as exc:
+                self.error = exc
+
+    async def _cell(self, fragment: Fragment[Any]) -> Cell[Any]:
+        cell = await super()._cell(fragment)
+        if cell.address is not None:
+            function, key = fragment.get_session_key, cell.address.key
+            others = {n: i for n, i in self._source.ids.items() if n != "chat"}
+            new = await in_other_chat(function, key, {**others, "chat": self._old}, self._new)
+            old = await in_other_chat(function, key, {**others, "chat": self._new}, self._old)
+            if new is not None:
+                self._own[fragment.name] = self._to(new, cell.address)
+            elif old is not None:
+                self._own[fragment.name] = self._to(key, cell.address._replace(key=old))
+            if fragment.name in self._own:
+                cell.address = self._own[fragment.name].target
+        return cell
+
+    @property
+    def addresses(self) -> list[Address]:
+        chats = [whole_chat(self._bot, self._old), whole_chat(self._bot, self._new)]
+        return [*super().addresses, *(move.address for move in self._own.values()), *chats]
+
+    def _to_hold_besides(self, lock: ProcessLock) -> list[Address]:
+        """Return the keys of other members for whom handlers run or wait now."""
+        own, chats = self.addresses, (self._old, self._new)
+        return [
+            address
+            for address in list(lock.wanted)
+            if isinstance(address, Address)
+            and address.bot == self._bot
+            and address not in own
+            and any(shows_chat(address.key, chat) for chat in chats)
+        ]
+
+    async def _move(self) -> None:
+        storages = by_innermost([fragment.storage for fragment in self._fragments.values()])
+        for storage, indices in storages:
+            own = [self._own[name] for i in indices if (name := self.names[i]) in self._own]
+            self.moved += await self._move_in(storage, own)
+
+    async def _move_in(self, storage: Any, own: list[Move]) -> int:
+        if not hasattr(storage, "of_chat"):
+            return sum([await move_one(storage, move) for move in own])
+        moves = {move.address: move for move in own}
+        found: Mapping[Address, About] = await awaited(storage.of_chat, self._bot, self._old)
+        for address, about in found.items():
+            if address not in moves and (key := await self._key(address, about)) is not None:
+                moves[address] = self._to(key, address)
+        return int(await awaited(storage.move, list(moves.values()))) if moves else 0
+
+    async def _key(self, address: Address, about: About) -> str | None:
+        """Return the new key of a session of the old chat, if it has one."""
+        fragment = self._fragments.get(address.name)
+        ids = {"chat": self._old} | ({} if about.user_id is None else {"user": about.user_id})
+        function = None if fragment is None else fragment.get_session_key
+        return await in_other_chat(function, address.key, ids, self._new)
+
+    def _to(self, key: str, address: Address) -> Move:
+        return Move(address, key, supergroup(self._new))
+
+
+async def move_one(storage: Any, move: Move) -> bool:
+    """Move a session in a storage that does not find those of a chat; return whether it did.
+
+    Raises:
+        SessionConflict: others change it all the time.
+    """
+    for _ in range(ATTEMPTS):
+        record = await awaited(storage.read, move.address)
+        there = await awaited(storage.read, move.target)
+        if record is None or record.value is None or (there and there.value is not None):
+            return False
+        moved = replace(record, revision=there and there.revision, about=move.about)
+        with suppress(SessionConflict):
+            await write_instead(storage, move.target, moved, move.address, record.revision)
+            return True
+    raise conflict(move.address)
+
+
+async def write_instead(
+    storage: Any, target: Address, record: Record, address: Address, revision: Revision
+) -> None:
+    if hasattr(storage, "write_many"):
+        deletion = Record(None, revision=revision)
+        await awaited(storage.write_many, [(target, record), (address, deletion)])
+    else:  # In this order nothing can get lost.
+        await awaited(storage.write, target, record)
+        await awaited(storage.delete, address, revision)
