@@ -1,0 +1,188 @@
+"""What bots remember of a Telegram user: to give it out, and to erase it."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from asgiref.sync import async_to_sync
+from django.db.models import QuerySet
+
+from ..editing import Edit, refuse_event_loop
+from ..models import AbstractBotSession
+from ..sources import FromKey
+from ..storages import Address, Record
+from ..storages.base import Json, awaited, utcnow
+from ..storages.sql import from_column
+from ..storages.value import json_number
+from .batches import BATCH_SIZE
+from .changing import delete
+from .taking_part import Place, elsewhere, in_tables
+
+if TYPE_CHECKING:
+    Sessions: TypeAlias = QuerySet[AbstractBotSession]
+
+EXPORT_BATCH_SIZE = 100
+"""Each session may be as large as ``MAX_BYTES``."""
+
+audit = logging.getLogger("botsessions.audit")
+
+
+def export_user(
+    user_id: int, *, bot: str | None = None, using: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield every stored session in which a user takes part, ready to be dumped as JSON.
+
+    That is what is still stored, so it may have expired. Nothing is masked. Storages that cannot
+    list their sessions are looked at under the keys that the user's id gives.
+
+    Args:
+        user_id: Telegram's id of the user, which also is that of the private chat.
+        bot: only of this alias.
+        using: only in this database.
+
+    Raises:
+        SessionError: an event loop is running in this thread.
+        ValueError: that is no user's id.
+    """
+    refuse_event_loop("export_user", "sync_to_async")
+    for sessions in in_tables(user_id, bot, using):
+        for session in one_by_one(sessions):
+            yield of_session(session)
+    for _, address, record in stored_elsewhere(user_id, bot, using):
+        yield of_record(address, record)
+
+
+def count_user(user_id: int, *, bot: str | None = None, using: str | None = None) -> int:
+    """Return how many sessions :func:`forget_user` would erase."""
+    refuse_event_loop("count_user", "sync_to_async")
+    in_database = sum(sessions.count() for sessions in in_tables(user_id, bot, using))
+    return in_database + len(list(stored_elsewhere(user_id, bot, using)))
+
+
+def forget_user(
+    user_id: int,
+    *,
+    bot: str | None = None,
+    using: str | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> int:
+    """Erase every session in which a user takes part; return how many there were.
+
+    A handler that runs meanwhile cannot write back what it has read: it gets a SessionConflict.
+    The logger ``botsessions.audit`` is told how many sessions of which bots were erased, not whose.
+
+    Args:
+        batch_size: how many sessions a transaction erases.
+
+    See :func:`export_user` for the others.
+    """
+    refuse_event_loop("forget_user", "sync_to_async")
+    erased: Counter[tuple[str, str]] = Counter()
+    try:
+        for sessions in in_tables(user_id, bot, using):
+            for of_bot, name in sessions.order_by().values_list("bot", "name").distinct():
+                for batch in delete(sessions.filter(bot=of_bot, name=name), batch_size=batch_size):
+                    erased[of_bot, name] += batch.done
+        for place, address, _ in stored_elsewhere(user_id, bot, using):
+            edit = Edit[Any](place.fragment, place.bot, FromKey(address.key), read=False)
+            with edit:
+                edit.data = None
+            erased[place.bot, place.fragment.name] += 1
+    finally:
+        audit.info(sentence(erased))
+    return erased.total()
+
+
+def not_searched(*, bot: str | None = None, using: str | None = None) -> list[str]:
+    """Return, for people, where sessions cannot be searched for a user.
+
+    There only those are found that the user's id alone leads to.
+    """
+    return [str(place) for place in elsewhere(bot, using)]
+
+
+def sentence(erased: Counter[tuple[str, str]]) -> str:
+    counts = [
+        f"{count} of bot {bot!r}" + (f", fragment {name!r}" if name else "")
+        for (bot, name), count in sorted(erased.items())
+    ]
+    return f"Sessions of a user were erased: {'; '.join(counts) or 'there were none'}."
+
+
+def one_by_one(sessions: Sessions) -> Iterator[AbstractBotSession]:
+    rows = sessions.order_by("pk")
+    batch = list(rows[:EXPORT_BATCH_SIZE])
+    while batch:
+        yield from batch
+        batch = list(rows.filter(pk__gt=batch[-1].pk)[:EXPORT_BATCH_SIZE])
+
+
+def stored_elsewhere(
+    user_id: int, bot: str | None, using: str | None
+) -> Iterator[tuple[Place, Address, Record]]:
+    """Yield what is stored outside the database under the keys that the user's id gives."""
+    for place in elsewhere(bot, using):
+        address = place.address(user_id)
+        record = address and async_to_sync(awaited)(place.storage.read, address)
+        if address and record:
+            yield place, address, record
+
+
+def of_session(session: AbstractBotSession) -> dict[str, Any]:
+    expires_at = from_column(session.expires_at)
+    return line(
+        Address(session.bot, session.name, session.key),
+        session.data,
+        session.version,
+        expires_at,
+        expired=expires_at is not None and expires_at <= utcnow(),
+        chat_id=session.chat_id,
+        user_id=session.user_id,
+        title=session.title,
+        created=from_column(session.created_at),
+        changed=from_column(session.updated_at),
+    )
+
+
+def of_record(address: Address, record: Record) -> dict[str, Any]:
+    expired = record.value is None
+    return line(address, record.value, record.version, record.expires_at, expired=expired)
+
+
+def line(
+    address: Address,
+    data: Json,
+    version: Decimal | None,
+    expires_at: datetime | None,
+    *,
+    expired: bool,
+    chat_id: int | None = None,
+    user_id: int | None = None,
+    title: str = "",
+    created: datetime | None = None,
+    changed: datetime | None = None,
+) -> dict[str, Any]:
+    bot, fragment, key = address
+    return {
+        "bot": bot,
+        "fragment": fragment,
+        "key": key,
+        "chat_id": chat_id,
+        "user_id": user_id,
+        "title": title,
+        "version": None if version is None else json_number(version),
+        "created": iso(created),
+        "changed": iso(changed),
+        "expires": iso(expires_at),
+        "expired": expired,
+        "data": data,
+    }
+
+
+def iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()

@@ -1,0 +1,97 @@
+"""Which stored sessions a Telegram user takes part in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from asgiref.sync import async_to_sync
+from django.db.models import F, Q, QuerySet
+
+from ..bots import all_bots
+from ..cell import Fragment
+from ..finding import BeginsWith
+from ..keys import KeyFunction, key_of, per_topic, per_user_chat, takes_ids
+from ..models import AbstractBotSession
+from ..storages import Address, DatabaseStorage, Storage
+from ..storages.layers import peel
+from .tables import tables
+
+if TYPE_CHECKING:
+    Sessions: TypeAlias = QuerySet[AbstractBotSession]
+
+BEGIN_WITH_A_USER: tuple[KeyFunction, ...] = (per_user_chat, per_topic)
+"""Key functions whose keys may go on after the id of a user, or of the private chat."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A fragment of a bot of the settings, and where it is stored inside all layers."""
+
+    bot: str
+    fragment: Fragment[Any]
+    storage: Storage
+
+    def __str__(self) -> str:
+        name = f"fragment {self.fragment.name!r} of " if self.fragment.name else ""
+        return f"{name}bot {self.bot!r} ({type(self.storage).__name__})"
+
+    def key(self, user_id: int) -> str | None:
+        """Return the key of the user, or of the user's private chat."""
+        function = self.fragment.get_session_key
+        ids = dict.fromkeys({"user", "chat"} & (takes_ids(function) or set()), user_id)
+        return async_to_sync(key_of)(function, ids) if ids else None
+
+    def address(self, user_id: int) -> Address | None:
+        key = self.key(user_id)
+        return None if key is None else Address(self.bot, self.fragment.name, key)
+
+
+def in_tables(user_id: int, bot: str | None, using: str | None) -> Iterator[Sessions]:
+    """Yield the rows of a user, or of the user's private chat: each in one query set only.
+
+    There is a query set for each index that helps. The last ones, by key, find rows of which it is
+    not known to whom they belong, because they were made from outside by their key.
+
+    Raises:
+        ValueError: that is no user's id.
+    """
+    if user_id < 1:
+        raise ValueError(f"{user_id} is no user's id: those below 0 are of groups and channels.")
+    for model, alias in tables(using):
+        rows = model._default_manager.using(alias)
+        if bot is not None:
+            rows = rows.filter(bot=bot)
+        keys = [by_key(place, user_id) for place in places(bot) if is_in(place, model, alias)]
+        for condition in (Q(user_id=user_id), Q(chat_id=user_id), *filter(None, keys)):
+            yield rows.filter(condition)
+            rows = rows.exclude(condition)
+
+
+def elsewhere(bot: str | None, using: str | None) -> list[Place]:
+    """Return the places that cannot be searched: those outside the database."""
+    if using is not None:
+        return []
+    return [place for place in places(bot) if not isinstance(place.storage, DatabaseStorage)]
+
+
+def places(bot: str | None) -> Iterator[Place]:
+    for alias, declared in all_bots().items():
+        if bot in (None, alias):
+            for fragment in declared.session.fragments.values():
+                yield Place(alias, fragment, peel(fragment.storage)[1])
+
+
+def is_in(place: Place, model: type[AbstractBotSession], using: str) -> bool:
+    storage = place.storage
+    return isinstance(storage, DatabaseStorage) and (storage.model, storage.using) == (model, using)
+
+
+def by_key(place: Place, user_id: int) -> Q | None:
+    keys = Q()
+    if (key := place.key(user_id)) is not None:
+        keys |= Q(key=key)
+    if place.fragment.get_session_key in BEGIN_WITH_A_USER:
+        keys |= Q(BeginsWith(F("key"), f"{user_id}/"))
+    return Q(bot=place.bot, name=place.fragment.name) & keys if keys else None

@@ -1,0 +1,46 @@
+"""What the commands about a Telegram user have in common."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections
+
+from botsessions.maintenance.people import not_searched
+
+
+class UserCommand(BaseCommand):
+    """A command for one Telegram user."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "user", metavar="ID", type=user_id, help="Telegram's id of the user: a number."
+        )
+        parser.add_argument("--bot", metavar="ALIAS", help="Only sessions of this bot.")
+        parser.add_argument("--database", metavar="ALIAS", help="Only in this database.")
+
+    def where(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return where to look; say on stderr which storages cannot be searched.
+
+        Raises:
+            CommandError: there is no such database.
+        """
+        using = options["database"]
+        if using and using not in connections:
+            raise CommandError(f"There is no database {using!r} in DATABASES.")
+        where = {"bot": options["bot"], "using": using}
+        if places := not_searched(**where):
+            self.stderr.write(
+                "These storages cannot be searched. Of them only sessions count that the user's id "
+                f"alone leads to: {'; '.join(places)}."
+            )
+        return where
+
+
+def user_id(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise ArgumentTypeError(f"{text!r} is no user's id, which is a whole number above 0")
+    return number
