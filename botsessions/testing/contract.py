@@ -10,15 +10,18 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ..exceptions import SessionConflict
 from ..storages.base import (
     ANY,
+    About,
     Address,
     BatchStorage,
     Changes,
     Json,
+    Move,
+    MovingStorage,
     Record,
     Revision,
     Storage,
@@ -31,6 +34,11 @@ if TYPE_CHECKING:
     from unittest import TestCase
 else:
     TestCase = object
+
+
+class FullStorage(BatchStorage, MovingStorage, Protocol):
+    """A storage that can do all that is optional."""
+
 
 NESTED: Json = "the innermost"
 for _ in range(15):
@@ -110,7 +118,7 @@ class StorageContract(TestCase):
                 return RedisStorage("redis://127.0.0.1/1")
 
     The store may hold other data: each test has addresses of its own. What a storage says it cannot
-    do (``detects_conflicts``, ``read_many``, ``write_many``) is skipped.
+    do (``detects_conflicts``, ``read_many``, ``write_many``, ``of_chat``, ``move``) is skipped.
     """
 
     keeps_versions = True
@@ -436,11 +444,70 @@ class StorageContract(TestCase):
                     self.assertIsNone(await self.read(self.address("created")))
                     self.assertIsNone(await self.read(self.address("gone")))
 
+    # A chat that becomes another chat.
+
+    async def test_the_sessions_of_a_chat_are_found_with_their_users(self) -> None:
+        self.needs("of_chat")
+        for key, about in {
+            "-9": About(chat_id=-9),
+            "5/-9": About(chat_id=-9, user_id=5),
+            "-99": About(chat_id=-99),
+            "5": About(user_id=5),
+            "unknown": None,
+        }.items():
+            await self.write(self.address(key), Record(key, about=about))
+        other = Address(f"{self.bot}-other", "", "-9")
+        await self.write(other, Record("other", about=About(chat_id=-9)))
+        found = await awaited(self.storage.of_chat, self.bot, -9)
+        users = {address: about.user_id for address, about in found.items()}
+        self.assertEqual(users, {self.address("-9"): None, self.address("5/-9"): 5})
+        await self.delete(other, ANY)
+
+    async def test_sessions_that_move_take_everything_along_but_their_revision(self) -> None:
+        self.needs("move")
+        old = self.address("5/-9")
+        await self.write(old, Record({"a": 1}, Decimal("1.5"), about=About(-9, 5, "group", "Us")))
+        before = await self.read(old)
+        assert before is not None
+        move = Move(old, "5/-100", About(-100, chat_type="supergroup"))
+        self.assertEqual(await self.move([move]), 1)
+        self.assertIsNone(await self.read(old))
+        after = await self.read(move.target)
+        assert after is not None
+        self.assertNotEqual(after.revision, before.revision)
+        self.assertEqual(
+            replace(after, revision=before.revision, about=None), replace(before, about=None)
+        )
+        found = await awaited(self.storage.of_chat, self.bot, -100)
+        self.assertEqual(found[move.target].user_id, 5)
+        self.assertEqual(await self.move([move]), 0)
+
+    async def test_a_session_moves_only_where_there_is_none(self) -> None:
+        self.needs("move")
+        old, new = self.address("-9"), self.address("-100")
+        for address in old, new:
+            await self.write(address, Record(address.key))
+        moves = [Move(old, new.key, About(-100)), Move(self.address("gone"), "7", About(-100))]
+        self.assertEqual(await self.move(moves), 0)
+        for address in old, new:
+            await self.assert_holds(address, address.key)
+
+    async def test_what_has_expired_does_not_move_nor_stand_in_the_way(self) -> None:
+        self.needs("move")
+        self.needs_kept("expiries")
+        live, expired = self.address("-9"), self.address("-100")
+        await self.write(live, Record("live"))
+        await self.write(expired, expired_record())
+        self.assertEqual(await self.move([Move(expired, "-1000", About(-1000))]), 0)
+        self.assertEqual(await self.move([Move(live, "-100", About(-100))]), 1)
+        await self.assert_holds(expired, "live")
+        self.assertEqual(await self.move([]), 0)
+
     # What the tests are written with.
 
     @cached_property
-    def storage(self) -> BatchStorage:
-        return cast("BatchStorage", self.make_storage())
+    def storage(self) -> FullStorage:
+        return cast("FullStorage", self.make_storage())
 
     @cached_property
     def bot(self) -> str:
@@ -472,6 +539,10 @@ class StorageContract(TestCase):
         revisions: list[int | None] = await awaited(self.storage.write_many, changes)
         return revisions
 
+    async def move(self, moves: list[Move]) -> int:
+        moved: int = await awaited(self.storage.move, moves)
+        return moved
+
     async def assert_holds(self, address: Address, value: Json) -> None:
         record = await self.read(address)
         assert record is not None, f"Nothing is stored at {address}."
@@ -491,10 +562,10 @@ class StorageContract(TestCase):
         if not getattr(self, f"keeps_{what}"):
             self.skipTest(f"{type(self.storage).__name__} sets {what} itself.")
 
-    def needs(self, batch: str) -> None:
+    def needs(self, ability: str) -> None:
         innermost = peel(self.storage)[1]
-        if not hasattr(innermost, batch):
-            self.skipTest(f"{type(innermost).__name__} has no {batch}().")
+        if not hasattr(innermost, ability):
+            self.skipTest(f"{type(innermost).__name__} has no {ability}().")
 
 
 def expired_record() -> Record:
