@@ -45,3 +45,7 @@ class SessionVersionError(SessionError):
 
 class SessionMigrationError(SessionError):
     """A migration raised; the stored data stays as it was."""
+
+
+class SessionStorageError(SessionError):
+    """The place where sessions are stored does not answer, refuses, or holds something else."""

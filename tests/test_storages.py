@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
@@ -27,6 +28,7 @@ from botsessions.storages import (
     About,
     Address,
     DatabaseStorage,
+    FileStorage,
     MemoryStorage,
     Record,
     Storage,
@@ -121,6 +123,21 @@ class AsyncDictStorageTests(StorageContract, IsolatedAsyncioTestCase):
         return AsyncDictStorage()
 
 
+class Files(StorageContract):
+    def make_storage(self) -> Storage:
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        return FileStorage(directory.name)
+
+
+class FileStorageTests(Files, SimpleTestCase):
+    pass
+
+
+class FileStorageInThreadsTests(Files, IsolatedAsyncioTestCase):
+    pass
+
+
 class DatabaseStorageTests(StorageContract, TestCase):
     def make_storage(self) -> Storage:
         return DatabaseStorage()
@@ -166,6 +183,11 @@ class EnhancedPlainStorageTests(Enhanced, SimpleTestCase):
 class EnhancedDictStorageTests(Enhanced, SimpleTestCase):
     def make_storage(self) -> Storage:
         return self.enhanced(DictStorage())
+
+
+class EnhancedFileStorageTests(Files, Enhanced, SimpleTestCase):
+    def make_storage(self) -> Storage:
+        return self.enhanced(super().make_storage())
 
 
 class EnhancedDatabaseStorageTests(Enhanced, TestCase):

@@ -3,6 +3,7 @@
 from .base import ANY, About, Address, BatchStorage, Move, MovingStorage, Record, Storage
 from .database import DatabaseStorage
 from .enhanced import EnhancedStorage, enhance_storage
+from .file import FileStorage
 from .layers import WrappedStorage
 from .memory import MemoryStorage
 from .value import ValueStorage
@@ -14,6 +15,7 @@ __all__ = [
     "BatchStorage",
     "DatabaseStorage",
     "EnhancedStorage",
+    "FileStorage",
     "MemoryStorage",
     "Move",
     "MovingStorage",
