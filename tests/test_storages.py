@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -27,6 +28,7 @@ from botsessions.storages import (
     ANY,
     About,
     Address,
+    CacheStorage,
     DatabaseStorage,
     FileStorage,
     MemoryStorage,
@@ -39,6 +41,7 @@ from botsessions.storages.base import new_revision
 from botsessions.storages.sql import Change, Table
 from botsessions.testing import StorageContract
 
+from .caches import LOCAL_MEMORY, redis_cache
 from .strategies import TEXT, strict_json
 
 ADDRESS = Address("pizza", "", "42")
@@ -136,6 +139,20 @@ class FileStorageTests(Files, SimpleTestCase):
 
 class FileStorageInThreadsTests(Files, IsolatedAsyncioTestCase):
     pass
+
+
+@override_settings(CACHES=LOCAL_MEMORY)
+class CacheStorageTests(StorageContract, SimpleTestCase):
+    def make_storage(self) -> Storage:
+        return CacheStorage()
+
+
+class RedisCacheStorageTests(StorageContract, IsolatedAsyncioTestCase):
+    def make_storage(self) -> Storage:
+        stack = ExitStack()
+        self.addCleanup(stack.close)
+        stack.enter_context(redis_cache())
+        return CacheStorage()
 
 
 class DatabaseStorageTests(StorageContract, TestCase):

@@ -1,6 +1,7 @@
 """Where sessions are stored."""
 
 from .base import ANY, About, Address, BatchStorage, Move, MovingStorage, Record, Storage
+from .cache import CacheStorage
 from .database import DatabaseStorage
 from .enhanced import EnhancedStorage, enhance_storage
 from .file import FileStorage
@@ -13,6 +14,7 @@ __all__ = [
     "About",
     "Address",
     "BatchStorage",
+    "CacheStorage",
     "DatabaseStorage",
     "EnhancedStorage",
     "FileStorage",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from copy import deepcopy
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -56,6 +57,13 @@ class ValueStorage:
 
     async def delete(self, address: Address, revision: Revision) -> None:
         await awaited(self.delete_value, self.flat_key(address))
+
+
+def shortened(flat_key: str, length: int) -> str:
+    """Return a flat key, or a digest in place of one that is longer than that."""
+    if len(flat_key) <= length:
+        return flat_key
+    return hashlib.sha256(flat_key.encode()).hexdigest()[:length]
 
 
 def pack(record: Record) -> Json:

@@ -1,0 +1,155 @@
+"""Sessions in Django's cache. The contract is in ``test_storages.py``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from botsessions import session
+from botsessions.storages import Address, CacheStorage, FileStorage, Record
+from botsessions.storages.base import utcnow
+
+from .caches import LOCAL_MEMORY, redis_cache
+
+pytestmark = pytest.mark.once
+
+ADDRESS = Address("pizza", "", "42")
+
+
+@pytest.fixture
+def redis() -> Iterator[Any]:
+    with redis_cache() as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "seconds"),
+    [
+        (None, -1),
+        (timedelta(milliseconds=200), 1),
+        (timedelta(hours=1), 3600),
+        (timedelta(days=36500), -1),
+    ],
+    ids=str,
+)
+def test_what_expires_has_a_timeout_in_the_cache(
+    redis: Any, lifetime: timedelta | None, seconds: int
+) -> None:
+    """No timeout is -1; one that is too long for a cache is left to the record's own expiry."""
+    expires_at = lifetime and utcnow() + lifetime
+    asyncio.run(CacheStorage().write(ADDRESS, Record({}, expires_at=expires_at)))
+    (key,) = redis.scan_iter(f"{caches['default'].key_prefix}*")
+    assert seconds - 1 <= redis.ttl(key) <= seconds
+
+
+def test_a_bot_keeps_its_connections(redis: Any) -> None:
+    storage = CacheStorage()
+
+    async def talk() -> None:
+        for _ in range(50):
+            await asyncio.create_task(storage.read(ADDRESS))
+
+    before = redis.info("stats")["total_connections_received"]
+    asyncio.run(talk())
+    assert redis.info("stats")["total_connections_received"] - before < 40
+
+
+@override_settings(
+    CACHES={"default": {**LOCAL_MEMORY["default"], "BACKEND": f"{__name__}.AsyncCache"}}
+)
+def test_a_cache_with_async_methods_is_called_on_the_event_loop() -> None:
+    storage = CacheStorage()
+
+    async def talk() -> None:
+        await storage.write(ADDRESS, Record({"n": 1}))
+        record = await storage.read(ADDRESS)
+        assert record is not None
+        assert record.value == {"n": 1}
+        await storage.delete(ADDRESS, None)
+        assert await storage.read(ADDRESS) is None
+        await storage.close()
+
+    AsyncCache.calls.clear()
+    for _ in range(2):  # Each event loop has an object of its own.
+        asyncio.run(talk())
+    assert AsyncCache.calls == ["set", "get", "get", "close"] * 2
+
+
+class AsyncCache(LocMemCache):
+    """Deletes as Django does: in a thread."""
+
+    calls: list[str] = []  # noqa: RUF012
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.loop = None
+
+    async def aget(self, key: str, default: Any = None, version: Any = None) -> Any:
+        self.note("get")
+        return super().get(key, default, version)
+
+    async def aset(self, key: str, value: Any, timeout: Any = None, version: Any = None) -> None:
+        self.note("set")
+        super().set(key, value, timeout, version)
+
+    async def aclose(self, **kwargs: Any) -> None:
+        self.note("close")
+
+    def note(self, call: str) -> None:
+        loop: Any = asyncio.get_running_loop()
+        assert self.loop in (None, loop)
+        self.loop = loop
+        self.calls.append(call)
+
+
+@pytest.mark.parametrize("key", ["42", "🍕" * 255, "a b\n"])
+def test_keys_suit_every_cache(key: str) -> None:
+    """Django warns of one that would not, and warnings are errors here."""
+    with override_settings(CACHES=LOCAL_MEMORY):
+        asyncio.run(CacheStorage().write(Address("b" * 64, "n" * 64, key), Record(1)))
+
+
+def test_an_unknown_cache_is_named() -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"settings.CACHES has no 'fast'"):
+        asyncio.run(CacheStorage("fast").read(ADDRESS))
+
+
+@override_settings(CACHES=LOCAL_MEMORY)
+def test_it_says_that_it_does_not_detect_conflicts() -> None:
+    storage = CacheStorage()
+    assert not storage.detects_conflicts
+    asyncio.run(storage.write(ADDRESS, Record("first")))
+    asyncio.run(storage.write(ADDRESS, Record("second")))
+    record = asyncio.run(storage.read(ADDRESS))
+    assert record is not None
+    assert record.value == "second"
+
+
+@override_settings(CACHES=LOCAL_MEMORY)
+def test_sync_code_and_event_loops_reach_the_same_sessions(tmp_path: Any) -> None:
+    for storage in (CacheStorage(), FileStorage(tmp_path)):
+        notes = session(initial=list, storage=storage)
+        with notes.edit("42", bot="1") as data:
+            data.append("capers")
+        assert notes.get("42", bot="1") == ["capers"]
+        record = asyncio.run(storage.read(Address("1", "", "42")))
+        assert record is not None
+        assert record.value == ["capers"]
+
+
+@override_settings(CACHES=LOCAL_MEMORY)
+def test_version_and_expiry_are_kept() -> None:
+    expires_at = datetime(2100, 1, 2, 3, 4, 5, 678_000, timezone.utc)
+    asyncio.run(CacheStorage().write(ADDRESS, Record(1, Decimal("1.5"), expires_at)))
+    record = asyncio.run(CacheStorage().read(ADDRESS))
+    assert record is not None
+    assert (record.version, record.expires_at) == (Decimal("1.5"), expires_at)
