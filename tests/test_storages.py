@@ -31,6 +31,7 @@ from botsessions.storages import (
     CacheStorage,
     DatabaseStorage,
     FileStorage,
+    FreeStorage,
     MemoryStorage,
     Record,
     Storage,
@@ -42,6 +43,7 @@ from botsessions.storages.sql import Change, Table
 from botsessions.testing import StorageContract
 
 from .caches import LOCAL_MEMORY, redis_cache
+from .free_storage.server import TOKEN, serving
 from .strategies import TEXT, strict_json
 
 ADDRESS = Address("pizza", "", "42")
@@ -153,6 +155,24 @@ class RedisCacheStorageTests(StorageContract, IsolatedAsyncioTestCase):
         self.addCleanup(stack.close)
         stack.enter_context(redis_cache())
         return CacheStorage()
+
+
+class Free(StorageContract):
+    def make_storage(self) -> Storage:
+        stack = ExitStack()
+        self.addCleanup(stack.close)
+        return FreeStorage(TOKEN, stack.enter_context(serving()).url)
+
+
+class FreeStorageTests(Free, SimpleTestCase):
+    pass
+
+
+class FreeStorageOnItsEventLoopTests(Free, IsolatedAsyncioTestCase):
+    def make_storage(self) -> Storage:
+        storage: Any = super().make_storage()
+        self.addAsyncCleanup(storage.close)
+        return storage
 
 
 class DatabaseStorageTests(StorageContract, TestCase):

@@ -5,6 +5,7 @@ from .cache import CacheStorage
 from .database import DatabaseStorage
 from .enhanced import EnhancedStorage, enhance_storage
 from .file import FileStorage
+from .free import FreeStorage
 from .layers import WrappedStorage
 from .memory import MemoryStorage
 from .value import ValueStorage
@@ -18,6 +19,7 @@ __all__ = [
     "DatabaseStorage",
     "EnhancedStorage",
     "FileStorage",
+    "FreeStorage",
     "MemoryStorage",
     "Move",
     "MovingStorage",

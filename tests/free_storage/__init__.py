@@ -1,0 +1,1 @@
+"""Servers and clients of grammY's free storage, for the tests."""
