@@ -15,11 +15,22 @@ if TYPE_CHECKING:
     from .sessions import Declaration
 
 MAX_BYTES = 3 * 1024 * 1024
-APP_SETTINGS = frozenset({"BOTS", "MAX_BYTES", "MASKED_FIELDS"})
+APP_SETTINGS = frozenset({"BOTS", "MAX_BYTES", "MASKED_FIELDS", "FREE_STORAGE"})
 BOT_SETTINGS = frozenset(
-    {"TOKEN", "SESSION", "APPLICATION", "LOCK", "WEBHOOK_SECRET", "ALLOWED_UPDATES"}
+    {
+        *("TOKEN", "SESSION", "APPLICATION", "LOCK"),
+        *("WEBHOOK_SECRET", "ALLOWED_UPDATES", "FREE_STORAGE"),
+    }
 )
+PLAIN_SESSION = "botsessions.sessions.plain"
 LOCKS = ("process",)
+FREE_STORAGE_LIMITS: Mapping[str, int] = {
+    "MAX_KEY_LENGTH": 64,
+    "MAX_BYTES": 16 * 1024,
+    "MAX_SESSIONS": 50_000,
+    "LOGIN_SECONDS": 7 * 24 * 3600,
+    "LOGINS_PER_MINUTE": 600,
+}
 
 
 @dataclass(frozen=True)
@@ -36,7 +47,9 @@ class Bot:
 
     @property
     def session(self) -> Declaration:
-        session: Declaration = self._imported("SESSION")
+        session: Declaration = (
+            import_string(PLAIN_SESSION) if self.is_elsewhere else self._imported("SESSION")
+        )
         return session
 
     @property
@@ -48,6 +61,17 @@ class Bot:
     def lock(self) -> str:
         default = "database" if self.settings.get("WEBHOOK_SECRET") else "process"
         return str(self.settings.get("LOCK") or default)
+
+    @property
+    def free_storage(self) -> bool:
+        """Whether the bot may keep its sessions here over HTTP."""
+        return bool(self.settings.get("FREE_STORAGE"))
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the bot is no Python bot: it only keeps its sessions here."""
+        declared = self.settings.get("SESSION") or self.settings.get("APPLICATION")
+        return self.free_storage and not declared
 
     @property
     def allowed_updates(self) -> Sequence[str] | None:
@@ -77,6 +101,11 @@ def app_settings() -> Mapping[str, Any]:
 def max_bytes() -> int:
     """Return how many bytes of JSON a session may have."""
     return int(app_settings().get("MAX_BYTES", MAX_BYTES))
+
+
+def free_storage_limits() -> Mapping[str, int]:
+    """Return the limits of the free storage that this project offers."""
+    return {**FREE_STORAGE_LIMITS, **app_settings().get("FREE_STORAGE", {})}
 
 
 def all_bots() -> dict[str, Bot]:

@@ -13,10 +13,18 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .bots import APP_SETTINGS, BOT_SETTINGS, LOCKS, Bot, all_bots, app_settings
+from .bots import (
+    APP_SETTINGS,
+    BOT_SETTINGS,
+    FREE_STORAGE_LIMITS,
+    LOCKS,
+    Bot,
+    all_bots,
+    app_settings,
+)
 from .sessions import Declaration
 from .storages import DatabaseStorage
-from .storages.base import MAX_NAME_LENGTH
+from .storages.base import MAX_KEY_LENGTH, MAX_NAME_LENGTH
 from .storages.layers import peel
 
 
@@ -93,17 +101,33 @@ def of_app(settings: object) -> Iterator[CheckMessage]:
         yield Error("BOTSESSIONS is not a dict.", id="botsessions.E001")
         return
     yield from unknown(settings, APP_SETTINGS, "BOTSESSIONS")
-    max_bytes = settings.get("MAX_BYTES", 1)
-    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1:
+    if not is_count(settings.get("MAX_BYTES", 1)):
         yield Error("BOTSESSIONS['MAX_BYTES'] is not a number of bytes.", id="botsessions.E003")
     if not is_text_list(settings.get("MASKED_FIELDS", ())):
         yield Error("BOTSESSIONS['MASKED_FIELDS'] is not a list of names.", id="botsessions.E004")
+    yield from of_free_storage(settings.get("FREE_STORAGE", {}))
     bots = settings.get("BOTS") or {}
     if not isinstance(bots, Mapping):
         yield Error("BOTSESSIONS['BOTS'] is not a dict of bots by alias.", id="botsessions.E001")
         return
     for alias, bot in bots.items():
         yield from of_bot(alias, bot)
+
+
+def of_free_storage(limits: object) -> Iterator[CheckMessage]:
+    where = "BOTSESSIONS['FREE_STORAGE']"
+    if not isinstance(limits, Mapping):
+        yield Error(f"{where} is not a dict.", id="botsessions.E030")
+        return
+    yield from unknown(limits, FREE_STORAGE_LIMITS, where)
+    for name in FREE_STORAGE_LIMITS:
+        if not is_count(limits.get(name, 1)):
+            yield Error(f"{where}[{name!r}] is not a positive number.", id="botsessions.E030")
+        elif name == "MAX_KEY_LENGTH" and limits.get(name, 1) > MAX_KEY_LENGTH:
+            yield Error(
+                f"{where}[{name!r}] is more than the {MAX_KEY_LENGTH} that a session key may have.",
+                id="botsessions.E030",
+            )
 
 
 def of_bot(alias: Any, settings: object) -> Iterator[CheckMessage]:
@@ -118,7 +142,10 @@ def of_bot(alias: Any, settings: object) -> Iterator[CheckMessage]:
         yield Error(f"{where} is not a dict.", id="botsessions.E001")
         return
     yield from unknown(settings, BOT_SETTINGS, where)
-    yield from of_imports(Bot(alias, settings), where)
+    if not Bot(alias, settings).is_elsewhere:
+        yield from of_imports(Bot(alias, settings), where)
+    if not isinstance(settings.get("FREE_STORAGE", False), bool):
+        yield Error(f"{where}['FREE_STORAGE'] is neither True nor False.", id="botsessions.E031")
     lock = settings.get("LOCK")
     needed = lock or Bot(alias, settings).lock
     if needed not in LOCKS:
@@ -170,6 +197,10 @@ def unknown(
                 hint=f"There are {', '.join(sorted(known))}.",
                 id="botsessions.E002",
             )
+
+
+def is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def is_text_list(value: object) -> bool:

@@ -306,3 +306,7 @@ def source(key: str | None, ids: Mapping[str, Any]) -> Source:
     if (key is None) == (not ids):
         raise TypeError("Name the session by its key or by ids, like edit('42') or edit(chat=42).")
     return FromIds(ids) if key is None else FromKey(key)
+
+
+plain: Session[Any] = session()
+"""What bots elsewhere have, which only keep JSON in this project."""

@@ -114,6 +114,32 @@ WRONG: list[tuple[str, Any, str, str]] = [
         "E010",
         "ALLOWED_UPDATES",
     ),
+    ("limits that are no dict", {"FREE_STORAGE": 64}, "E030", "['FREE_STORAGE'] is not a dict"),
+    ("a limit of nothing", {"FREE_STORAGE": {"MAX_SESSIONS": 0}}, "E030", "MAX_SESSIONS"),
+    (
+        "keys that are longer than a session's",
+        {"FREE_STORAGE": {"MAX_KEY_LENGTH": 256}},
+        "E030",
+        "more than the 255",
+    ),
+    (
+        "an unknown limit",
+        {"FREE_STORAGE": {"MAX_LOGINS": 1}},
+        "E002",
+        "['FREE_STORAGE'] has an unknown setting 'MAX_LOGINS'",
+    ),
+    (
+        "a bot with its own limits",
+        {"BOTS": {"a": {**PIZZA, "FREE_STORAGE": {"MAX_SESSIONS": 1}}}},
+        "E031",
+        "['a']['FREE_STORAGE'] is neither",
+    ),
+    (
+        "half a bot that is elsewhere",
+        {"BOTS": {"a": {"SESSION": PIZZA["SESSION"], "FREE_STORAGE": True}}},
+        "E007",
+        "['a']['APPLICATION'] is missing",
+    ),
 ]
 
 CORRECT: list[tuple[str, Any]] = [
@@ -132,7 +158,10 @@ CORRECT: list[tuple[str, Any]] = [
                 },
                 "offline": {**PIZZA, "TOKEN": None, "LOCK": "process", "ALLOWED_UPDATES": None},
                 "x" * 64: {**PIZZA, "SESSION": "tests.test_checks.lazy"},
+                "elsewhere": {"TOKEN": "2:B", "FREE_STORAGE": True},
+                "both": {**PIZZA, "TOKEN": "3:C", "FREE_STORAGE": True},
             },
+            "FREE_STORAGE": {"MAX_KEY_LENGTH": 255, "MAX_SESSIONS": 10**6},
             "MAX_BYTES": 1000,
             "MASKED_FIELDS": {"phone", "address"},
         },

@@ -447,6 +447,7 @@ def touched(file: Path) -> bool:
 
 TOKENLESS = {"shop": {"TOKEN": ""}, "help": {}}
 WITH_WEBHOOK = {"shop": {"TOKEN": TOKEN, "WEBHOOK_SECRET": "secret"}}
+ELSEWHERE = {"shop": {"TOKEN": TOKEN, "FREE_STORAGE": True}}
 
 
 @pytest.mark.once
@@ -456,6 +457,7 @@ WITH_WEBHOOK = {"shop": {"TOKEN": TOKEN, "WEBHOOK_SECRET": "secret"}}
         (TOKENLESS, ["shop"], r"set BOTSESSIONS\['BOTS'\]\['shop'\]\['TOKEN'\]"),
         (TOKENLESS, [], r"\['shop'\]\['TOKEN'\] or BOTSESSIONS\['BOTS'\]\['help'\]\['TOKEN'\]"),
         (TOKENLESS, ["shopp"], r"no bot 'shopp'.*'shop'"),
+        (ELSEWHERE, [], "declares no bot"),
         (WITH_WEBHOOK, [], "no bot without a WEBHOOK_SECRET"),
         ({}, [], "declares no bot"),
     ],

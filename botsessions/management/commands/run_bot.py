@@ -71,7 +71,11 @@ def chosen(aliases: Sequence[str]) -> list[Bot]:
         if tokenless := [bot for bot in bots if not bot.token]:
             raise ImproperlyConfigured(missing_token(tokenless))
         return bots
-    polled = [bot for bot in all_bots().values() if not bot.settings.get("WEBHOOK_SECRET")]
+    polled = [
+        bot
+        for bot in all_bots().values()
+        if not bot.settings.get("WEBHOOK_SECRET") and not bot.is_elsewhere
+    ]
     if not polled:
         raise ImproperlyConfigured(
             "BOTSESSIONS['BOTS'] declares no bot without a WEBHOOK_SECRET. One that has it can be "

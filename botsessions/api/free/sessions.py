@@ -1,0 +1,94 @@
+"""A bot's sessions as the free storage shows them: JSON by key, in the bot's table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django.db.models import Q, QuerySet
+
+from ...bots import Bot, free_storage_limits
+from ...codec import strict
+from ...exceptions import SessionDataError
+from ...models import AbstractBotSession
+from ...storages import ANY, Address, DatabaseStorage, Record
+from ...storages.base import Json, utcnow
+from ...storages.enhanced import exact_version
+from ...storages.layers import peel
+from ...storages.value import looks_packed, pack, unpack
+from .answers import Refusal
+
+
+class FreeSessions:
+    """What a bot has stored. Keys are session keys, so its Python side finds the same sessions."""
+
+    def __init__(self, bot: Bot) -> None:
+        self._bot = bot
+        self._storage = table_of(bot)
+
+    def read(self, key: str) -> Json:
+        """Return the JSON stored under ``key``, ``None`` if there is none or it has expired."""
+        record = async_to_sync(self._storage.read)(self._address(key))
+        if record is None or record.value is None:
+            return None
+        is_plain = record.version is None and record.expires_at is None
+        return record.value if is_plain else pack(record)
+
+    def write(self, key: str, value: Json) -> None:
+        """Store JSON; ``None`` deletes.
+
+        Raises:
+            Refusal: it is not strict JSON, or the bot has too many sessions to begin another one.
+        """
+        record = unpacked(value)
+        try:
+            strict(record.value)
+        except SessionDataError as exc:
+            raise Refusal(400, f"The data cannot be stored: {exc}") from None
+        if record.value is None:
+            self.delete(key)
+            return
+        live = self._live()
+        if not live.filter(key=key).exists():
+            limit = free_storage_limits()["MAX_SESSIONS"]
+            if live.count() >= limit:
+                raise Refusal(409, f"The bot has {limit} sessions, as many as it may.")
+        async_to_sync(self._storage.write)(self._address(key), record)
+
+    def delete(self, key: str) -> None:
+        async_to_sync(self._storage.delete)(self._address(key), ANY)
+
+    def keys(self) -> Iterator[str]:
+        return self._live().order_by("key").values_list("key", flat=True).iterator()
+
+    def _live(self) -> QuerySet[AbstractBotSession]:
+        rows = self._storage.model._default_manager.using(self._storage.using)
+        unexpired = Q(expires_at=None) | Q(expires_at__gt=utcnow())
+        return rows.filter(unexpired, bot=self._bot.alias, name="")
+
+    def _address(self, key: str) -> Address:
+        return Address(self._bot.alias, "", key)
+
+
+def table_of(bot: Bot) -> DatabaseStorage:
+    """Return where the bot keeps its one session in Python, if that is a table; or the default."""
+    fragment = bot.session.fragments.get("")
+    storage = fragment and peel(fragment.storage)[1]
+    return storage if isinstance(storage, DatabaseStorage) else DatabaseStorage()
+
+
+def unpacked(value: Any) -> Record:
+    """Return a record with version and expiry, if packing it gives back just this value."""
+    plain = Record(value, revision=ANY)
+    if not looks_packed(value) or value["__d"] is None or value.keys() == {"__d"}:
+        return plain
+    try:
+        record = unpack(value)
+        if record.version is not None:
+            exact_version(record.version)
+    except (ArithmeticError, TypeError, ValueError, OSError):
+        return plain
+    if pack(record) != value:
+        return plain
+    return Record(record.value, record.version, record.expires_at, ANY)
