@@ -161,6 +161,20 @@ def test_sweeping_deletes_what_has_expired(storage: FileStorage) -> None:
     assert left == {"live", "lasting"}
 
 
+def test_waiting_for_the_disk_holds_up_no_event_loop(storage: FileStorage) -> None:
+    async def wait_and_write() -> None:
+        await storage.write(ADDRESS, Record(1))
+        with module.held(storage.file(ADDRESS).parent):
+            write = asyncio.create_task(storage.write(ADDRESS, Record(2, revision=ANY)))
+            for _ in range(5):  # Others go on.
+                await asyncio.sleep(0.01)
+            assert not write.done()
+            assert await storage.read(ADDRESS)
+        await write
+
+    asyncio.run(wait_and_write())
+
+
 # Processes.
 
 
@@ -181,7 +195,7 @@ def test_who_dies_while_writing_leaves_the_old_file_or_the_new(
 
 def test_a_kill_at_any_moment_loses_nothing_that_was_written(storage: FileStorage) -> None:
     moments = random.Random(42)  # noqa: S311
-    for _ in range(8):
+    for _ in range(5):
         with filing(storage, "never") as process:
             assert process.stdout is not None
             process.stdout.readline()

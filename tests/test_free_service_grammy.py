@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -24,14 +25,13 @@ NODE, OTHER = "123:ABC", "456:DEF"
 
 
 class Site:
-    """The project, with its database; it can be restarted with other tokens."""
+    """The project, in a process of its own; it can be restarted with other tokens."""
 
-    def __init__(self, directory: Path) -> None:
-        self.database = directory / "db.sqlite3"
+    def __init__(self, database: Path) -> None:
+        self.database = database
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             self.port = listener.getsockname()[1]
-        output(manage("migrate", "--verbosity", "0", env=self.environment({})))
         self._process: subprocess.Popen[str] | None = None
 
     @property
@@ -43,7 +43,7 @@ class Site:
             "runserver",
             "--noreload",
             f"127.0.0.1:{self.port}",
-            env=self.environment(tokens),
+            env=environment(self.database, **tokens),
             stdout=subprocess.DEVNULL,
         )
         wait_until(self.answers, lambda: "The site does not answer.")
@@ -59,15 +59,6 @@ class Site:
             return True
         return False
 
-    def environment(self, tokens: dict[str, str]) -> dict[str, str]:
-        return {
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "tests.free_storage.settings",
-            "BOTSESSIONS_DATABASE": "sqlite",
-            "BOTSESSIONS_DATABASE_NAME": str(self.database),
-            "TOKENS": json.dumps(tokens),
-        }
-
     def rows(self) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.database)) as connection:
             columns = "bot, key, data, version, expires_at IS NOT NULL"
@@ -76,9 +67,26 @@ class Site:
             return [(bot, key, json.loads(data), *rest) for bot, key, data, *rest in found]
 
 
+def environment(database: Path, **tokens: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.free_storage.settings",
+        "BOTSESSIONS_DATABASE": "sqlite",
+        "BOTSESSIONS_DATABASE_NAME": str(database),
+        "TOKENS": json.dumps(tokens),
+    }
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    database = tmp_path_factory.mktemp("site") / "db.sqlite3"
+    output(manage("migrate", "--verbosity", "0", env=environment(database)))
+    return database
+
+
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path)
+def site(tmp_path: Path, empty_database: Path) -> Iterator[Site]:
+    site = Site(Path(shutil.copy(empty_database, tmp_path)))
     try:
         site.start(node=NODE, other=OTHER)
         yield site

@@ -210,8 +210,8 @@ def test_keys_arrive_as_they_are(server: FreeServer, key: str) -> None:
 
 
 def test_the_keys_of_the_public_server_are_understood_too(server: FreeServer) -> None:
-    server.sessions = {"keys": ""}
-    assert used(server, lambda storage: storage.keys()) == ["keys"]
+    server.said = b'{"keys": ["42", "43"]}'
+    assert used(server, lambda storage: storage.keys()) == ["42", "43"]
 
 
 def test_no_key_is_too_long_for_the_public_server(server: FreeServer) -> None:

@@ -12,13 +12,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 HERE = Path(__file__).parent
-PACKAGES = HERE / "package.json"
-INSTALL = ["install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]
+SOURCES = [HERE / name for name in ("package.json", "package-lock.json", "bot.mjs")]
+INSTALL = ["ci", "--no-audit", "--no-fund", "--loglevel=error"]
 
 
 class GrammyBot:
@@ -45,7 +45,7 @@ class GrammyBot:
 
 @contextmanager
 def grammy_bot(token: str, root_url: str, kind: str = "strict") -> Iterator[GrammyBot]:
-    script = node_modules().parent / "bot.mjs"  # Node looks for packages beside it.
+    script = workplace() / "bot.mjs"
     config = json.dumps({"token": token, "rootUrl": root_url, "kind": kind})
     with subprocess.Popen(  # noqa: S603
         [program("node"), str(script), config],
@@ -59,31 +59,39 @@ def grammy_bot(token: str, root_url: str, kind: str = "strict") -> Iterator[Gram
             process.kill()
 
 
-def node_modules() -> Path:
-    """Return where the packages are, installed once for this and later runs of the tests.
+def workplace() -> Path:
+    """Return where the bot is, with its packages, which later runs of the tests find there, too.
 
-    Without Node the test is skipped; in CI it fails.
+    Without Node or its packages the test is skipped; in CI it fails.
     """
     npm = program("npm")
-    sources = [PACKAGES, HERE / "bot.mjs"]
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:16]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in SOURCES)).hexdigest()[:16]
     directory = Path(tempfile.gettempdir()) / f"botsessions-node-{os.getuid()}-{digest}"
     directory.mkdir(0o700, exist_ok=True)
     with (directory / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (directory / "installed").exists():
-            for file in sources:
+            for file in SOURCES:
                 shutil.copy(file, directory)
-            subprocess.run([npm, *INSTALL], cwd=directory, check=True, timeout=300)  # noqa: S603
+            done = subprocess.run(  # noqa: S603
+                [npm, *INSTALL],
+                cwd=directory,
+                check=False,
+                capture_output=True,
+                text=True,
+                timeout=300,
+            )
+            if done.returncode:
+                missing(f"npm cannot install the packages: {done.stderr}")
             (directory / "installed").touch()
-    return directory / "node_modules"
+    return directory
 
 
 def program(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        missing = f"The program {name} is not installed."
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    return found
+    return shutil.which(name) or missing(f"The program {name} is not installed.")
+
+
+def missing(problem: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(problem)
+    pytest.skip(problem)

@@ -64,6 +64,8 @@ class Handler(BaseHTTPRequestHandler):
             self.log_in(json.loads(body)["token"])
         elif self.headers["Authorization"] != f"Bearer {self.server.credential}":
             self.answer(401, {"error": "Log in."})
+        elif self.command == "GET" and self.server.said:
+            self.send(200, self.server.said)
         elif path == "sessions":
             self.answer(200, list(self.server.sessions))
         else:
@@ -79,8 +81,6 @@ class Handler(BaseHTTPRequestHandler):
         elif self.command == "DELETE":
             sessions.pop(key, None)
             self.answer(204)
-        elif self.server.said:
-            self.send(200, self.server.said)
         elif key in sessions:
             self.send(200, sessions[key].encode())
         else:
