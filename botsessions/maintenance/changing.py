@@ -56,6 +56,25 @@ def write_data(session: AbstractBotSession, value: Json, revision: int) -> int:
     return change.revision
 
 
+def change_one(
+    session: AbstractBotSession, revision: int, change: Callable[[Sessions], Iterator[Batch]]
+) -> None:
+    """Make one of the changes below to one session, with its key held.
+
+    Args:
+        revision: the one that whoever makes the change has seen.
+
+    Raises:
+        SessionConflict: what is stored has another revision; nothing was changed.
+    """
+    address, table = address_of(session), table_of(session)
+    sessions = table.model._default_manager.using(table.using)
+    seen = sessions.filter(pk=session.pk, revision=revision)
+    with held(declared(session.bot, session.name), address):
+        if not any(batch.done for batch in change(seen)) and not seen.exists():
+            raise conflict(address)
+
+
 def expire(sessions: Sessions, *, batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
     """Let sessions expire now. Their rows stay until they are swept."""
     now = timezone.now()
