@@ -19,6 +19,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "botsessions",
+    "drf_spectacular_sidecar",
     "project",
 ]
 

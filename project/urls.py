@@ -1,5 +1,5 @@
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
 from . import views
 
@@ -9,4 +9,5 @@ urlpatterns = [
     path("presses/", views.press, name="press"),
     path("session/", views.session, name="session"),
     path("admin/", admin.site.urls),
+    path("api/", include("botsessions.api.urls")),
 ]

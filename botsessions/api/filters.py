@@ -1,0 +1,67 @@
+"""Which sessions are meant: the admin's filters and search, as query parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from ..finding import Age, State, in_state, of_age, search
+from ..storages.base import MAX_KEY_LENGTH, MAX_NAME_LENGTH
+
+
+def text(longest: int, *, help_text: str, allow_blank: bool = False) -> serializers.RegexField:
+    """Return a parameter of text. No database takes a NUL."""
+    return serializers.RegexField(
+        r"^[^\x00]*$",
+        required=False,
+        max_length=longest,
+        help_text=help_text,
+        allow_blank=allow_blank,
+        trim_whitespace=False,
+    )
+
+
+def identifier() -> serializers.IntegerField:
+    return serializers.IntegerField(required=False, min_value=-(2**63), max_value=2**63 - 1)
+
+
+class FilterSerializer(serializers.Serializer[Any]):
+    """Query parameters. Those that are given all have to fit."""
+
+    bot = text(MAX_NAME_LENGTH, help_text="An alias.")
+    name = text(
+        MAX_NAME_LENGTH,
+        help_text="A fragment's name; empty for single sessions.",
+        allow_blank=True,
+    )
+    key = text(MAX_KEY_LENGTH, help_text="A session key.")
+    chat_id = identifier()
+    user_id = identifier()
+    state = serializers.ChoiceField(State.choices, required=False)
+    version = serializers.ChoiceField(
+        Age.choices,
+        required=False,
+        help_text="How the data's version compares with the newest that its bot declares.",
+    )
+    search = text(
+        MAX_KEY_LENGTH, help_text="The id of a chat or user, or the beginning of a key or title."
+    )
+
+
+def filtered(sessions: Any, parameters: Any) -> Any:
+    """Return those of ``sessions`` that fit the query parameters.
+
+    Raises:
+        ValidationError: a parameter is wrong.
+    """
+    serializer = FilterSerializer(data=parameters)
+    serializer.is_valid(raise_exception=True)
+    wanted = dict(serializer.validated_data)
+    if state := wanted.pop("state", None):
+        sessions = in_state(sessions, state)
+    if version := wanted.pop("version", None):
+        sessions = of_age(sessions, version)
+    if text := wanted.pop("search", None):
+        sessions = search(sessions, text)
+    return sessions.filter(**wanted)

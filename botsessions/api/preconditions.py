@@ -1,0 +1,49 @@
+"""Revisions as entity tags (RFC 9110): nobody changes over HTTP what they have not seen."""
+
+from __future__ import annotations
+
+from django.utils.http import parse_etags, quote_etag
+from django.utils.translation import gettext_lazy as _
+from rest_framework import status
+from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+
+from ..maintenance.changing import address_of
+from ..models import AbstractBotSession
+from ..storages.base import conflict
+
+
+class PreconditionRequired(APIException):
+    """A change without a precondition."""
+
+    status_code = status.HTTP_428_PRECONDITION_REQUIRED
+    default_detail = _(
+        "Say which state you have seen: send its ETag, from a GET of the session, as If-Match."
+    )
+
+
+def entity_tag(session: AbstractBotSession) -> str:
+    """Return the ETag of a session."""
+    return quote_etag(str(session.revision))
+
+
+def is_known(request: Request, session: AbstractBotSession) -> bool:
+    """Whether the client has the present state already (``If-None-Match``)."""
+    known = parse_etags(request.headers.get("If-None-Match", ""))
+    return "*" in known or entity_tag(session) in {tag.removeprefix("W/") for tag in known}
+
+
+def require_seen(request: Request, session: AbstractBotSession) -> None:
+    """Let a change pass if its author has seen the present state.
+
+    ``If-Match: *`` names no state.
+
+    Raises:
+        PreconditionRequired: it names no state.
+        SessionConflict: it names another one.
+    """
+    seen = parse_etags(request.headers.get("If-Match", ""))
+    if not seen or "*" in seen:
+        raise PreconditionRequired
+    if entity_tag(session) not in seen:
+        raise conflict(address_of(session))

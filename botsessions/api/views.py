@@ -1,0 +1,145 @@
+"""The sessions' REST API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+from django.http import Http404
+from django.utils.translation import gettext as _
+from rest_framework import mixins, status
+from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from ..exceptions import SessionConflict, SessionDataError, SessionVersionError
+from ..maintenance import Batch, changing
+from ..masking import masked_fields, unmask
+from ..models import AbstractBotSession, BotSession
+from ..permissions import may
+from .export import JsonLines, export
+from .filters import filtered
+from .pagination import SessionPagination
+from .parsers import LimitedJSONParser
+from .permissions import SessionPermissions
+from .preconditions import entity_tag, is_known, require_seen
+from .schema import SessionSchema
+from .serializers import (
+    DataSerializer,
+    ExtensionSerializer,
+    SessionDetailSerializer,
+    SessionSerializer,
+)
+
+
+class SessionViewSet(mixins.ListModelMixin, GenericViewSet[AbstractBotSession]):
+    """Sessions of one table. For a table of your own, derive from it and set ``model``."""
+
+    model: type[AbstractBotSession] = BotSession
+    permission_classes = (SessionPermissions,)
+    pagination_class = SessionPagination
+    parser_classes = (LimitedJSONParser,)
+    lookup_value_regex = r"\d+"
+    schema = SessionSchema()
+
+    def get_queryset(self) -> Any:
+        """Return all sessions; a list goes without their data."""
+        sessions = self.model._default_manager.all()
+        if self.action == "list":
+            return filtered(sessions.defer("data"), self.request.query_params)
+        return sessions
+
+    def get_serializer_class(self) -> Any:
+        return SessionSerializer if self.action == "list" else SessionDetailSerializer
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        contents = may(self.request.user, self.model, "view_contents")
+        return super().get_serializer_context() | {"contents": contents}
+
+    def list(self, request: Request) -> Response:
+        """Return sessions without their data, the newest first, a page at a time."""
+        return super().list(request)
+
+    def retrieve(self, request: Request, pk: str) -> Response:
+        """Return a session, unless the client has its present state."""
+        session = self.get_object()
+        if is_known(request, session):
+            return Response(
+                status=status.HTTP_304_NOT_MODIFIED, headers={"ETag": entity_tag(session)}
+            )
+        return self._answer(session)
+
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Replace a session's data."""
+        session = self._seen()
+        edited = validated(DataSerializer, request)["data"]
+        value = unmask(edited, session.data, masked_fields())
+        changing.write_data(session, value, session.revision)
+        return self._answer(self.get_object())
+
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Delete a session: its next update starts anew."""
+        session = self._seen()
+        changing.change_one(session, session.revision, changing.delete)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @action(["POST"], detail=True)
+    def expire(self, request: Request, pk: str) -> Response:
+        """Let a session expire now."""
+        return self._change(self._seen(), changing.expire)
+
+    @action(["POST"], detail=True)
+    def extend(self, request: Request, pk: str) -> Response:
+        """Let a session that expires live for at least so many seconds from now."""
+        session = self._seen()
+        by = timedelta(seconds=validated(ExtensionSerializer, request)["seconds"])
+        return self._change(session, lambda sessions: changing.extend(sessions, by))
+
+    @action(["GET"], detail=False, renderer_classes=[JsonLines], pagination_class=None)
+    def export(self, request: Request) -> Any:
+        """Return sessions with their data, a line each."""
+        sessions = filtered(self.get_queryset(), request.query_params)
+        return export(request, sessions)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """Answer what went wrong; a change of what was not seen with the present state."""
+        if isinstance(exc, SessionConflict):
+            try:
+                return self._changed_meanwhile(self.get_object())
+            except Http404 as gone:
+                exc = gone
+        if isinstance(exc, (SessionDataError, SessionVersionError)):
+            exc = ValidationError({"data": [str(exc)]})
+        return super().handle_exception(exc)
+
+    def _seen(self) -> AbstractBotSession:
+        """Return the session that is to be changed, if the client has seen its present state."""
+        session: AbstractBotSession = self.get_object()
+        require_seen(self.request, session)
+        return session
+
+    def _change(
+        self, session: AbstractBotSession, change: Callable[[Any], Iterator[Batch]]
+    ) -> Response:
+        changing.change_one(session, session.revision, change)
+        return self._answer(self.get_object())
+
+    def _answer(self, session: AbstractBotSession) -> Response:
+        return Response(self.get_serializer(session).data, headers={"ETag": entity_tag(session)})
+
+    def _changed_meanwhile(self, session: AbstractBotSession) -> Response:
+        detail = _("The session was changed since you have seen it. Nothing was written.")
+        return Response(
+            {"detail": detail, "session": self.get_serializer(session).data},
+            status=status.HTTP_412_PRECONDITION_FAILED,
+            headers={"ETag": entity_tag(session)},
+        )
+
+
+def validated(serializer_class: type[Any], request: Request) -> Any:
+    serializer = serializer_class(data=request.data)
+    serializer.is_valid(raise_exception=True)
+    return serializer.validated_data

@@ -1,0 +1,352 @@
+"""Sessions over HTTP: ``botsessions.api``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test import AsyncClient, Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from botsessions import enhance_storage, session
+from botsessions.maintenance import changing, exporting
+from botsessions.maintenance.exporting import in_parts
+from botsessions.models import BotSession
+
+pytestmark = pytest.mark.django_db
+HOUR = timedelta(hours=1)
+LIST = "/api/sessions/"
+EVERYTHING = ("view", "view_contents", "change", "delete", "export")
+
+shop = session(
+    initial=lambda: {"pizzas": 0},
+    data_type=dict[str, Any],
+    storage=enhance_storage(time_to_live=HOUR, migrations={2: lambda old: old}),
+)
+Login = Callable[..., Client]
+
+
+@pytest.fixture(autouse=True)
+def bots(settings: Any) -> None:
+    settings.BOTSESSIONS = {
+        "BOTS": {"shop": {"SESSION": shop, "APPLICATION": print}},
+        "MASKED_FIELDS": ["card"],
+    }
+
+
+@pytest.fixture
+def login() -> Login:
+    def log_in(*permissions: str) -> Client:
+        user = User.objects.create_user(f"user {User.objects.count()}")
+        names = [f"{permission}_botsession" for permission in permissions]
+        user.user_permissions.set(Permission.objects.filter(codename__in=names))
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return log_in
+
+
+def make(key: str = "1", data: Any = None, **fields: Any) -> BotSession:
+    fields = {"bot": "shop", "version": 2, "expires_at": timezone.now() + HOUR} | fields
+    return BotSession.objects.create(key=key, data=data or {"pizzas": 1}, **fields)
+
+
+def url(row: BotSession, action: str = "") -> str:
+    return f"{LIST}{row.pk}/{action}"
+
+
+def send(client: Client, method: str, path: str, data: Any = None, tag: str | None = None) -> Any:
+    headers = {} if tag is None else {"If-Match": tag}
+    return client.generic(
+        method, path, json.dumps(data), content_type="application/json", headers=headers
+    )
+
+
+def tag(row: BotSession) -> str:
+    return f'"{row.revision}"'
+
+
+def test_a_session_can_be_read(login: Login) -> None:
+    row = make("42", {"pizzas": 3, "card": 1}, chat_id=42, title="Maria")
+    answer = login("view", "view_contents").get(url(row))
+    assert answer.status_code == 200
+    assert answer["ETag"] == tag(row)
+    body = answer.json()
+    assert body["etag"] == tag(row)
+    assert body["data"] == {"pizzas": 3, "card": "[masked: $.card]"}
+    assert (body["bot"], body["key"], body["chat_id"], body["title"]) == ("shop", "42", 42, "Maria")
+    assert (body["state"], body["version"]) == ("soon", "2")
+
+
+def test_who_may_not_see_contents_sees_none(login: Login) -> None:
+    assert login("view").get(url(make())).json()["data"] is None
+
+
+def test_a_client_that_has_the_present_state_gets_nothing_more(login: Login) -> None:
+    row = make()
+    client = login("view")
+    answer = client.get(url(row), headers={"If-None-Match": tag(row)})
+    assert (answer.status_code, answer.content) == (304, b"")
+    assert client.get(url(row), headers={"If-None-Match": '"1"'}).status_code == 200
+
+
+def test_data_is_replaced_by_who_has_seen_what_is_stored(login: Login) -> None:
+    row = make(data={"pizzas": 1, "card": 5})
+    client = login("view", "view_contents", "change")
+    seen = client.get(url(row))
+    edited = seen.json()["data"] | {"pizzas": 2}
+    answer = send(client, "PATCH", url(row), {"data": edited}, seen["ETag"])
+    assert answer.status_code == 200
+    assert answer.json()["data"]["pizzas"] == 2
+    stored = BotSession.objects.get()
+    assert stored.data == {"pizzas": 2, "card": 5}
+    assert answer["ETag"] == tag(stored)
+
+
+@pytest.mark.parametrize(
+    ("method", "action", "data"),
+    [
+        ("PATCH", "", {"data": {"pizzas": 9}}),
+        ("DELETE", "", None),
+        ("POST", "expire/", None),
+        ("POST", "extend/", {"seconds": 86400}),
+    ],
+)
+class TestChanges:
+    def test_need_a_state_that_was_seen(
+        self, login: Login, method: str, action: str, data: Any
+    ) -> None:
+        row, client = make(), login(*EVERYTHING)
+        for seen in (None, "*", ""):
+            answer = send(client, method, url(row, action), data, seen)
+            assert answer.status_code == 428
+            assert "If-Match" in answer.json()["detail"]
+        assert BotSession.objects.get().revision == row.revision
+
+    def test_of_another_state_are_refused_with_the_present_one(
+        self, login: Login, method: str, action: str, data: Any
+    ) -> None:
+        row, client = make(), login(*EVERYTHING)
+        answer = send(client, method, url(row, action), data, '"1"')
+        assert answer.status_code == 412
+        assert answer["ETag"] == tag(row)
+        assert answer.json()["session"]["data"] == {"pizzas": 1}
+        assert BotSession.objects.get().revision == row.revision
+
+    def test_of_what_changes_at_that_moment_are_refused(
+        self, login: Login, method: str, action: str, data: Any, monkeypatch: Any
+    ) -> None:
+        row, client = make(), login(*EVERYTHING)
+
+        def bot_comes_first(*args: Any) -> Any:
+            BotSession.objects.update(revision=1)
+            return real(*args)
+
+        real = changing.held
+        monkeypatch.setattr(changing, "held", bot_comes_first)
+        answer = send(client, method, url(row, action), data, tag(row))
+        assert (answer.status_code, answer["ETag"]) == (412, '"1"')
+        assert BotSession.objects.get().data == {"pizzas": 1}
+
+    def test_of_what_is_gone_find_nothing(
+        self, login: Login, method: str, action: str, data: Any
+    ) -> None:
+        row = make()
+        BotSession.objects.all().delete()
+        answer = send(login(*EVERYTHING), method, url(row, action), data, tag(row))
+        assert answer.status_code == 404
+
+
+def test_a_session_can_be_expired_extended_and_deleted(login: Login) -> None:
+    row, client = make(), login("view", "change", "delete")
+    answer = send(client, "POST", url(row, "expire/"), tag=tag(row))
+    assert (answer.status_code, answer.json()["state"]) == (200, "expired")
+    answer = send(client, "POST", url(row, "extend/"), {"seconds": 2 * 86400}, answer["ETag"])
+    assert (answer.status_code, answer.json()["state"]) == (200, "live")
+    answer = send(client, "DELETE", url(row), tag=answer["ETag"])
+    assert answer.status_code == 204
+    assert not BotSession.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b'{"data": {"a": NaN}}', "NaN"),
+        (b'{"data": ' + b"[" * 40 + b"]" * 40 + b"}", "nested deeper"),
+        (b'{"data": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested"),
+        (b'{"data": "\\u0000"}', "NUL"),
+        (b'{"data": null}', "null"),
+        (b'{"data": [1]}', "does not fit"),
+        (b'{"data": {"card": "[masked: $.card]"}}', "mask"),
+        (b"{", "JSON"),
+        (b'{"other": 1}', "required"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused(login: Login, data: bytes, problem: str) -> None:
+    row = make()
+    answer = login(*EVERYTHING).patch(
+        url(row), data, content_type="application/json", headers={"If-Match": tag(row)}
+    )
+    assert answer.status_code == 400
+    assert problem in answer.content.decode()
+    assert BotSession.objects.get().data == {"pizzas": 1}
+
+
+def test_more_than_any_session_may_hold_is_not_even_parsed(login: Login, settings: Any) -> None:
+    settings.BOTSESSIONS = settings.BOTSESSIONS | {"MAX_BYTES": 10}
+    row = make()
+    answer = send(login(*EVERYTHING), "PATCH", url(row), {"data": "x" * 2000}, tag(row))
+    assert answer.status_code == 413
+
+
+def test_sessions_are_listed_without_their_data_page_by_page(login: Login) -> None:
+    rows = [make(str(n)) for n in range(5)]
+    client = login("view")
+    page = client.get(LIST, {"page_size": 2}).json()
+    keys = [row["key"] for row in page["results"]]
+    assert "data" not in page["results"][0]
+    while page["next"]:
+        page = client.get(page["next"]).json()
+        keys += [row["key"] for row in page["results"]]
+    assert keys == [row.key for row in reversed(rows)]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"bot": "shop"}, {"a", "b"}),
+        ({"name": ""}, {"a", "b", "c"}),
+        ({"key": "a"}, {"a"}),
+        ({"chat_id": 7}, {"b"}),
+        ({"user_id": 8}, {"c"}),
+        ({"state": "expired"}, {"b"}),
+        ({"version": "behind"}, {"b"}),
+        ({"search": "Mar"}, {"a"}),
+        ({"search": "7"}, {"b"}),
+        ({"bot": "shop", "state": "soon"}, {"a"}),
+    ],
+)
+def test_lists_are_filtered_as_in_the_admin(login: Login, query: Any, found: set[str]) -> None:
+    make("a", title="Maria")
+    make("b", chat_id=7, expires_at=timezone.now(), version=1)
+    make("c", bot="other", user_id=8, expires_at=None)
+    answer = login("view").get(LIST, query)
+    assert {row["key"] for row in answer.json()["results"]} == found
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"state": "gone"}, {"chat_id": "x"}, {"chat_id": 2**63}, {"version": "1"}, {"bot": "a\0"}],
+)
+def test_wrong_filters_are_explained(login: Login, query: Any) -> None:
+    answer = login("view").get(LIST, query)
+    assert answer.status_code == 400
+    assert next(iter(query)) in answer.json()
+
+
+@pytest.mark.parametrize("cursor", ["x", "cD1h", "cD0lMDA=", "bz1hJnA9MQ=="])
+def test_a_wrong_cursor_is_not_found(login: Login, cursor: str) -> None:
+    assert login("view").get(LIST, {"cursor": cursor}).status_code == 404
+
+
+def test_sessions_are_exported_a_line_each(login: Login) -> None:
+    for n in range(3):
+        make(str(n), {"card": n}, chat_id=n)
+    make("other", bot="other")
+    client = login("view", "view_contents", "export")
+    with CaptureQueriesContext(connection) as queries:
+        answer = client.get(f"{LIST}export/", {"bot": "shop"})
+        lines = [json.loads(line) for line in answer.getvalue().splitlines()]
+    assert answer["Content-Type"] == "application/x-ndjson"
+    assert [line["key"] for line in lines] == ["0", "1", "2"]
+    assert lines[1]["data"] == {"card": "[masked: $.card]"}
+    assert lines[1]["chat_id"] == 1
+    assert len(queries) == 7
+
+
+def test_an_export_holds_few_sessions_in_memory(login: Login, monkeypatch: Any) -> None:
+    monkeypatch.setattr(exporting, "BATCH_SIZE", 3)
+    monkeypatch.setattr(exporting, "MOST_BYTES", 20)
+    for n in range(8):
+        make(str(n), size=9)
+    make("big", size=100)
+    parts = [[row.key for row in part] for part in in_parts(BotSession.objects.all())]
+    assert parts == [["0", "1"], ["2"], ["3", "4"], ["5"], ["6", "7"], ["big"]]
+
+
+@pytest.mark.parametrize(
+    ("permissions", "allowed"),
+    [
+        ((), set()),
+        (("view_contents", "change", "delete", "export"), set()),
+        (("view",), {"list", "retrieve"}),
+        (("view", "view_contents"), {"list", "retrieve"}),
+        (("view", "change"), {"list", "retrieve", "expire", "extend"}),
+        (("view", "delete"), {"list", "retrieve", "delete"}),
+        (("view", "export"), {"list", "retrieve"}),
+        (("view", "view_contents", "export"), {"list", "retrieve", "export"}),
+        (("view", "view_contents", "change"), {"list", "retrieve", "expire", "extend", "change"}),
+        (EVERYTHING, {"list", "retrieve", "expire", "extend", "change", "delete", "export"}),
+    ],
+)
+def test_each_verb_has_its_permission(
+    login: Login, permissions: tuple[str, ...], allowed: set[str]
+) -> None:
+    client = login(*permissions)
+    done = set()
+    for name, method, action, data in (
+        ("change", "PATCH", "", {"data": {"pizzas": 2}}),
+        ("expire", "POST", "expire/", None),
+        ("extend", "POST", "extend/", {"seconds": 10**6}),
+        ("delete", "DELETE", "", None),
+    ):
+        row = make(name)
+        before = tag(row)
+        answer = send(client, method, url(row, action), data, before)
+        now = BotSession.objects.filter(pk=row.pk, revision=row.revision).exists()
+        assert now == (answer.status_code == 403), name
+        if answer.status_code != 403:
+            done.add(name)
+    row = make("read")
+    for name, path in (("list", LIST), ("retrieve", url(row)), ("export", f"{LIST}export/")):
+        if client.get(path, headers={"Accept": "*/*"}).status_code == 200:
+            done.add(name)
+    assert done == allowed
+
+
+@pytest.mark.parametrize("query", [{}, {"state": "soon"}, {"version": "behind"}, {"search": "1"}])
+def test_a_page_of_a_list_costs_five_statements(login: Login, query: Any) -> None:
+    make("1", version=1)
+    client = login("view")
+    with CaptureQueriesContext(connection) as queries:
+        assert client.get(LIST, query).json()["results"]
+    assert len(queries) == 5
+    assert not any('"data"' in query["sql"] for query in queries)
+
+
+def test_reading_a_session_costs_five_statements(login: Login) -> None:
+    row, client = make(), login("view", "view_contents")
+    with CaptureQueriesContext(connection) as queries:
+        client.get(url(row))
+    assert len(queries) == 5
+
+
+def test_an_asynchronous_server_sends_an_export_while_it_is_made(login: Login) -> None:
+    async def parts(cookies: Any) -> list[bytes]:
+        client = AsyncClient()
+        client.cookies = cookies
+        answer = await client.get(f"{LIST}export/")
+        assert answer.is_async
+        return [part async for part in answer.streaming_content]
+
+    make("1")
+    (part,) = async_to_sync(parts)(login("view", "view_contents", "export").cookies)
+    assert json.loads(part)["key"] == "1"
