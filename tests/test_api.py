@@ -269,7 +269,7 @@ def test_sessions_are_exported_a_line_each(login: Login) -> None:
     assert [line["key"] for line in lines] == ["0", "1", "2"]
     assert lines[1]["data"] == {"card": "[masked: $.card]"}
     assert lines[1]["chat_id"] == 1
-    assert len(queries) == 7
+    assert len(queries) == 6
 
 
 def test_an_export_holds_few_sessions_in_memory(login: Login, monkeypatch: Any) -> None:

@@ -11,7 +11,7 @@ from django.http import StreamingHttpResponse
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
-from ..maintenance.exporting import exported, in_parts
+from ..maintenance.exporting import in_parts, of_session
 from ..masking import mask, masked_fields
 from ..storages.base import dumps
 
@@ -38,7 +38,7 @@ def export(request: Request, sessions: Any) -> StreamingHttpResponse:
 def lines(sessions: Any) -> Iterator[str]:
     names = masked_fields()
     for part in in_parts(sessions):
-        objects = (exported(session, mask(session.data, names)) for session in part)
+        objects = (of_session(session, mask(session.data, names)) for session in part)
         yield "".join(f"{dumps(line)}\n" for line in objects)
 
 

@@ -5,29 +5,18 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 from asgiref.sync import async_to_sync
-from django.db.models import QuerySet
 
 from ..editing import Edit, refuse_event_loop
-from ..models import AbstractBotSession
 from ..sources import FromKey
 from ..storages import Address, Record
-from ..storages.base import Json, awaited, utcnow
-from ..storages.sql import from_column
-from ..storages.value import json_number
+from ..storages.base import awaited
 from .batches import BATCH_SIZE
 from .changing import delete
+from .exporting import in_parts, of_record, of_session
 from .taking_part import Place, elsewhere, in_tables
-
-if TYPE_CHECKING:
-    Sessions: TypeAlias = QuerySet[AbstractBotSession]
-
-EXPORT_BATCH_SIZE = 100
-"""Each session may be as large as ``MAX_BYTES``."""
 
 audit = logging.getLogger("botsessions.audit")
 
@@ -51,8 +40,9 @@ def export_user(
     """
     refuse_event_loop("export_user", "sync_to_async")
     for sessions in in_tables(user_id, bot, using):
-        for session in one_by_one(sessions):
-            yield of_session(session)
+        for part in in_parts(sessions):
+            for session in part:
+                yield of_session(session, session.data)
     for _, address, record in stored_elsewhere(user_id, bot, using):
         yield of_record(address, record)
 
@@ -114,14 +104,6 @@ def sentence(erased: Counter[tuple[str, str]]) -> str:
     return f"Sessions of a user were erased: {'; '.join(counts) or 'there were none'}."
 
 
-def one_by_one(sessions: Sessions) -> Iterator[AbstractBotSession]:
-    rows = sessions.order_by("pk")
-    batch = list(rows[:EXPORT_BATCH_SIZE])
-    while batch:
-        yield from batch
-        batch = list(rows.filter(pk__gt=batch[-1].pk)[:EXPORT_BATCH_SIZE])
-
-
 def stored_elsewhere(
     user_id: int, bot: str | None, using: str | None
 ) -> Iterator[tuple[Place, Address, Record]]:
@@ -131,58 +113,3 @@ def stored_elsewhere(
         record = address and async_to_sync(awaited)(place.storage.read, address)
         if address and record:
             yield place, address, record
-
-
-def of_session(session: AbstractBotSession) -> dict[str, Any]:
-    expires_at = from_column(session.expires_at)
-    return line(
-        Address(session.bot, session.name, session.key),
-        session.data,
-        session.version,
-        expires_at,
-        expired=expires_at is not None and expires_at <= utcnow(),
-        chat_id=session.chat_id,
-        user_id=session.user_id,
-        title=session.title,
-        created=from_column(session.created_at),
-        changed=from_column(session.updated_at),
-    )
-
-
-def of_record(address: Address, record: Record) -> dict[str, Any]:
-    expired = record.value is None
-    return line(address, record.value, record.version, record.expires_at, expired=expired)
-
-
-def line(
-    address: Address,
-    data: Json,
-    version: Decimal | None,
-    expires_at: datetime | None,
-    *,
-    expired: bool,
-    chat_id: int | None = None,
-    user_id: int | None = None,
-    title: str = "",
-    created: datetime | None = None,
-    changed: datetime | None = None,
-) -> dict[str, Any]:
-    bot, fragment, key = address
-    return {
-        "bot": bot,
-        "fragment": fragment,
-        "key": key,
-        "chat_id": chat_id,
-        "user_id": user_id,
-        "title": title,
-        "version": None if version is None else json_number(version),
-        "created": iso(created),
-        "changed": iso(changed),
-        "expires": iso(expires_at),
-        "expired": expired,
-        "data": data,
-    }
-
-
-def iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
