@@ -26,6 +26,7 @@ from .serializers import (
 
 IF_MATCH = OpenApiParameter(
     "If-Match",
+    {"type": "string", "pattern": r'^"\d+"$'},
     location=OpenApiParameter.HEADER,
     required=True,
     description="The ETag of the state that the client has seen.",
