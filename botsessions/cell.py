@@ -103,14 +103,14 @@ class Cell(Generic[T]):
         if self._promise is not None and not self._promise.waits_for_this_code():
             await self._settle(self._promise)
         elif self.address is not None and not self.read and not self._assigned:
-            await self._read_once()
+            await self._read_once(telling=True)
         return self.get()
 
     async def stored(self) -> T | None:
-        """Return the data if there is any stored; no initial data."""
+        """Return the data if there is any stored; no initial data. It will not be written."""
         if self.address is None:
             return self.get()
-        await self._read_once()
+        await self._read_once(telling=False)
         if self.error is not None:
             raise self.error
         return None if isinstance(self._data, _Absent) else self._data
@@ -221,15 +221,16 @@ class Cell(Generic[T]):
             self._promise.drop()
             self._promise = None
 
-    async def _read_once(self) -> None:
+    async def _read_once(self, *, telling: bool) -> None:
         if self._reading is None:
-            self._reading = asyncio.ensure_future(self._read())
+            self._reading = asyncio.ensure_future(self._read(telling))
         await asyncio.shield(self._reading)
 
-    async def _read(self) -> None:
+    async def _read(self, telling: bool) -> None:
         assert self.address is not None
+        request = (self.fragment.storage, self.address)
         try:
-            (record,) = await read_all([(self.fragment.storage, self.address)])
+            (record,) = await read_all([request], telling=telling)
             self.accept(record)
         except Exception as exc:
             if not self._assigned:

@@ -47,10 +47,12 @@ class Editing(Generic[T]):
         scope = self._scope
         await scope.find_keys()
         scope.join(kept)
+        self._enter()
         try:
             await scope.enter()
             return cast(T, await self._cell.aget() if self._read else None)
         except BaseException:
+            self._leave()
             scope.close()
             raise
 
@@ -66,9 +68,7 @@ class AsyncEdit(Editing[T]):
     """For ``async with``."""
 
     async def __aenter__(self) -> T:
-        data = await self._open([])
-        self._enter()
-        return data
+        return await self._open([])
 
     async def __aexit__(
         self,
@@ -88,9 +88,7 @@ class Edit(Editing[T]):
     """For ``with``, in sync code. In a transaction the key is held until its end."""
 
     def __enter__(self) -> T:
-        data = async_to_sync(self._open)(kept_tickets(self._using) if self._using else [])
-        self._enter()
-        return data
+        return async_to_sync(self._open)(kept_tickets(self._using) if self._using else [])
 
     def __exit__(
         self,

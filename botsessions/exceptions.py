@@ -39,6 +39,10 @@ class SessionLockError(SessionError):
     """Waiting for the key could never end, because the waiting code holds it up itself."""
 
 
+class SessionExpiryError(SessionError):
+    """Whoever was told that a session has expired raised; it stays stored and is told again."""
+
+
 class SessionVersionError(SessionError):
     """The stored data has a newer version than the newest migration of this code."""
 

@@ -20,7 +20,8 @@ from .keys import check_key
 from .locks import ProcessLock, Ticket, never_ends, process_lock
 from .sources import Source
 from .storages.base import Address, Record
-from .storages.layers import Outcome, read_all, write_all
+from .storages.expiry import is_being_told
+from .storages.layers import Outcome, read_all, tell_all, write_all
 
 T = TypeVar("T")
 LOOK_AGAIN_SECONDS = 0.05
@@ -141,9 +142,16 @@ class Scope:
         await waiting
 
     def join(self, kept: Sequence[Ticket]) -> None:
-        """Go without holding where one of these tickets has all keys: they are kept for longer."""
+        """Go without holding where all keys are held for this code already.
+
+        One of these tickets has them, which are kept for longer; or the scope around this one, and
+        its reading waits until this code has been told of a session that has expired.
+        """
         self._kept = kept
-        if any(set(self.addresses) <= set(ticket.keys) for ticket in kept):
+        around = self._outer
+        if any(set(self.addresses) <= set(ticket.keys) for ticket in kept) or (
+            around is not None and is_being_told() and around.holds(self.addresses)
+        ):
             self._holds = False
 
     @property
@@ -152,8 +160,9 @@ class Scope:
 
     def holds(self, addresses: Collection[Address]) -> bool:
         """Whether this scope holds all of ``addresses``, and at least one."""
-        held = self._ticket.keys if self._ticket else ()
-        return bool(addresses) and all(address in held for address in addresses)
+        tickets = [*self._kept, *([self._ticket] if self._ticket else [])]
+        held = {key for ticket in tickets for key in ticket.keys}
+        return bool(addresses) and held.issuperset(addresses)
 
     @property
     def _ticket_around(self) -> Ticket | None:
@@ -310,9 +319,12 @@ class Scope:
         if self.closed:
             raise SessionClosed("The update is over: its session cannot be saved any more.")
         async with self._saving:
+            unread = [cell for cell in self.cells.values() if cell.assigned_unread]
             if self._ticket is None:
                 # Nobody holds back those who write what this would replace: compare with it.
-                await self._load(cell for cell in self.cells.values() if cell.assigned_unread)
+                await self._load(unread)
+            else:
+                await tell_all([(c.fragment.storage, c.address) for c in unread if c.address])
             changes = [
                 (cell, cell.address, record)
                 for cell in self.cells.values()

@@ -46,6 +46,10 @@ class Store(MemoryStorage):
             self._note("delete" if record.value is None else "write", [address])
         return await super().write_many(changes)
 
+    async def renew(self, address: Address, record: Record) -> None:
+        self._note("renew", [address])
+        await super().renew(address, record)
+
     def _note(self, operation: str, addresses: Any) -> None:
         self.calls += [(operation, address.key) for address in addresses]
         if operation in self.fails:

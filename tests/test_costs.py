@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from telegram.ext import CommandHandler
 
-from botsessions import lazy_session, multi_session, session
+from botsessions import enhance_storage, lazy_session, multi_session, session
 from botsessions.models import BotSession
 from botsessions.testing import BotClient
 
@@ -44,11 +46,16 @@ async def count_both(update: Any, context: Any) -> None:
 
 
 class Statements(TestCase):
-    def statements(self, declared: Any, handler: Any, *, text: str = "/go") -> list[str]:
+    def statements(
+        self, declared: Any, handler: Any, *, text: str = "/go", expires_at: datetime | None = None
+    ) -> list[str]:
         """Return the first words of the statements of an update of a chat with stored data."""
         for name in declared.fragments:
             BotSession.objects.update_or_create(
-                bot="1", name=name, key="42", defaults={"data": {"count": 5}}
+                bot="1",
+                name=name,
+                key="42",
+                defaults={"data": {"count": 5}, "expires_at": expires_at},
             )
         return self.statements_of(declared, handler, text)
 
@@ -90,6 +97,37 @@ class Statements(TestCase):
         part = session(initial=counting)
         statements = self.statements(multi_session(a=part, b=part), look)
         assert statements == ["SELECT"]
+
+    def test_a_renewal_costs_one(self) -> None:
+        """Rules D1 and D2: what is stored has no expiry yet."""
+        for renew in ("change", "access"):
+            storage = enhance_storage(time_to_live=timedelta(days=1), renew=renew)
+            declared = session(initial=counting, storage=storage)
+            assert self.statements(declared, look) == ["SELECT", "UPDATE"]
+            assert self.statements_of(declared, look, "/go") == ["SELECT"]
+
+    def test_what_has_expired_costs_no_more_if_nobody_wants_to_hear_of_it(self) -> None:
+        storage = enhance_storage(time_to_live=timedelta(days=1))
+        strict = session(initial=counting, storage=storage)
+        assert self.expired(strict, count) == ["SELECT", "UPDATE"]
+        lazy = lazy_session(initial=counting, storage=storage)
+        assert self.expired(lazy, start_over) == ["INSERT"]
+
+    def test_what_has_expired_costs_a_deletion_and_another_look_if_it_is_told(self) -> None:
+        storage = enhance_storage(on_expire=lambda key, data: None)
+        strict = session(initial=counting, storage=storage)
+        assert self.expired(strict, count) == ["SELECT", "DELETE", "SELECT", "INSERT"]
+        assert self.statements(strict, count) == ["SELECT", "UPDATE"]
+
+    def test_an_assignment_without_a_read_looks_first_if_an_expiry_would_be_told(self) -> None:
+        storage = enhance_storage(on_expire=lambda key, data: None)
+        lazy = lazy_session(initial=counting, storage=storage)
+        assert self.statements(lazy, start_over) == ["SELECT", "INSERT"]
+        assert self.expired(lazy, start_over) == ["SELECT", "DELETE", "INSERT"]
+
+    def expired(self, declared: Any, handler: Any) -> list[str]:
+        """Return the first words of the statements of an update after a timeout."""
+        return self.statements(declared, handler, expires_at=timezone.now())
 
     def test_starting_a_bot_reads_no_sessions(self) -> None:
         assert self.statements_of(session(initial=counting), count, "Hello") == []

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 from unittest import IsolatedAsyncioTestCase, mock
 
 import pytest
-from django.db import DataError, OperationalError, connections
+from django.db import DataError, OperationalError, connection, connections
 from django.db.backends.utils import CursorWrapper
 
 from botsessions.exceptions import SessionConflict
 from botsessions.models import BotSession
 from botsessions.storages import ANY, About, Address, DatabaseStorage, Record, care, gathering
+from botsessions.storages.base import utcnow
 from botsessions.storages.sql import Change, Table
 from botsessions.storages.threads import close_threads
 
@@ -43,6 +45,28 @@ class Gathering(IsolatedAsyncioTestCase):
             )
         assert sorted(made) == ["DELETE", "INSERT", "UPDATE"]
         assert len(await self.stored()) == 11
+
+    async def test_renewals_of_one_moment_are_one_statement(self) -> None:
+        revisions = await self.write_all(None)
+        tomorrow = utcnow() + timedelta(days=1)
+        attempts = revisions | {PEOPLE[3]: 1}
+        with statements() as made:
+            await asyncio.gather(
+                *(
+                    self.storage.renew(address, Record(None, None, tomorrow, revision))
+                    for address, revision in attempts.items()
+                ),
+                self.storage.read(PEOPLE[0]),
+            )
+        made = [word for word in made if word not in ("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT")]
+        # MariaDB does not tell which rows it has changed, only how many.
+        looked = ["SELECT"] if connection.vendor == "mysql" else []
+        assert made == ["UPDATE", *looked, "SELECT"]
+        stored = await self.stored()
+        assert {a: record.revision for a, record in stored.items()} == revisions
+        assert [stored[a].expires_at for a in PEOPLE] == [
+            None if address is PEOPLE[3] else tomorrow for address in PEOPLE
+        ]
 
     async def test_one_that_conflicts_does_not_fail_the_others(self) -> None:
         revisions = await self.write_all(None)

@@ -266,6 +266,13 @@ class Costs(TestCase):
         self.assert_costs(["DELETE"], lambda storage: storage.delete(ADDRESS, self.revision))
         self.assert_costs(["DELETE"], lambda storage: storage.delete(ADDRESS, ANY))
 
+    def test_a_renewal_costs_one_statement(self) -> None:
+        later = datetime(2100, 1, 1, tzinfo=timezone.utc)
+        self.assert_costs(
+            ["UPDATE"],
+            lambda storage: storage.renew(ADDRESS, Record(None, None, later, self.revision)),
+        )
+
     def test_a_write_of_many_costs_one_transaction_and_a_statement_each(self) -> None:
         self.assert_costs(
             ["SAVEPOINT", "UPDATE", "INSERT", "RELEASE"],
@@ -371,6 +378,14 @@ class WhatTheDatabaseHolds(TestCase):
         self.write(Record(1))
         row = BotSession.objects.get()
         assert (row.chat_id, row.user_id, row.chat_type, row.title) == (None, None, "", "")
+
+    def test_a_renewal_keeps_data_revision_and_the_time_of_the_last_change(self) -> None:
+        revision = self.write(Record({"pizza": 1}, Decimal(1), about=self.about))
+        before = BotSession.objects.values().get()
+        later = datetime(2100, 1, 1, tzinfo=timezone.utc)
+        record = Record("ignored", Decimal(2), later, revision)
+        async_to_sync(DatabaseStorage().renew)(ADDRESS, record)
+        assert BotSession.objects.values().get() == before | {"expires_at": later}
 
     def test_a_change_keeps_the_time_of_creation(self) -> None:
         revision = self.write(Record(1))

@@ -6,6 +6,9 @@ from typing import Any
 
 from ..bots import all_bots
 from ..cell import Fragment
+from ..models import AbstractBotSession
+from ..storages import DatabaseStorage
+from ..storages.layers import peel
 
 
 def declared(bot: str, name: str) -> Fragment[Any] | None:
@@ -16,3 +19,16 @@ def declared(bot: str, name: str) -> Fragment[Any] | None:
     """
     bots = all_bots()
     return bots[bot].session.fragments.get(name) if bot in bots else None
+
+
+def fragments_in(
+    model: type[AbstractBotSession], using: str
+) -> dict[tuple[str, str], Fragment[Any]]:
+    """Return the fragments, by bot and name, whose sessions are in this table."""
+    return {
+        (alias, name): fragment
+        for alias, bot in all_bots().items()
+        for name, fragment in bot.session.fragments.items()
+        if isinstance(storage := peel(fragment.storage)[1], DatabaseStorage)
+        and (storage.model, storage.using) == (model, using)
+    }

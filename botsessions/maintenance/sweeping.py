@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from ..models import AbstractBotSession
 from .batches import BATCH_SIZE, Batch
+from .telling import Telling
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,9 @@ class Sweep:
 
     Each batch is a transaction of its own and looks again whether its sessions are still to go, so
     one that was renewed meanwhile stays, and several sweeps may run at once.
+
+    Expired sessions that somebody wants to hear of (``on_expire``, ``session_expired``) come last,
+    one by one: told, then deleted. One that could not be told stays, and is among the failures.
 
     Args:
         bot: only of this alias.
@@ -35,7 +39,7 @@ class Sweep:
 
     def count(self, model: type[AbstractBotSession], using: str) -> int:
         """Return how many sessions are to go now."""
-        return int(self._due(model, using).count())
+        return int(self._due(model, using, timezone.now()).count())
 
     def run(
         self, model: type[AbstractBotSession], using: str, *, limit: int | None = None
@@ -45,24 +49,33 @@ class Sweep:
         Args:
             limit: delete at most so many.
         """
-        due = self._due(model, using)
-        last = 0
+        now = timezone.now()
+        due, telling = self._due(model, using, now), Telling(model, using)
+        heard = telling.heard
+        if heard is None:
+            yield from self._deleted(due, limit)
+            return
+        heard &= Q(expires_at__lte=now)
+        for batch in self._deleted(due.exclude(heard), limit):
+            limit = None if limit is None else limit - batch.done
+            yield batch
+        yield from telling.run(due.filter(heard), self.batch_size, limit)
+
+    def _deleted(self, due: Any, limit: int | None) -> Iterator[Batch]:
+        # The index on the expiry finds them; idle ones no index: go through the table once.
+        order = "expires_at" if self.idle_for is None else "pk"
+        found = due.order_by(order).values_list("pk", order)
         while limit is None or limit > 0:
-            if self.idle_for is None:  # The index on the expiry finds them.
-                found = due.order_by("expires_at")
-            else:  # No index does: go through the table once.
-                found = due.filter(pk__gt=last).order_by("pk")
             size = self.batch_size if limit is None else min(limit, self.batch_size)
-            keys = list(found.values_list("pk", flat=True)[:size])
-            if not keys:
+            rows = list(found[:size])
+            if not rows:
                 return
-            deleted, _ = due.filter(pk__in=keys).delete()
+            deleted, _ = due.filter(pk__in=[pk for pk, _ in rows]).delete()
             limit = None if limit is None else limit - deleted
-            last = max(keys)
+            found = found.filter(**{f"{order}__gte": rows[-1][1]})
             yield Batch(deleted)
 
-    def _due(self, model: type[AbstractBotSession], using: str) -> Any:
-        now = timezone.now()
+    def _due(self, model: type[AbstractBotSession], using: str, now: Any) -> Any:
         due = Q(expires_at__lte=now)
         if self.idle_for is not None:
             due |= Q(updated_at__lte=now - self.idle_for)

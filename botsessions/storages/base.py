@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import inspect
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 
 from ..exceptions import SessionConflict
 
+T = TypeVar("T")
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
 MAX_NAME_LENGTH = 64
@@ -89,12 +91,14 @@ class Record:
     about: About | None = None
     stale: bool = False
     """Whether the value differs from what is stored, because it was migrated on reading."""
+    expired: Json = None
+    """The value that is gone because it has expired, for those who are told of that."""
 
     def live(self, now: datetime | None = None) -> Record:
         """Return the record as it may be shown: without its value if that has expired."""
         if self.expires_at is None or self.expires_at > (now or utcnow()):
             return self
-        return Record(None, revision=self.revision)
+        return Record(None, revision=self.revision, expired=self.value)
 
 
 Changes: TypeAlias = "Sequence[tuple[Address, Record]]"
@@ -142,6 +146,17 @@ class Storage(Protocol):
         """
 
 
+class RenewingStorage(Storage, Protocol):
+    """A storage that renews a record without writing its value again."""
+
+    def renew(self, address: Address, record: Record, /) -> Awaitable[None]:
+        """Let what is stored expire at ``record.expires_at``, and keep all else as it is.
+
+        The revision stays, too: whoever has read the record may still write it. If what is stored
+        has another one than ``record.revision``, nothing is done, and that is no error.
+        """
+
+
 class BatchStorage(Storage, Protocol):
     """A storage that reads and writes several records at once."""
 
@@ -177,6 +192,18 @@ async def awaited(method: Callable[..., Any], *args: Any) -> Any:
         return await method(*args)
     result = await sync_to_async(method)(*args)
     return await result if inspect.isawaitable(result) else result
+
+
+async def all_of(coroutines: Iterable[Awaitable[T]]) -> list[T]:
+    """Await all, side by side and to the end; then raise the first error, if any."""
+    awaitables = list(coroutines)
+    if len(awaitables) == 1:
+        return [await awaitables[0]]
+    results = await asyncio.gather(*awaitables, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return cast("list[T]", results)
 
 
 def utcnow() -> datetime:
@@ -219,8 +246,10 @@ __all__ = [
     "Move",
     "MovingStorage",
     "Record",
+    "RenewingStorage",
     "Revision",
     "Storage",
+    "all_of",
     "awaited",
     "conflict",
     "dumps",

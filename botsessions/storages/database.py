@@ -12,7 +12,7 @@ from django.db import router
 
 from . import moving, threads
 from .base import About, Address, Changes, Move, Record, Revision, new_revision
-from .gathering import Read, Request, Write, gathering, perform
+from .gathering import Read, Renewal, Request, Write, gathering, perform
 from .sql import Change, Table
 
 if TYPE_CHECKING:
@@ -82,6 +82,9 @@ class DatabaseStorage:
         new = [Change(address, record, new_revision()) for address, record in changes]
         revisions: list[int | None] = await self._request(Write(new))
         return revisions
+
+    async def renew(self, address: Address, record: Record) -> None:
+        await self._request(Renewal(address, record))
 
     async def of_chat(self, bot: str, chat_id: int) -> dict[Address, About]:
         return await self._alone(lambda table: moving.of_chat(table, bot, chat_id))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, TypeAlias
 
-from ..exceptions import SessionConflict, SessionMigrationError, SessionVersionError
-from .base import Address, Record, Storage, awaited, plain, utcnow
+from ..exceptions import SessionMigrationError, SessionVersionError
+from .base import Address, Record, Storage, plain, utcnow
 from .database import DatabaseStorage
-from .layers import WrappedStorage
+from .layers import OnExpire, WrappedStorage
 
 Number: TypeAlias = "int | float | Decimal"
 Migration: TypeAlias = "Callable[[Any], Any]"
@@ -26,6 +26,7 @@ def enhance_storage(
     *,
     time_to_live: timedelta | None = None,
     renew: Literal["change", "access"] = "change",
+    on_expire: OnExpire | None = None,
     migrations: Mapping[Any, Migration] | None = None,
 ) -> EnhancedStorage:
     """Return ``storage`` with timeouts and versioned migrations.
@@ -34,16 +35,21 @@ def enhance_storage(
         storage: any storage; ``None`` is :class:`DatabaseStorage`.
         time_to_live: how long data lives that is not changed.
         renew: ``"access"`` lets a read renew the data's life, too (at most once per tenth of it).
+        on_expire: called, at least once, with the key and the stored data (plain JSON, not
+            migrated) of a session that has timed out; may be ``async``. If it raises, the session
+            stays stored and it is called again.
         migrations: by version (any number), functions from the data of an older version to that
             version's. They get and return plain JSON values and may be ``async``.
 
     Raises:
+        TypeError: ``on_expire`` cannot be called.
         ValueError: an empty or ambiguous setting.
     """
     return EnhancedStorage(
         DatabaseStorage() if storage is None else storage,
         time_to_live=time_to_live,
         renew=renew,
+        on_expire=on_expire,
         migrations=migrations,
     )
 
@@ -55,6 +61,7 @@ class EnhancedStorage(WrappedStorage):
         *,
         time_to_live: timedelta | None,
         renew: Literal["change", "access"],
+        on_expire: OnExpire | None,
         migrations: Mapping[Any, Migration] | None,
     ) -> None:
         super().__init__(inner)
@@ -64,19 +71,29 @@ class EnhancedStorage(WrappedStorage):
             raise ValueError(f"renew must be 'change' or 'access', not {renew!r}.")
         if renew == "access" and time_to_live is None:
             raise ValueError("renew='access' needs a time_to_live.")
+        if on_expire is not None and not callable(on_expire):
+            raise TypeError(
+                f"on_expire must be a function of key and data, not {type(on_expire).__name__}."
+            )
+        self.on_expire = on_expire
         self._time_to_live = time_to_live
         self._renew = renew
         self._migrations = None if migrations is None else ordered(migrations)
 
     async def incoming(self, address: Address, record: Record) -> Record:
-        record = record.live()
         if record.value is None:
             return record
-        if self._due_for_renewal(record):
-            record = await self._renewed(address, record)
-            if record.value is None:
-                return record
         return await self._migrated(address, record)
+
+    def renewal(self, record: Record) -> datetime | None:
+        if self._time_to_live is None:
+            return None
+        until = utcnow() + self._time_to_live
+        if record.expires_at is None:
+            return until
+        spent = until - record.expires_at
+        due = self._renew == "access" and spent >= self._time_to_live / 10
+        return until if due else None
 
     def outgoing(self, record: Record) -> Record:
         if record.value is None:
@@ -93,22 +110,6 @@ class EnhancedStorage(WrappedStorage):
         if self._migrations:
             return next(reversed(self._migrations))
         return getattr(self.inner, "newest_version", None)
-
-    def _due_for_renewal(self, record: Record) -> bool:
-        if self._time_to_live is None:
-            return False
-        if record.expires_at is None:
-            return True
-        spent = self._time_to_live - (record.expires_at - utcnow())
-        return self._renew == "access" and spent >= self._time_to_live / 10
-
-    async def _renewed(self, address: Address, record: Record) -> Record:
-        assert self._time_to_live is not None
-        record = replace(record, expires_at=utcnow() + self._time_to_live)
-        try:
-            return replace(record, revision=await awaited(self.inner.write, address, record))
-        except SessionConflict:  # Changed meanwhile: read what it is now.
-            return (await awaited(self.inner.read, address) or Record(None)).live()
 
     async def _migrated(self, address: Address, record: Record) -> Record:
         if self._migrations is None or record.version == self.newest_version:

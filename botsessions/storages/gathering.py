@@ -38,8 +38,16 @@ class Write:
     changes: Sequence[Change]
 
 
-Request: TypeAlias = "Read | Write"
-Outcome: TypeAlias = "dict[Address, Record] | list[int | None] | Exception"
+@dataclass(frozen=True, slots=True, eq=False)
+class Renewal:
+    """A request for a later expiry of a record, unless that was changed meanwhile."""
+
+    address: Address
+    record: Record
+
+
+Request: TypeAlias = "Read | Write | Renewal"
+Outcome: TypeAlias = "dict[Address, Record] | list[int | None] | Exception | None"
 
 
 class Gathering:
@@ -129,6 +137,7 @@ def perform(table: Table, requests: Sequence[Request], again: bool) -> list[Outc
     for write in writes:
         if write not in outcomes:
             outcomes[write] = write_together(table, write)
+    outcomes |= renew(table, [request for request in requests if isinstance(request, Renewal)])
     outcomes |= read(table, [request for request in requests if isinstance(request, Read)])
     return [outcomes[request] for request in requests]
 
@@ -175,6 +184,18 @@ def write_together(table: Table, write: Write) -> Outcome:
     except SessionConflict as exc:
         return exc
     return revisions(write)
+
+
+def renew(table: Table, renewals: Sequence[Renewal]) -> dict[Request, Outcome]:
+    if not renewals:
+        return {}
+    try:
+        table.renew({renewal.address: renewal.record for renewal in renewals})
+    except DatabaseError as exc:
+        if may_pass(exc):
+            raise
+        return dict.fromkeys(renewals, exc)
+    return dict.fromkeys(renewals)
 
 
 def read(table: Table, reads: Sequence[Read]) -> dict[Request, Outcome]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
-from typing import Any, TypeAlias, TypeVar, cast
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, TypeAlias
 
-from .base import Address, Changes, Record, Revision, Storage, awaited
+from .base import Address, Changes, Record, Revision, Storage, all_of, awaited, conflict
+from .expiry import is_heard, tell, to_be_told
+from .renewal import renewed
 
-T = TypeVar("T")
+OnExpire: TypeAlias = "Callable[[str, Any], object]"
 Outcome: TypeAlias = "int | Exception | None"
 
 
 class WrappedStorage:
     """Base of storages that change what passes through. All else is the inner storage's."""
+
+    on_expire: OnExpire | None = None
+    """Called with key and stored data of a session that has expired; may be ``async``."""
 
     def __init__(self, inner: Storage) -> None:
         self.inner = inner
@@ -21,6 +26,10 @@ class WrappedStorage:
     async def incoming(self, address: Address, record: Record) -> Record:
         """Return what a reader gets to see of ``record``."""
         return record
+
+    def renewal(self, record: Record) -> datetime | None:
+        """Return until when reading ``record`` as it is stored renews it; ``None``: it does not."""
+        return None
 
     def outgoing(self, record: Record) -> Record:
         """Return what is stored of ``record``, which has a value."""
@@ -57,23 +66,53 @@ class WrappedStorage:
         return getattr(self.inner, name)
 
 
-async def read_all(requests: Sequence[tuple[Storage, Address]]) -> list[Record | None]:
+class Place(NamedTuple):
+    """Where a record is: an address in a storage, and the layers around that, outermost first."""
+
+    layers: Sequence[WrappedStorage]
+    storage: Storage
+    address: Address
+
+
+async def read_all(
+    requests: Sequence[tuple[Storage, Address]], *, telling: bool = True
+) -> list[Record | None]:
     """Read many records, side by side, those of one storage in one go.
 
+    Args:
+        telling: tell of what has expired. Who is not going to write need not do it.
+
     Raises:
+        SessionExpiryError: who was told of it raised.
         Exception: what the first storage to fail raised.
     """
-    records: list[Record | None] = [None] * len(requests)
+    places = [place_of(*request) for request in requests]
+    records = await stored(places)
+    told: set[Address] = set()
+    while telling and (expired := to_be_told(places, records)):
+        for place, _ in expired:
+            if place.address in told:
+                raise conflict(place.address)
+            told.add(place.address)
+        await all_of(tell(*each) for each in expired)
+        records = await stored(places)  # Who was told may have changed any of them.
+    records = await renewed(places, records)
+    return [
+        record and await incoming(place, record)
+        for place, record in zip(places, records, strict=True)
+    ]
 
-    async def read(storage: Storage, indices: list[int]) -> None:
-        found = await read_group(storage, [requests[i][1] for i in indices])
-        for i in indices:
-            layered, address = requests[i]
-            if (record := found.get(address)) is not None:
-                records[i] = await incoming(layered, address, record)
 
-    await all_of(read(*group) for group in by_innermost([storage for storage, _ in requests]))
-    return records
+async def tell_all(requests: Sequence[tuple[Storage, Address]]) -> int:
+    """Tell of those that have expired, to whoever wants to hear of them; return how many.
+
+    Raises:
+        SessionExpiryError: who was told of it raised.
+    """
+    places = [place for request in requests if is_heard(place := place_of(*request))]
+    expired = to_be_told(places, await stored(places))
+    await all_of(tell(*each) for each in expired)
+    return len(expired)
 
 
 async def write_all(requests: Sequence[tuple[Storage, Address, Record]]) -> list[Outcome]:
@@ -92,8 +131,23 @@ async def write_all(requests: Sequence[tuple[Storage, Address, Record]]) -> list
         for i, outcome in zip(indices, await write_group(storage, changes), strict=True):
             outcomes[i] = outcome
 
-    await all_of(write(*group) for group in by_innermost([request[0] for request in requests]))
+    innermost = [peel(storage)[1] for storage, *_ in requests]
+    await all_of(write(*group) for group in grouped(innermost))
     return outcomes
+
+
+async def stored(places: Sequence[Place]) -> Sequence[Record | None]:
+    """Return what is stored, as it may be shown but as no layer has seen it yet."""
+    records: list[Record | None] = [None] * len(places)
+
+    async def read(storage: Storage, indices: list[int]) -> None:
+        found = await read_group(storage, [places[i].address for i in indices])
+        for i in indices:
+            if (record := found.get(places[i].address)) is not None:
+                records[i] = record.live()
+
+    await all_of(read(*group) for group in grouped([place.storage for place in places]))
+    return records
 
 
 async def read_group(storage: Any, addresses: list[Address]) -> dict[Address, Record]:
@@ -123,9 +177,9 @@ async def write_one(storage: Any, address: Address, record: Record) -> Outcome:
         return exc
 
 
-async def incoming(storage: Storage, address: Address, record: Record) -> Record:
-    for layer in reversed(peel(storage)[0]):
-        record = await layer.incoming(address, record)
+async def incoming(place: Place, record: Record) -> Record:
+    for layer in reversed(place.layers):
+        record = await layer.incoming(place.address, record)
     return record
 
 
@@ -136,18 +190,22 @@ def outgoing(storage: Storage, record: Record) -> Record:
     return record
 
 
-def by_innermost(storages: Sequence[Storage]) -> list[tuple[Storage, list[int]]]:
-    """Group the indices of ``storages`` by the storage inside all layers."""
+def grouped(storages: Sequence[Storage]) -> list[tuple[Storage, list[int]]]:
+    """Group the indices of ``storages`` by storage."""
     groups: list[tuple[Storage, list[int]]] = []
-    for index, layered in enumerate(storages):
-        innermost = peel(layered)[1]
+    for index, other in enumerate(storages):
         for storage, indices in groups:
-            if storage == innermost:
+            if storage == other:
                 indices.append(index)
                 break
         else:
-            groups.append((innermost, [index]))
+            groups.append((other, [index]))
     return groups
+
+
+def place_of(storage: Storage, address: Address) -> Place:
+    layers, innermost = peel(storage)
+    return Place(layers, innermost, address)
 
 
 def peel(storage: Storage) -> tuple[list[WrappedStorage], Storage]:
@@ -157,15 +215,3 @@ def peel(storage: Storage) -> tuple[list[WrappedStorage], Storage]:
         layers.append(storage)
         storage = storage.inner
     return layers, storage
-
-
-async def all_of(coroutines: Iterable[Awaitable[T]]) -> list[T]:
-    """Await all, side by side and to the end; then raise the first error, if any."""
-    awaitables = list(coroutines)
-    if len(awaitables) == 1:
-        return [await awaitables[0]]
-    results = await asyncio.gather(*awaitables, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return cast("list[T]", results)

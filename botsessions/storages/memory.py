@@ -54,6 +54,12 @@ class MemoryStorage:
                 for (address, record), text in zip(changes, texts, strict=True)
             ]
 
+    async def renew(self, address: Address, record: Record) -> None:
+        with self._mutex:
+            stored, text = self._stored.get(address, (None, ""))
+            if stored is not None and stored.revision == record.revision:
+                self._stored[address] = (replace(stored, expires_at=record.expires_at), text)
+
     async def of_chat(self, bot: str, chat_id: int) -> dict[Address, About]:
         with self._mutex:
             return {

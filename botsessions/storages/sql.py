@@ -6,7 +6,7 @@ Each compares and sets in one statement, for one session or for many. What did n
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -91,6 +91,17 @@ class Table:
         for (statement, _), group in groups.items():
             landed |= statement(group)
         return landed
+
+    def renew(self, records: Mapping[Address, Record]) -> None:
+        """Set when records expire, and nothing else, if they have their revisions still."""
+        expiry = self._field("expires_at")
+        group: Group = []
+        for address, record in records.items():
+            expires_at = for_column(record.expires_at)
+            row = {"expires_at": expiry.get_db_prep_save(expires_at, self.connection)}
+            assert isinstance(record.revision, int)
+            group.append((Change(address, record, record.revision), row))
+        self._update(group)
 
     def _statement(self, change: Change) -> tuple[Callable[[Group], set[Change]], Row]:
         """Return what makes a change, and the columns that it sets."""

@@ -23,11 +23,13 @@ from ..storages.base import (
     Move,
     MovingStorage,
     Record,
+    RenewingStorage,
     Revision,
     Storage,
     awaited,
     utcnow,
 )
+from ..storages.enhanced import enhance_storage
 from ..storages.layers import peel
 
 if TYPE_CHECKING:
@@ -118,7 +120,8 @@ class StorageContract(TestCase):
                 return RedisStorage("redis://127.0.0.1/1")
 
     The store may hold other data: each test has addresses of its own. What a storage says it cannot
-    do (``detects_conflicts``, ``read_many``, ``write_many``, ``of_chat``, ``move``) is skipped.
+    do (``detects_conflicts``, ``renew``, ``read_many``, ``write_many``, ``of_chat``, ``move``) is
+    skipped.
     """
 
     keeps_versions = True
@@ -255,6 +258,71 @@ class StorageContract(TestCase):
         assert record is not None
         self.assertEqual(record.revision, revision)
         await self.assert_refused(self.write(address, Record(2)))
+
+    async def test_what_has_expired_is_there_for_those_who_are_told_of_it(self) -> None:
+        self.needs_kept("expiries")
+        address = self.address("42")
+        await self.write(address, expired_record())
+        record = await self.read(address)
+        if record is None:
+            self.skipTest(f"{self.innermost} forgets what has expired by itself.")
+        self.assertEqual((record.value, record.expired), (None, "expired"))
+
+    async def test_who_wants_to_hear_of_an_expiry_is_told_once_and_then_it_is_gone(self) -> None:
+        self.needs_kept("expiries")
+        told: list[tuple[str, Any]] = []
+        address = self.address("42")
+        await self.write(address, expired_record())
+        if await self.read(address) is None:
+            self.skipTest(f"{self.innermost} forgets what has expired by itself.")
+        storage = enhance_storage(
+            self.storage, on_expire=lambda key, data: told.append((key, data))
+        )
+        for _ in range(2):
+            self.assertIsNone(await storage.read(address))
+            self.assertEqual(told, [("42", "expired")])
+
+    # Renewing.
+
+    async def test_a_renewal_changes_the_expiry_and_nothing_else(self) -> None:
+        self.needs_kept("expiries")
+        self.needs("renew")
+        tomorrow = utcnow() + timedelta(days=1)
+        addresses = [self.address("42"), self.address("43")]
+        for address, expires_at in zip(
+            addresses, (utcnow() + timedelta(hours=1), None), strict=True
+        ):
+            await self.write(address, Record({"a": 1}, Decimal(1), expires_at))
+        found = [await self.read(address) for address in addresses]
+        before = [record for record in found if record is not None]
+        await asyncio.gather(
+            *(
+                self.renew(address, replace(record, value="ignored", expires_at=tomorrow))
+                for address, record in zip(addresses, before, strict=True)
+            )
+        )
+        for address, old in zip(addresses, before, strict=True):
+            record = await self.read(address)
+            assert record is not None
+            assert record.expires_at is not None
+            self.assertEqual(replace(record, expires_at=old.expires_at), old)
+            self.assertLess(abs(record.expires_at - tomorrow), timedelta(milliseconds=2))
+
+    async def test_a_renewal_of_what_was_changed_or_deleted_does_nothing(self) -> None:
+        self.needs_kept("expiries")
+        self.needs("renew")
+        self.needs_detects_conflicts()
+        tomorrow = utcnow() + timedelta(days=1)
+        changed, deleted = self.address("42"), self.address("43")
+        first, second = [await self.write(address, Record(1)) for address in (changed, deleted)]
+        await self.write(changed, Record(2, revision=first))
+        await self.delete(deleted, second)
+        for address, revision in ((changed, first), (deleted, second)):
+            await self.renew(address, Record(1, expires_at=tomorrow, revision=revision))
+        record = await self.read(changed)
+        assert record is not None
+        self.assertEqual((record.value, record.expires_at), (2, None))
+        self.assertIsNone(await self.read(deleted))
 
     # Revisions.
 
@@ -531,6 +599,9 @@ class StorageContract(TestCase):
     async def delete(self, address: Address, revision: Revision) -> None:
         await awaited(self.storage.delete, address, revision)
 
+    async def renew(self, address: Address, record: Record) -> None:
+        await awaited(cast("RenewingStorage", self.storage).renew, address, record)
+
     async def read_many(self, addresses: list[Address]) -> Mapping[Address, Record]:
         records: Mapping[Address, Record] = await awaited(self.storage.read_many, addresses)
         return records
@@ -554,18 +625,21 @@ class StorageContract(TestCase):
             await change
 
     def needs_detects_conflicts(self) -> None:
-        innermost = peel(self.storage)[1]
         if not getattr(self.storage, "detects_conflicts", False):
-            self.skipTest(f"{type(innermost).__name__} does not detect conflicts.")
+            self.skipTest(f"{self.innermost} does not detect conflicts.")
 
     def needs_kept(self, what: str) -> None:
         if not getattr(self, f"keeps_{what}"):
             self.skipTest(f"{type(self.storage).__name__} sets {what} itself.")
 
     def needs(self, ability: str) -> None:
-        innermost = peel(self.storage)[1]
-        if not hasattr(innermost, ability):
-            self.skipTest(f"{type(innermost).__name__} has no {ability}().")
+        if not hasattr(peel(self.storage)[1], ability):
+            self.skipTest(f"{self.innermost} has no {ability}().")
+
+    @property
+    def innermost(self) -> str:
+        """The name of the storage under test, without what is around it."""
+        return type(peel(self.storage)[1]).__name__
 
 
 def expired_record() -> Record:

@@ -1,0 +1,14 @@
+"""Signals that tell a project what has become of a session.
+
+The sender is the class of the storage. Receivers may be ``async`` or not.
+"""
+
+from __future__ import annotations
+
+from django.dispatch import Signal
+
+session_expired = Signal()
+"""A session has timed out: ``bot``, ``name`` (of the fragment), ``key``, and ``data`` as stored.
+
+Sent at least once for each, before it is gone for good.
+"""
