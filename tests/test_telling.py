@@ -1,0 +1,352 @@
+"""Sweeps tell of sessions that have expired and that no bot has read since."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from django.db import connection, connections
+from django.db.utils import ConnectionHandler
+from django.test import TestCase, TransactionTestCase, override_settings
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from botsessions import enhance_storage, multi_session, session
+from botsessions.maintenance import Failure, Sweep
+from botsessions.models import BotSession
+from botsessions.signals import session_expired
+from botsessions.storages import Address, DatabaseStorage
+from project.settings import DATABASE, KNOWN_DATABASES
+
+from .commands import TIMEOUT, manage, output
+from .servers import wait_until
+
+HOUR = timedelta(hours=1)
+
+
+def counting() -> dict[str, int]:
+    return {"count": 0}
+
+
+@contextmanager
+def shop(declared: Any) -> Iterator[None]:
+    """Let the settings have one bot with this session."""
+    bots = {"shop": {"SESSION": declared, "APPLICATION": "never.built"}}
+    with override_settings(BOTSESSIONS={"BOTS": bots}):
+        yield
+
+
+def hearing(on_expire: Callable[..., Any], **options: Any) -> Any:
+    return session(initial=counting, storage=enhance_storage(on_expire=on_expire, **options))
+
+
+def make(key: str, *, bot: str = "shop", name: str = "", ago: timedelta = HOUR) -> BotSession:
+    return BotSession.objects.create(
+        bot=bot, name=name, key=key, data={"count": 5}, expires_at=timezone.now() - ago
+    )
+
+
+def sweep(**options: Any) -> tuple[int, list[Failure]]:
+    """Return how many sessions were deleted, and the failures."""
+    limit = options.pop("limit", None)
+    batches = list(Sweep(**options).run(BotSession, "default", limit=limit))
+    return sum(batch.done for batch in batches), [f for b in batches for f in b.failures]
+
+
+def left() -> set[str]:
+    return set(BotSession.objects.values_list("key", flat=True))
+
+
+class Told(TestCase):
+    def setUp(self) -> None:
+        self.told: list[tuple[str, Any]] = []
+
+    def hear(self, key: str, data: Any) -> None:
+        self.told.append((key, data))
+
+    async def hear_later(self, key: str, data: Any) -> None:
+        await asyncio.sleep(0)
+        self.hear(key, data)
+
+    def test_what_expired_while_the_bot_was_down_is_told_once(self) -> None:
+        for on_expire in (self.hear, self.hear_later):
+            with self.subTest(on_expire.__name__):
+                declared = hearing(on_expire)
+                make("42")
+                make("43", ago=-HOUR)
+                with shop(declared):
+                    assert sweep() == (1, [])
+                    assert sweep() == (0, [])
+                    with declared.edit("42") as data:
+                        data["count"] += 1
+                assert self.told == [("42", {"count": 5})]
+                BotSession.objects.all().delete()
+                self.told.clear()
+
+    def test_on_expire_may_use_the_orm(self) -> None:
+        def note(key: str, data: Any) -> None:
+            BotSession.objects.create(bot="lost", key=key, data=data)
+
+        make("42")
+        with shop(hearing(note)):
+            assert sweep() == (1, [])
+        assert [row.bot for row in BotSession.objects.all()] == ["lost"]
+
+    def test_each_fragment_is_told_by_its_own_storage(self) -> None:
+        for name in ("basket", "visit", "profile"):
+            make("42", name=name)
+        declared = multi_session(
+            basket=hearing(lambda key, data: self.told.append(("basket", key))),
+            visit=hearing(lambda key, data: self.told.append(("visit", key))),
+            profile=session(initial=counting),
+        )
+        with shop(declared):
+            assert sweep() == (3, [])
+        assert sorted(self.told) == [("basket", "42"), ("visit", "42")]
+
+    def test_receivers_of_the_signal_hear_of_every_bot(self) -> None:
+        heard = []
+
+        def receive(sender: Any, bot: str, name: str, key: str, data: Any, **named: Any) -> None:
+            heard.append((sender, bot, name, key, data))
+
+        make("42")
+        make("43", bot="no longer there", name="basket")
+        session_expired.connect(receive)
+        try:
+            with shop(hearing(self.hear)):
+                assert sweep() == (2, [])
+        finally:
+            session_expired.disconnect(receive)
+        assert sorted(heard, key=str) == [
+            (DatabaseStorage, "no longer there", "basket", "43", {"count": 5}),
+            (DatabaseStorage, "shop", "", "42", {"count": 5}),
+        ]
+        assert self.told == [("42", {"count": 5})]
+
+    def test_idle_sessions_are_told_of_only_if_they_have_expired(self) -> None:
+        make("idle", ago=-HOUR)
+        make("both")
+        BotSession.objects.update(updated_at=timezone.now() - timedelta(days=100))
+        with shop(hearing(self.hear)):
+            assert sweep(idle_for=timedelta(days=90)) == (2, [])
+        assert self.told == [("both", {"count": 5})]
+
+    def test_one_that_cannot_be_told_stays_and_is_named_and_the_others_go_on(self) -> None:
+        def fail(key: str, data: Any) -> None:
+            self.hear(key, data)
+            if key == "13":
+                raise LookupError("4242-secret")
+
+        for key in ("12", "13", "14", "15"):
+            make(key)
+        with shop(hearing(fail)):
+            for deleted in (3, 0):
+                done, (failure,) = sweep(batch_size=2)
+                assert done == deleted
+                assert failure.address == Address("shop", "", "13")
+                assert failure.reason == "Telling raised LookupError."
+        assert left() == {"13"}
+        assert Counter(key for key, _ in self.told) == {"12": 1, "13": 2, "14": 1, "15": 1}
+
+    def test_one_that_is_renewed_or_written_anew_meanwhile_is_not_told(self) -> None:
+        def change_the_others(key: str, data: Any) -> None:
+            self.hear(key, data)
+            others = BotSession.objects.exclude(key=key)
+            others.filter(key__startswith="a").update(expires_at=timezone.now() + HOUR)
+            for row in others.filter(key__startswith="b"):
+                row.delete()
+                BotSession.objects.create(bot=row.bot, key=row.key, data={"count": 6})
+
+        for key in ("a1", "a2", "b1", "b2"):
+            make(key)
+        with shop(hearing(change_the_others)):
+            assert sweep() == (1, [])
+        ((told, _),) = self.told
+        assert left() == {"a1", "a2", "b1", "b2"} - {told}
+
+    def test_one_that_is_written_while_it_is_told_stays(self) -> None:
+        def edit(key: str, data: Any) -> None:
+            with declared.edit(key) as new:
+                new["count"] += 1
+
+        declared = hearing(edit)
+        make("42")
+        with shop(declared):
+            sweep()
+        assert BotSession.objects.get().data == {"count": 1}
+
+    def test_a_limit_and_the_bot_and_fragment_are_kept(self) -> None:
+        for key in range(5):
+            make(str(key))
+        make("other", bot="other")
+        with shop(hearing(self.hear)):
+            assert sweep(limit=2, bot="shop", batch_size=10) == (2, [])
+            assert sweep(name="basket") == (0, [])
+            assert sweep(limit=2) == (2, [])
+        assert len(self.told) == 3
+        assert "other" not in left()
+
+
+class Costs(TestCase):
+    """Of a sweep, in statements."""
+
+    def test_nobody_who_hears_costs_nothing(self) -> None:
+        for key in range(6):
+            make(str(key))
+        declared = session(initial=counting, storage=enhance_storage(time_to_live=HOUR))
+        assert self.statements(declared) == ["SELECT", "DELETE", "SELECT", "DELETE", "SELECT"]
+
+    def test_sessions_of_which_nobody_hears_are_deleted_in_batches_as_ever(self) -> None:
+        for key in range(6):
+            make(str(key), name="quiet")
+        declared = multi_session(
+            quiet=session(initial=counting), loud=hearing(lambda key, data: None)
+        )
+        quiet = ["SELECT", "DELETE", "SELECT", "DELETE", "SELECT"]
+        assert self.statements(declared) == [*quiet, "SELECT"]
+
+    def test_one_that_is_told_costs_two(self) -> None:
+        for key in range(3):
+            make(str(key))
+        made = self.statements(hearing(lambda key, data: None))
+        assert made == ["SELECT", "SELECT", *["SELECT", "DELETE"] * 3, "SELECT"]
+
+    def test_data_that_is_not_told_is_not_loaded(self) -> None:
+        make("42")
+        with CaptureQueriesContext(connection) as queries:
+            self.statements(session(initial=counting))
+        assert not any("data" in query["sql"].partition("FROM")[0] for query in queries)
+
+    def statements(self, declared: Any) -> list[str]:
+        with shop(declared), CaptureQueriesContext(connection) as queries:
+            sweep(batch_size=3)
+        return [query["sql"].split()[0] for query in queries]
+
+
+class AtOnce(TransactionTestCase):
+    def test_two_sweeps_tell_of_all_and_one_seldom_twice(self) -> None:
+        told: list[str] = []
+        both = threading.Barrier(2, timeout=TIMEOUT)
+
+        def hear(key: str, data: Any) -> None:
+            told.append(key)
+
+        def run(number: int) -> int:
+            with closing(connections["default"]):
+                both.wait()
+                return sweep()[0]
+
+        for key in range(100):
+            make(str(key))
+        with shop(hearing(hear)), ThreadPoolExecutor(2) as pool:
+            deleted = sum(pool.map(run, range(2)))
+        assert set(told) == {str(key) for key in range(100)}
+        assert left() == set()
+        assert deleted == len(told)
+
+    def test_what_a_bot_writes_while_a_sweep_tells_of_it_is_kept(self) -> None:
+        told, hold = [], threading.Event()
+        telling = threading.Event()
+
+        def hear(key: str, data: Any) -> None:
+            told.append(threading.current_thread().name)
+            if threading.current_thread().name == "sweep":
+                telling.set()
+                assert hold.wait(TIMEOUT)
+
+        def run() -> None:
+            with closing(connections["default"]):
+                sweep()
+
+        make("42")
+        declared = hearing(hear)
+        with shop(declared):
+            thread = threading.Thread(target=run, name="sweep")
+            thread.start()
+            try:
+                assert telling.wait(TIMEOUT)
+                with declared.edit("42") as data:
+                    data["count"] += 1
+            finally:
+                hold.set()
+                thread.join(TIMEOUT)
+        assert len(told) == 2
+        assert BotSession.objects.get().data == {"count": 1}
+
+
+def test_a_sweep_that_is_killed_between_telling_and_deleting_tells_again_and_loses_nothing(
+    tmp_path: Path, django_db_blocker: Any
+) -> None:
+    name = str(tmp_path / "db.sqlite3") if DATABASE == "sqlite" else f"telling_{uuid4().hex}"
+    told = tmp_path / "told"
+    environment = os.environ | {
+        "DJANGO_SETTINGS_MODULE": "tests.bots.settings",
+        "BOTSESSIONS_DATABASE_NAME": name,
+        "BOTS": json.dumps({"shop": {"SESSION": "tests.bots.baskets.baskets"}}),
+        "TOLD": str(told),
+    }
+    with django_db_blocker.unblock(), table(name) as rows:
+        rows(20)
+        killed = manage("sweep_sessions", env=environment | {"HANG_AT": "5"})
+        try:
+            wait_until(lambda: told.exists() and len(lines(told)) == 5, lambda: "not told")
+        finally:
+            killed.kill()
+            killed.communicate(timeout=TIMEOUT)
+        said = output(manage("sweep_sessions", env=environment))
+        assert said.startswith("16 sessions deleted")
+    assert len(lines(told)) == 21
+    assert dict(lines(told)) == {str(n): {"number": n} for n in range(20)}
+
+
+def lines(told: Path) -> list[Any]:
+    return [json.loads(line) for line in told.read_text().splitlines()]
+
+
+@contextmanager
+def table(name: str) -> Iterator[Callable[[int], None]]:
+    """Make a database with the table of sessions; yield what fills it with expired ones."""
+    config = copy.deepcopy(KNOWN_DATABASES[DATABASE]) | {"NAME": name}
+    database = ConnectionHandler({"default": config})["default"]
+
+    def on_server(statement: str) -> None:
+        with database._nodb_cursor() as cursor:
+            cursor.execute(statement)
+
+    def fill(count: int) -> None:
+        quote = database.ops.quote_name
+        columns = ("bot", "name", "key", "data", "revision", "size", "expires_at", "created_at")
+        columns += ("updated_at", "chat_type", "title")
+        sql = (
+            f"INSERT INTO botsessions_botsession ({', '.join(map(quote, columns))}) "  # noqa: S608
+            f"VALUES ({', '.join(['%s'] * len(columns))})"
+        )
+        past = "2026-01-01 00:00:00"
+        with database.cursor() as cursor:
+            for number in range(count):
+                data = json.dumps({"number": number})
+                row = ("shop", "", str(number), data, number, 9, past, past, past, "", "")
+                cursor.execute(sql, row)
+
+    if DATABASE != "sqlite":
+        on_server(f"CREATE DATABASE {name}")
+    try:
+        with database.schema_editor(atomic=False) as editor:
+            editor.create_model(BotSession)
+        yield fill
+    finally:
+        database.close()
+        if DATABASE != "sqlite":
+            on_server(f"DROP DATABASE {name}")
