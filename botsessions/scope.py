@@ -323,7 +323,7 @@ class Scope:
             if self._ticket is None:
                 # Nobody holds back those who write what this would replace: compare with it.
                 await self._load(unread)
-            else:
+            elif unread:
                 await tell_all([(c.fragment.storage, c.address) for c in unread if c.address])
             changes = [
                 (cell, cell.address, record)

@@ -138,9 +138,11 @@ class Told(TestCase):
     def test_idle_sessions_are_told_of_only_if_they_have_expired(self) -> None:
         make("idle", ago=-HOUR)
         make("both")
+        make("lasting")
+        BotSession.objects.filter(key="lasting").update(expires_at=None)
         BotSession.objects.update(updated_at=timezone.now() - timedelta(days=100))
         with shop(hearing(self.hear)):
-            assert sweep(idle_for=timedelta(days=90)) == (2, [])
+            assert sweep(idle_for=timedelta(days=90), batch_size=1) == (3, [])
         assert self.told == [("both", {"count": 5})]
 
     def test_one_that_cannot_be_told_stays_and_is_named_and_the_others_go_on(self) -> None:
@@ -156,7 +158,7 @@ class Told(TestCase):
                 done, (failure,) = sweep(batch_size=2)
                 assert done == deleted
                 assert failure.address == Address("shop", "", "13")
-                assert failure.reason == "Telling raised LookupError."
+                assert failure.reason == "Who was told that it has expired raised LookupError."
         assert left() == {"13"}
         assert Counter(key for key, _ in self.told) == {"12": 1, "13": 2, "14": 1, "15": 1}
 

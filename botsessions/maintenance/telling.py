@@ -13,7 +13,8 @@ from ..exceptions import SessionExpiryError
 from ..models import AbstractBotSession
 from ..signals import session_expired
 from ..storages import Address, DatabaseStorage
-from ..storages.layers import peel, tell_all
+from ..storages.expiry import is_heard
+from ..storages.layers import place_of, tell_all
 from .batches import Batch, Failure
 from .declared import fragments_in
 
@@ -36,7 +37,7 @@ class Telling:
             return Q()
         heard = Q()
         for (bot, name), fragment in self._fragments.items():
-            if any(layer.on_expire for layer in peel(fragment.storage)[0]):
+            if is_heard(place_of(fragment.storage, Address(bot, name, ""))):
                 heard |= Q(bot=bot, name=name)
         return heard or None
 
@@ -58,7 +59,10 @@ class Telling:
         try:
             return Batch(async_to_sync(tell_all)([(storage, address)]))
         except SessionExpiryError as exc:
-            return Batch(0, (Failure(address, f"Telling raised {type(exc.__cause__).__name__}."),))
+            cause = type(exc.__cause__).__name__
+            return Batch(
+                0, (Failure(address, f"Who was told that it has expired raised {cause}."),)
+            )
 
 
 def pages(expired: Any, size: int) -> Iterator[list[Address]]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from .base import Address, Changes, Record, Revision, Storage, all_of, awaited, conflict
 from .expiry import is_heard, tell, to_be_told
-from .renewal import renewed
+from .renewal import due_for_renewal, renew
 
 OnExpire: TypeAlias = "Callable[[str, Any], object]"
 Outcome: TypeAlias = "int | Exception | None"
@@ -84,6 +84,7 @@ async def read_all(
 
     Raises:
         SessionExpiryError: who was told of it raised.
+        SessionConflict: it has expired again by the time that it was told.
         Exception: what the first storage to fail raised.
     """
     places = [place_of(*request) for request in requests]
@@ -96,7 +97,10 @@ async def read_all(
             told.add(place.address)
         await all_of(tell(*each) for each in expired)
         records = await stored(places)  # Who was told may have changed any of them.
-    records = await renewed(places, records)
+    if due := due_for_renewal(places, records):
+        renewed = await all_of(renew(places[index], record) for index, record in due.items())
+        for index, record in zip(due, renewed, strict=True):
+            records[index] = record
     return [
         record and await incoming(place, record)
         for place, record in zip(places, records, strict=True)
@@ -131,13 +135,15 @@ async def write_all(requests: Sequence[tuple[Storage, Address, Record]]) -> list
         for i, outcome in zip(indices, await write_group(storage, changes), strict=True):
             outcomes[i] = outcome
 
-    innermost = [peel(storage)[1] for storage, *_ in requests]
-    await all_of(write(*group) for group in grouped(innermost))
+    await all_of(write(*group) for group in by_innermost([request[0] for request in requests]))
     return outcomes
 
 
-async def stored(places: Sequence[Place]) -> Sequence[Record | None]:
+async def stored(places: Sequence[Place]) -> list[Record | None]:
     """Return what is stored, as it may be shown but as no layer has seen it yet."""
+    if len(places) == 1:  # Nearly always.
+        record: Record | None = await awaited(places[0].storage.read, places[0].address)
+        return [record and record.live()]
     records: list[Record | None] = [None] * len(places)
 
     async def read(storage: Storage, indices: list[int]) -> None:
@@ -146,7 +152,7 @@ async def stored(places: Sequence[Place]) -> Sequence[Record | None]:
             if (record := found.get(places[i].address)) is not None:
                 records[i] = record.live()
 
-    await all_of(read(*group) for group in grouped([place.storage for place in places]))
+    await all_of(read(*group) for group in by_innermost([place.storage for place in places]))
     return records
 
 
@@ -190,16 +196,17 @@ def outgoing(storage: Storage, record: Record) -> Record:
     return record
 
 
-def grouped(storages: Sequence[Storage]) -> list[tuple[Storage, list[int]]]:
-    """Group the indices of ``storages`` by storage."""
+def by_innermost(storages: Sequence[Storage]) -> list[tuple[Storage, list[int]]]:
+    """Group the indices of ``storages`` by the storage inside all layers."""
     groups: list[tuple[Storage, list[int]]] = []
-    for index, other in enumerate(storages):
+    for index, layered in enumerate(storages):
+        innermost = peel(layered)[1]
         for storage, indices in groups:
-            if storage == other:
+            if storage == innermost:
                 indices.append(index)
                 break
         else:
-            groups.append((other, [index]))
+            groups.append((innermost, [index]))
     return groups
 
 

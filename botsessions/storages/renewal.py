@@ -4,42 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ..exceptions import SessionConflict
-from .base import Record, all_of, awaited
+from .base import Record, awaited
 
 if TYPE_CHECKING:
     from .layers import Place
 
 
-async def renewed(
-    places: Sequence[Place], records: Sequence[Record | None]
-) -> Sequence[Record | None]:
-    """Renew, side by side, what is due for that; return the records as they are then."""
-    due = {
-        index: replace(record, expires_at=until)
-        for index, record in enumerate(records)
-        if record is not None and record.value is not None
-        if (until := renewal(places[index], record)) is not None
-    }
-    if not due:
-        return records
-    found = await all_of(renew(places[index], record) for index, record in due.items())
-    after = dict(zip(due, found, strict=True))
-    return [after.get(index, record) for index, record in enumerate(records)]
-
-
-def renewal(place: Place, record: Record) -> datetime | None:
-    """Return until when reading a record renews it; ``None`` if it does not."""
-    until = None
-    for layer in reversed(place.layers):
-        until = layer.renewal(record) or until
-    return until
+def due_for_renewal(places: Sequence[Place], records: Sequence[Record | None]) -> dict[int, Record]:
+    """Return what reading renews, by index, with the expiry that it shall get."""
+    due = {}
+    for index, record in enumerate(records):
+        if record is not None and record.value is not None:
+            for layer in reversed(places[index].layers):
+                if (until := layer.renewal(record)) is not None:
+                    due[index] = replace(record, expires_at=until)
+    return due
 
 
 async def renew(place: Place, record: Record) -> Record:
+    """Store the expiry of ``record``; return what is stored then."""
     storage, address = place.storage, place.address
     if (ability := getattr(storage, "renew", None)) is not None:
         await awaited(ability, address, record)
