@@ -15,8 +15,8 @@ from .codec import Codec, Decoded
 from .exceptions import SessionDataError, SessionKeyError, SessionNotInitialized
 from .keys import KeyFunction
 from .storages.base import ANY, About, Address, Json, Record, Revision, Storage
-from .storages.enhanced import refuse_newer
 from .storages.layers import read_all
+from .storages.migrations import refuse_newer
 
 T = TypeVar("T")
 
@@ -177,10 +177,21 @@ class Cell(Generic[T]):
         if self._reading is not None:
             self._reading.cancel()
 
-    @property
-    def had_expired(self) -> bool:
-        """Whether there was data when it was read, which had expired."""
-        return self.record is not None and self.record.value is None
+    async def revision_now(self) -> Revision:
+        """Return the revision that a refused write should name, the same if it is a conflict.
+
+        It is none if nobody has changed what was read: if that had expired, it may have been swept
+        meanwhile; if it was migrated on being read, it may have been migrated where it is stored.
+        """
+        if self.record is None or self.address is None:
+            return self._revision
+        if self.record.value is None:
+            return None
+        if self.record.stale:
+            (found,) = await read_all([(self.fragment.storage, self.address)], telling=False)
+            if found is not None and found.value == self.record.value:
+                return found.revision
+        return self._revision
 
     @property
     def assigned_unread(self) -> bool:

@@ -61,8 +61,7 @@ class Codec(Generic[T]):
             self._convert(value)
         if unknown and isinstance(value, dict):
             value = {**strict(unknown), **value}
-        if (size := len(dumps(value).encode())) > max_bytes:
-            raise unstorable("$", f"has {size} bytes; a session may have {max_bytes} (MAX_BYTES)")
+        refuse_larger(value, max_bytes)
         return value
 
     def decode(self, value: Json) -> Decoded:
@@ -170,6 +169,12 @@ def finite(value: float, path: str) -> float:
     if not math.isfinite(value):
         raise unstorable(path, "is infinite or not a number")
     return float(value)
+
+
+def refuse_larger(value: Json, max_bytes: int) -> None:
+    """Raise SessionDataError for JSON of more than ``max_bytes`` bytes."""
+    if (size := len(dumps(value).encode())) > max_bytes:
+        raise unstorable("$", f"has {size} bytes; a session may have {max_bytes} (MAX_BYTES)")
 
 
 def unstorable(path: str, problem: str) -> SessionDataError:

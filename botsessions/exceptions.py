@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 
 class SessionError(Exception):
     """Base of all errors of this package."""
@@ -48,7 +50,15 @@ class SessionVersionError(SessionError):
 
 
 class SessionMigrationError(SessionError):
-    """A migration raised; the stored data stays as it was."""
+    """A migration raised; the stored data stays as it was.
+
+    ``version`` is the one that it should have led to, ``problem`` what it did instead.
+    """
+
+    def __init__(self, message: str, *, version: Decimal, problem: str) -> None:
+        super().__init__(message)
+        self.version = version
+        self.problem = problem
 
 
 class SessionStorageError(SessionError):

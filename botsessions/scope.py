@@ -340,12 +340,11 @@ class Scope:
             for change, outcome in zip(changes, outcomes, strict=True)
             if isinstance(outcome, SessionConflict)
         ]
-        if any(cell.had_expired for cell, _, _ in refused):
-            # What had expired may have been swept meanwhile, and that changed nothing.
-            again = [
-                (c, address, replace(record, revision=None) if c.had_expired else record)
-                for c, address, record in refused
-            ]
+        again = [
+            (cell, address, replace(record, revision=await cell.revision_now()))
+            for cell, address, record in refused
+        ]
+        if again != refused:
             outcomes = [o for o in outcomes if not isinstance(o, SessionConflict)]
             outcomes += await self._written(again)
         for outcome in outcomes:

@@ -32,8 +32,8 @@ from botsessions.storages import (
     Record,
     enhance_storage,
 )
-from botsessions.storages.enhanced import exact_version
 from botsessions.storages.layers import read_all, write_all
+from botsessions.storages.migrations import exact_version
 
 from .harness import Store, client
 from .test_storages import DictStorage
@@ -469,6 +469,11 @@ class Migrations(SimpleTestCase):
                 found = await store.read(ADDRESS)
                 assert found == Record(5, Decimal(1), NOON + HOUR, revision)
                 assert storage.newest_version == 1
+
+    def test_two_layers_with_migrations_are_refused(self) -> None:
+        inner = enhance_storage(enhance_storage(migrations={1: never}), time_to_live=HOUR)
+        with pytest.raises(ValueError, match="has migrations already"):
+            enhance_storage(inner, migrations={2: never})
 
 
 async def look_at(update: Any, context: Any) -> None:

@@ -1,8 +1,23 @@
 """Work on many stored sessions at once, in batches, beside a busy bot."""
 
-from .batches import BATCH_SIZE, Batch, Failure
-from .declared import declared
+from .batches import BATCH_SIZE, Batch, Failure, Work
+from .declared import declared, fragments_in, unlisted
+from .migrating import Migrate
 from .sweeping import Sweep
 from .tables import tables
+from .versions import Versions, versions
 
-__all__ = ["BATCH_SIZE", "Batch", "Failure", "Sweep", "declared", "tables"]
+__all__ = [
+    "BATCH_SIZE",
+    "Batch",
+    "Failure",
+    "Migrate",
+    "Sweep",
+    "Versions",
+    "Work",
+    "declared",
+    "fragments_in",
+    "tables",
+    "unlisted",
+    "versions",
+]

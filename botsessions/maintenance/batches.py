@@ -1,10 +1,19 @@
-"""What work in batches tells about each of them."""
+"""What work in batches has in common: what it tells about each, and how it does one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
+from django.db import connections
+from django.db.models import BooleanField, F, Func, QuerySet, Value
+
+from ..models import AbstractBotSession
 from ..storages import Address
+from ..storages.care import looked_after
+
+T = TypeVar("T")
 
 BATCH_SIZE = 1000
 
@@ -23,3 +32,41 @@ class Batch:
 
     done: int
     failures: tuple[Failure, ...] = ()
+
+
+class Work(Protocol):
+    """Something that is done to many sessions of a table."""
+
+    def count(self, model: type[AbstractBotSession], using: str, /) -> int:
+        """Return how many sessions it would be done to now."""
+
+    def run(
+        self, model: type[AbstractBotSession], using: str, /, *, limit: int | None = None
+    ) -> Iterator[Batch]:
+        """Do it, to at most ``limit`` sessions; yield what each batch has done."""
+
+
+def unit_of_work(using: str, work: Callable[..., T], *args: Any) -> T:
+    """Do a batch, again if the database fails for a moment: a lock, a deadlock, a restart.
+
+    In a caller's transaction it is done once.
+    """
+    if connections[using].in_atomic_block:
+        return work(*args)
+    return looked_after(lambda again: work(*args))
+
+
+def with_keys(sessions: QuerySet[Any], keys: Sequence[Any]) -> QuerySet[Any]:
+    """Return those of ``sessions`` that have one of these primary keys."""
+    if connections[sessions.db].vendor != "postgresql":
+        return sessions.filter(pk__in=keys)
+    # One parameter: to put a thousand into the statement takes longer than to find them.
+    return sessions.filter(IsAny(F("pk"), Value(list(keys))))
+
+
+class IsAny(Func):
+    """Whether a value is in an array, on PostgreSQL."""
+
+    template = "%(expressions)s)"
+    arg_joiner = " = ANY("
+    output_field = BooleanField()

@@ -23,8 +23,8 @@ from ..exceptions import SessionDataError
 from ..models import AbstractBotSession
 from ..sources import FromKey
 from ..storages.base import Address, Json, Record, conflict, new_revision
-from ..storages.enhanced import refuse_newer
 from ..storages.layers import outgoing
+from ..storages.migrations import refuse_newer
 from ..storages.sql import Change, Table
 from .batches import BATCH_SIZE, Batch, Failure
 from .declared import declared

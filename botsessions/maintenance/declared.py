@@ -1,4 +1,4 @@
-"""What the bots of the settings declare of a stored session."""
+"""What the bots of the settings declare of stored sessions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from ..bots import all_bots
 from ..cell import Fragment
 from ..models import AbstractBotSession
-from ..storages import DatabaseStorage
+from ..storages import DatabaseStorage, Storage
 from ..storages.layers import peel
 
 
@@ -32,3 +32,14 @@ def fragments_in(
         if isinstance(storage := peel(fragment.storage)[1], DatabaseStorage)
         and (storage.model, storage.using) == (model, using)
     }
+
+
+def unlisted() -> list[tuple[str, str, Storage]]:
+    """Return bot, name and storage of fragments with migrations that are in no table."""
+    return [
+        (alias, name, storage)
+        for alias, bot in all_bots().items()
+        for name, fragment in bot.session.fragments.items()
+        if fragment.newest_version is not None
+        and not isinstance(storage := peel(fragment.storage)[1], DatabaseStorage)
+    ]

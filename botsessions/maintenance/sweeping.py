@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from django.db import connections
 from django.db.models import Q
 from django.utils import timezone
 
 from ..models import AbstractBotSession
-from .batches import BATCH_SIZE, Batch
+from .batches import BATCH_SIZE, Batch, unit_of_work, with_keys
 from .telling import Telling
 
 
@@ -30,12 +31,14 @@ class Sweep:
         name: only of this fragment.
         idle_for: besides expired ones, those that were not changed for so long.
         batch_size: how many sessions a transaction deletes.
+        dry_run: only count.
     """
 
     bot: str | None = None
     name: str | None = None
     idle_for: timedelta | None = None
     batch_size: int = BATCH_SIZE
+    dry_run: bool = False
 
     def count(self, model: type[AbstractBotSession], using: str) -> int:
         """Return how many sessions are to go now."""
@@ -49,6 +52,10 @@ class Sweep:
         Args:
             limit: delete at most so many.
         """
+        if self.dry_run:
+            count = self.count(model, using)
+            yield Batch(count if limit is None else min(count, limit))
+            return
         now = timezone.now()
         due, telling = self._due(model, using, now), Telling(model, using)
         heard = telling.heard
@@ -62,18 +69,30 @@ class Sweep:
         yield from telling.run(due.filter(heard), self.batch_size, limit)
 
     def _deleted(self, due: Any, limit: int | None) -> Iterator[Batch]:
-        # The index on the expiry finds them; idle ones no index: go through the table once.
-        order = "expires_at" if self.idle_for is None else "pk"
-        found = due.order_by(order).values_list("pk", order)
+        in_one = connections[due.db].features.allow_sliced_subqueries_with_in
+        last = None
         while limit is None or limit > 0:
             size = self.batch_size if limit is None else min(limit, self.batch_size)
-            rows = list(found[:size])
-            if not rows:
-                return
-            deleted, _ = due.filter(pk__in=[pk for pk, _ in rows]).delete()
+            if self.idle_for is None and in_one:
+                deleted = unit_of_work(due.db, delete_expired, due, size)
+                if not deleted and not due.exists():
+                    return
+            else:
+                keys = unit_of_work(due.db, self._next_keys, due, size, last)
+                if not keys:
+                    return
+                deleted, _ = unit_of_work(due.db, with_keys(due, keys).delete)
+                last = keys[-1]
             limit = None if limit is None else limit - deleted
-            found = found.filter(**{f"{order}__gte": rows[-1][1]})
             yield Batch(deleted)
+
+    def _next_keys(self, due: Any, size: int, last: Any) -> list[Any]:
+        if self.idle_for is None:
+            found = due.order_by("expires_at")
+        else:  # No index finds them: go through the table once.
+            found = due.order_by("pk")
+            found = found if last is None else found.filter(pk__gt=last)
+        return list(found.values_list("pk", flat=True)[:size])
 
     def _due(self, model: type[AbstractBotSession], using: str, now: Any) -> Any:
         due = Q(expires_at__lte=now)
@@ -85,3 +104,12 @@ class Sweep:
         if self.name is not None:
             sessions = sessions.filter(name=self.name)
         return sessions
+
+
+def delete_expired(due: Any, size: int) -> int:
+    """Delete the first that have expired, found by the index on the expiry, in one statement.
+
+    ``due`` stands in it twice, for those that are renewed while it runs.
+    """
+    first = due.order_by("expires_at").values("pk")[:size]
+    return int(due.filter(pk__in=first).delete()[0])

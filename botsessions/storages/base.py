@@ -210,9 +210,12 @@ def utcnow() -> datetime:
     return datetime.now(timezone.utc)
 
 
+compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def dumps(value: Json) -> str:
     """Return the JSON text that is stored, and whose length in UTF-8 is a session's size."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return compact.encode(value)
 
 
 def plain(number: Decimal) -> Decimal:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from decimal import Decimal, InvalidOperation
-from typing import Any, Literal, TypeAlias
+from decimal import Decimal
+from typing import Any, Literal
 
-from ..exceptions import SessionMigrationError, SessionVersionError
-from .base import Address, Record, Storage, plain, utcnow
+from .base import Address, Record, Storage, utcnow
 from .database import DatabaseStorage
 from .layers import OnExpire, WrappedStorage
-
-Number: TypeAlias = "int | float | Decimal"
-Migration: TypeAlias = "Callable[[Any], Any]"
-
-VERSION_DIGITS = 15
-VERSION_DECIMALS = 6
+from .migrations import Migration, Migrations
 
 
 def enhance_storage(
@@ -78,12 +71,14 @@ class EnhancedStorage(WrappedStorage):
         self.on_expire = on_expire
         self._time_to_live = time_to_live
         self._renew = renew
-        self._migrations = None if migrations is None else ordered(migrations)
+        self._migrations = None if migrations is None else Migrations(migrations)
+        if migrations is not None and getattr(inner, "newest_version", None) is not None:
+            raise ValueError("The storage has migrations already: give all of them to one.")
 
     async def incoming(self, address: Address, record: Record) -> Record:
-        if record.value is None:
+        if record.value is None or self._migrations is None:
             return record
-        return await self._migrated(address, record)
+        return await self._migrations.applied(address, record)
 
     def renewal(self, record: Record) -> datetime | None:
         if self._time_to_live is None:
@@ -100,83 +95,13 @@ class EnhancedStorage(WrappedStorage):
             return record
         if self._time_to_live is not None:
             record = replace(record, expires_at=utcnow() + self._time_to_live)
-        if self._migrations:
+        if self._migrations is not None:
             record = replace(record, version=self.newest_version)
         return record
 
     @property
     def newest_version(self) -> Decimal | None:
         """The version that migrations lead to."""
-        if self._migrations:
-            return next(reversed(self._migrations))
+        if self._migrations is not None:
+            return self._migrations.newest_version
         return getattr(self.inner, "newest_version", None)
-
-    async def _migrated(self, address: Address, record: Record) -> Record:
-        if self._migrations is None or record.version == self.newest_version:
-            return record
-        refuse_newer(address, record.version, self.newest_version)
-        value = record.value
-        for version, migration in self._migrations.items():
-            if record.version is None or version > record.version:
-                value = await run_migration(address, version, migration, value)
-        return replace(record, value=value, version=self.newest_version, stale=True)
-
-
-def refuse_newer(address: Address, version: Decimal | None, newest: Decimal | None) -> None:
-    """Raise SessionVersionError for data of a version that this code does not know."""
-    if version is not None and (newest is None or version > newest):
-        raise SessionVersionError(
-            f"Session {address} has version {version}, but this code knows "
-            f"{'no versions' if newest is None else f'none after {newest}'}. "
-            "It was left as it is. Run the code that wrote it, or declare a migration to it."
-        )
-
-
-async def run_migration(
-    address: Address, version: Decimal, migration: Migration, value: Any
-) -> Any:
-    try:
-        result = migration(value)
-        value = await result if inspect.isawaitable(result) else result
-    except Exception as exc:
-        raise SessionMigrationError(
-            f"The migration of session {address} to version {version} raised "
-            f"{type(exc).__name__}. The stored data stays as it was."
-        ) from exc
-    if value is None:
-        raise SessionMigrationError(
-            f"The migration of session {address} to version {version} returned None. "
-            "The stored data stays as it was. Return the migrated data."
-        )
-    return value
-
-
-def ordered(migrations: Mapping[Any, Migration]) -> dict[Decimal, Migration]:
-    """Return ``migrations`` by exact version, ascending."""
-    if not migrations:
-        raise ValueError("migrations is empty: leave it out, or give a function per version.")
-    exact = [(exact_version(version), migration) for version, migration in migrations.items()]
-    versions = [version for version, _ in exact]
-    if len(set(versions)) < len(versions):
-        raise ValueError(f"Two versions in migrations are equal: {sorted(versions)}.")
-    return dict(sorted(exact, key=lambda item: item[0]))
-
-
-def exact_version(version: Number) -> Decimal:
-    """Return the number as it is written: ``10.1`` is exactly 10.1.
-
-    Raises:
-        ValueError: not a number, or one with more digits than every database keeps.
-    """
-    try:
-        exact = Decimal(str(version))
-        if exact.is_finite() and not isinstance(version, bool):
-            whole = exact.quantize(Decimal(1).scaleb(-VERSION_DECIMALS))
-            if whole == exact and len(whole.as_tuple().digits) <= VERSION_DIGITS:
-                return plain(exact)
-    except InvalidOperation:
-        pass
-    raise ValueError(
-        f"A version must be a number with at most {VERSION_DECIMALS} decimals and "
-        f"{VERSION_DIGITS - VERSION_DECIMALS} digits before them, not {version!r}."
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
@@ -187,6 +188,15 @@ async def incoming(place: Place, record: Record) -> Record:
     for layer in reversed(place.layers):
         record = await layer.incoming(place.address, record)
     return record
+
+
+async def migrated(storage: Storage, address: Address, record: Record) -> Record:
+    """Return what is to be stored of a live record, its data brought to the newest version.
+
+    It is ``stale`` if that differs from what is stored; its expiry is as it was.
+    """
+    found = await incoming(place_of(storage, address), record)
+    return replace(outgoing(storage, found), expires_at=record.expires_at)
 
 
 def outgoing(storage: Storage, record: Record) -> Record:

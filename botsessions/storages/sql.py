@@ -6,7 +6,7 @@ Each compares and sets in one statement, for one session or for many. What did n
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 ADDRESS = ("bot", "name", "key")
 LOADED = (*ADDRESS, "data", "version", "expires_at", "revision")
 ABOUT = ("chat_id", "user_id", "chat_type", "title")
+
+PORTION_ROWS = 1000
+PORTION_BYTES = 1024 * 1024
+"""Of data in one statement. MariaDB takes 16 MiB by default; the last session may have 3 MiB."""
 
 MYSQL_DUPLICATE = 1062
 """The number of MySQL's and MariaDB's error for a row that exists."""
@@ -103,6 +107,14 @@ class Table:
             group.append((Change(address, record, record.revision), row))
         self._update(group)
 
+    def rewrite(self, changes: Iterable[Change]) -> set[Change]:
+        """Write other forms of sessions that nobody has changed: no time is touched.
+
+        Otherwise like :meth:`write`; each change names the revision that was read.
+        """
+        group = [(change, self._form(change)) for change in changes]
+        return {landed for portion in portions(group) for landed in self._update(portion)}
+
     def _statement(self, change: Change) -> tuple[Callable[[Group], set[Change]], Row]:
         """Return what makes a change, and the columns that it sets."""
         record = change.record
@@ -119,42 +131,27 @@ class Table:
     def _update(self, group: Group) -> set[Change]:
         if len(group) == 1 or not self._can_update_many:
             return {change for change, row in group if self._update_one(change, row)}
-        (_, columns), *_ = group
-        given = [f"new_{name}" for name in (*ADDRESS, "old", *columns)]
-        values = [v for c, row in group for v in (*c.address, c.record.revision, *row.values())]
-        table, quote = self._name, self.connection.ops.quote_name
-        new = {name: self._cast(name, f"n.{quote(f'new_{name}')}") for name in columns}
-        old = self._cast("revision", f"n.{quote('new_old')}")
-        where = " AND ".join(
-            f"{table}.{self._quote(name)} = {value}"
-            for name, value in [
-                *((n, f"n.{quote(f'new_{n}')}") for n in ADDRESS),
-                ("revision", old),
-            ]
-        )
         if self._is_mysql:
-            return self._update_of_mysql(group, given, values, new, where)
-        assignments = ", ".join(f"{self._quote(name)} = {value}" for name, value in new.items())
+            return self._update_of_mysql(group)
+        (_, columns), *_ = group
+        source, values = self._source(group)
+        assignments = ", ".join(f"{self._quote(name)} = {self._new(name)}" for name in columns)
         sql = (
-            f"WITH n ({', '.join(map(quote, given))}) AS "  # noqa: S608
-            f"(VALUES {placeholders(len(given), len(group))}) "
-            f"UPDATE {table} SET {assignments} FROM n WHERE {where} "
-            f"RETURNING {table}.{self._quote('revision')}"
+            f"WITH n AS ({source}) UPDATE {self._name} SET {assignments} FROM n "  # noqa: S608
+            f"WHERE {self._as_it_was} RETURNING {self._name}.{self._quote('revision')}"
         )
         return with_revisions(group, self._returned(sql, values))
 
-    def _update_of_mysql(
-        self, group: Group, given: list[str], values: list[Any], new: Row, where: str
-    ) -> set[Change]:
-        quote = self.connection.ops.quote_name
-        first = f"SELECT {', '.join(f'%s AS {quote(name)}' for name in given)}"
-        others = [f"SELECT {', '.join(['%s'] * len(given))}"] * (len(group) - 1)
+    def _update_of_mysql(self, group: Group) -> set[Change]:
+        (_, columns), *_ = group
+        source, values = self._source(group)
         assignments = ", ".join(
-            f"{self._name}.{self._quote(name)} = {value}" for name, value in new.items()
+            f"{self._name}.{self._quote(name)} = {self._new(name)}" for name in columns
         )
+        # Beginning with the table, it would lock all rows of a small one.
         sql = (
-            f"UPDATE {self._name} JOIN ({' UNION ALL '.join([first, *others])}) n "  # noqa: S608
-            f"ON {where} SET {assignments}"
+            f"UPDATE ({source}) n STRAIGHT_JOIN {self._name} "  # noqa: S608
+            f"ON {self._as_it_was} SET {assignments}"
         )
         # It does not tell which rows it has changed, only how many.
         with transaction.atomic(using=self.using):
@@ -162,6 +159,45 @@ class Table:
                 return {change for change, _ in group}
             stored = self.select(change.address for change, _ in group)
         return with_revisions(group, [record.revision for record in stored.values()])
+
+    def _source(self, group: Group) -> tuple[str, list[Any]]:
+        """Return a query for addresses, old revisions and new columns, and its parameters."""
+        (_, columns), *_ = group
+        if self.connection.vendor == "postgresql":
+            return self._source_of_postgresql(group)
+        quote = self.connection.ops.quote_name
+        given = [quote(f"new_{name}") for name in (*ADDRESS, *columns)] + [quote("old_revision")]
+        values = [v for c, row in group for v in (*c.address, *row.values(), c.record.revision)]
+        if self._is_mysql:
+            first = f"SELECT {', '.join(f'%s AS {name}' for name in given)}"
+            others = [f"SELECT {', '.join(['%s'] * len(given))}"] * (len(group) - 1)
+            return " UNION ALL ".join([first, *others]), values
+        named = ", ".join(f"column{number} AS {name}" for number, name in enumerate(given, 1))
+        return f"SELECT {named} FROM (VALUES {placeholders(len(given), len(group))})", values  # noqa: S608
+
+    def _source_of_postgresql(self, group: Group) -> tuple[str, list[Any]]:
+        # One parameter: to put thousands into the statement takes longer than the update.
+        (_, columns), *_ = group
+        types = {
+            **{f"new_{name}": self._type(name) for name in (*ADDRESS, *columns)},
+            "old_revision": self._type("revision"),
+        }
+        quote = self.connection.ops.quote_name
+        given = ", ".join(f"{quote(name)} {type_}" for name, type_ in types.items())
+        rows = [json_row(change, row) for change, row in group]
+        records = f"jsonb_to_recordset(CAST(%s AS jsonb)) AS n({given})"
+        # The limit tells the planner how many there are.
+        return f"SELECT * FROM {records} LIMIT {len(group)}", [f"[{','.join(rows)}]"]  # noqa: S608
+
+    def _new(self, name: str) -> str:
+        return f"n.{self.connection.ops.quote_name(f'new_{name}')}"
+
+    @property
+    def _as_it_was(self) -> str:
+        """Return the condition on a row and what replaces it."""
+        old = f"n.{self.connection.ops.quote_name('old_revision')}"
+        pairs = [*((name, self._new(name)) for name in ADDRESS), ("revision", old)]
+        return " AND ".join(f"{self._name}.{self._quote(name)} = {value}" for name, value in pairs)
 
     def _insert(self, group: Group) -> set[Change]:
         if self._is_mysql:
@@ -232,12 +268,8 @@ class Table:
     def _content(self, change: Change) -> Row:
         """Return the columns that a write sets, by field name."""
         record = change.record
-        data = dumps(record.value)
         values: Row = {
-            "version": record.version,
             "expires_at": for_column(record.expires_at),
-            "revision": change.revision,
-            "size": len(data.encode()),
             "updated_at": for_column(utcnow()),
         }
         about = record.about
@@ -245,8 +277,21 @@ class Table:
             title = about.title and about.title[:MAX_TITLE_LENGTH]
             known = (about.chat_id, about.user_id, about.chat_type, title)
             values |= {n: v for n, v in zip(ABOUT, known, strict=True) if v is not None}
+        return self._form(change) | self._prepared(values)
+
+    def _form(self, change: Change) -> Row:
+        """Return the columns that hold the data and what follows from it."""
+        data = dumps(change.record.value)
+        return {
+            "data": data,
+            "revision": change.revision,
+            "size": len(data.encode()),
+            **self._prepared({"version": change.record.version}),
+        }
+
+    def _prepared(self, values: Row) -> Row:
         connection = self.connection
-        return {"data": data} | {
+        return {
             name: self._field(name).get_db_prep_save(value, connection)
             for name, value in values.items()
         }
@@ -320,11 +365,9 @@ class Table:
     def _columns(self, names: Iterable[str]) -> str:
         return ", ".join(self._quote(name) for name in names)
 
-    def _cast(self, name: str, value: str) -> str:
-        """Return ``value`` in the type of a column, which PostgreSQL does not guess."""
-        if self.connection.vendor != "postgresql":
-            return value
-        return f"CAST({value} AS {self._field(name).db_type(self.connection)})"
+    def _type(self, name: str) -> str:
+        """Return the type of a column."""
+        return str(self._field(name).db_type(self.connection))
 
     def _quote(self, name: str) -> str:
         return self.connection.ops.quote_name(self._field(name).column)
@@ -333,12 +376,38 @@ class Table:
         return self.model._meta.get_field(name)
 
 
+def portions(group: Group) -> Iterator[Group]:
+    """Divide changes so that each portion fits into a statement on every database."""
+    portion: Group = []
+    room = PORTION_BYTES
+    for change, row in group:
+        portion.append((change, row))
+        room -= row["size"]
+        if room <= 0 or len(portion) == PORTION_ROWS:
+            yield portion
+            portion, room = [], PORTION_BYTES
+    if portion:
+        yield portion
+
+
+def json_row(change: Change, row: Row) -> str:
+    """Return address, old revision and new columns as JSON, the data inside as it is."""
+    values = {
+        **dict(zip(("new_bot", "new_name", "new_key"), change.address, strict=True)),
+        "old_revision": change.record.revision,
+        **{f"new_{name}": value for name, value in row.items() if name != "data"},
+    }
+    text = json.dumps(values, default=str)
+    return f'{text[:-1]}, "new_data": {row["data"]}}}' if "data" in row else text
+
+
 def placeholders(columns: int, rows: int) -> str:
     return ", ".join([f"({', '.join(['%s'] * columns)})"] * rows)
 
 
 def with_revisions(group: Group, revisions: Collection[Any]) -> set[Change]:
-    return {change for change, _ in group if change.revision in set(revisions)}
+    landed = set(revisions)
+    return {change for change, _ in group if change.revision in landed}
 
 
 def for_column(moment: datetime | None) -> datetime | None:

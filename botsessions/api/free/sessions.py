@@ -14,8 +14,8 @@ from ...exceptions import SessionDataError
 from ...models import AbstractBotSession
 from ...storages import ANY, Address, DatabaseStorage, Record
 from ...storages.base import Json, utcnow
-from ...storages.enhanced import exact_version
 from ...storages.layers import peel
+from ...storages.migrations import exact_version
 from ...storages.value import looks_packed, pack, unpack
 from .answers import Refusal
 

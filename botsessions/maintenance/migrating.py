@@ -1,0 +1,174 @@
+"""Bringing stored sessions to the newest version in bulk, as the bot does one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import reduce
+from operator import or_
+from typing import Any, TypeAlias
+
+from asgiref.sync import async_to_sync
+from django.db import connections, transaction
+from django.db.models import Q, QuerySet
+
+from ..bots import max_bytes
+from ..cell import Fragment
+from ..codec import refuse_larger
+from ..exceptions import SessionDataError, SessionMigrationError, SessionVersionError
+from ..models import AbstractBotSession
+from ..storages import Address, Record
+from ..storages.base import new_revision
+from ..storages.layers import migrated
+from ..storages.migrations import refuse_newer
+from ..storages.sql import Change, Table
+from .batches import BATCH_SIZE, Batch, Failure, unit_of_work, with_keys
+from .declared import fragments_in
+from .versions import all_sessions, exact, live
+
+Fragments: TypeAlias = "Mapping[tuple[str, str], Fragment[Any]]"
+"""By bot and name."""
+Rows: TypeAlias = "Sequence[tuple[Any, Address, Record]]"
+Changes: TypeAlias = "dict[Any, Change]"
+"""By primary key."""
+
+
+@dataclass(frozen=True)
+class Migrate:
+    """Brings stored sessions to the newest version, by the functions that the bot has for it.
+
+    It is no change by a user: when a session was changed and when it expires stay as they are. One
+    that the bot changes at the same moment is left to the bot, which has migrated it.
+
+    Args:
+        bot: only of this alias.
+        name: only of this fragment.
+        batch_size: how many sessions are in memory at a time.
+        dry_run: run the functions, and write nothing.
+    """
+
+    bot: str | None = None
+    name: str | None = None
+    batch_size: int = BATCH_SIZE
+    dry_run: bool = False
+
+    def count(self, model: type[AbstractBotSession], using: str) -> int:
+        """Return how many sessions are of an older version now."""
+        older = (
+            Q(bot=bot, name=name) & (Q(version=None) | Q(version__lt=fragment.newest_version))
+            for (bot, name), fragment in self._fragments(model, using).items()
+            if fragment.newest_version is not None
+        )
+        return int(live(all_sessions(model, using)).filter(any_of(older)).count())
+
+    def run(
+        self,
+        model: type[AbstractBotSession],
+        using: str,
+        *,
+        limit: int | None = None,
+        among: QuerySet[Any] | None = None,
+    ) -> Iterator[Batch]:
+        """Migrate what is of an older version; yield what each batch has done.
+
+        Args:
+            limit: migrate at most so many.
+            among: only of these sessions.
+        """
+        table, fragments = Table(model, using), self._fragments(model, using)
+        sessions = all_sessions(model, using) if among is None else among.using(using)
+        last = None
+        while limit is None or limit > 0:
+            size = self.batch_size if limit is None else min(limit, self.batch_size)
+            rows = unit_of_work(using, rows_after, last, size, sessions, fragments)
+            if not rows:
+                return
+            last = rows[-1][0]
+            changes, failures = async_to_sync(migrate_all)(rows, fragments)
+            done = len(changes) if self.dry_run else unit_of_work(using, store, changes, table)
+            limit = None if limit is None else limit - done
+            yield Batch(done, tuple(failures))
+
+    def _fragments(self, model: type[AbstractBotSession], using: str) -> Fragments:
+        return {
+            (bot, name): fragment
+            for (bot, name), fragment in fragments_in(model, using).items()
+            if self.bot in (None, bot) and self.name in (None, name)
+        }
+
+
+def rows_after(last: Any, size: int, sessions: Any, fragments: Fragments) -> Rows:
+    """Return the next sessions, by primary key, whose version is not the code's."""
+    others = (
+        Q(bot=bot, name=name) & ~Q(version=fragment.newest_version)
+        for (bot, name), fragment in fragments.items()
+    )
+    sessions = live(sessions).filter(any_of(others)).order_by("pk")
+    if last is not None:
+        sessions = sessions.filter(pk__gt=last)
+    columns = ("pk", "bot", "name", "key", "data", "version", "revision")
+    return [
+        (pk, Address(bot, name, key), Record(data, exact(version), revision=revision))
+        for pk, bot, name, key, data, version, revision in sessions.values_list(*columns)[:size]
+    ]
+
+
+async def migrate_all(rows: Rows, fragments: Fragments) -> tuple[Changes, list[Failure]]:
+    """Return what is to be stored instead of ``rows``, and what cannot be."""
+    changes: Changes = {}
+    failures = []
+    most_bytes = max_bytes()
+    for pk, address, record in rows:
+        if record.value is None:
+            continue
+        try:
+            new = await migrate_one(address, record, fragments[address[:2]], most_bytes)
+        except Exception as exc:
+            failures.append(Failure(address, reason(exc, record.version)))
+        else:
+            changes[pk] = Change(address, new, new_revision())
+    return changes, failures
+
+
+async def migrate_one(
+    address: Address, record: Record, fragment: Fragment[Any], most_bytes: int
+) -> Record:
+    """Return the record in the newest version, if the bot can read and store it."""
+    refuse_newer(address, record.version, fragment.newest_version)
+    new = await migrated(fragment.storage, address, record)
+    fragment.codec.decode(new.value)
+    refuse_larger(new.value, most_bytes)
+    return new
+
+
+def store(changes: Changes, table: Table) -> int:
+    """Store what nobody has changed meanwhile, and return how much."""
+    # What somebody else has locked is about to be changed. To wait for it with the others locked
+    # could be a deadlock.
+    features = connections[table.using].features
+    with transaction.atomic(using=table.using):
+        if features.has_select_for_update_skip_locked:
+            sessions = with_keys(all_sessions(table.model, table.using), list(changes))
+            locked = sessions.select_for_update(
+                skip_locked=True, no_key=features.has_select_for_no_key_update
+            )
+            changes = {pk: changes[pk] for pk in locked.values_list("pk", flat=True)}
+        return len(table.rewrite(changes.values()))
+
+
+def any_of(conditions: Iterable[Q]) -> Q:
+    """Return a condition that holds where one of these does."""
+    return reduce(or_, conditions, Q(pk__in=()))
+
+
+def reason(error: Exception, version: Decimal | None) -> str:
+    """Return why a session could not be migrated, without a word of its data."""
+    before = "no version" if version is None else f"version {version}"
+    if isinstance(error, SessionMigrationError):
+        return f"Its migration from {before} to version {error.version} {error.problem}."
+    if isinstance(error, SessionVersionError):
+        return f"It has {before}, which is newer than this code."
+    if isinstance(error, SessionDataError):
+        return f"What it would be migrated to from {before} cannot be used: {error}"
+    return f"It has {before}, and to read it raised {type(error).__name__}."

@@ -1,0 +1,210 @@
+"""What commands that work on many stored sessions have in common."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from argparse import ArgumentTypeError
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections, reset_queries
+
+from ..maintenance import BATCH_SIZE, Batch, Failure, Work, tables
+from .process import on_signal
+from .progress import Progress
+
+ENDED_EARLY = 75
+"""The exit status for "try again" (``EX_TEMPFAIL`` in sysexits.h)."""
+EXIT_STATUS = (
+    "Exit status: 0 all done, 1 an error or sessions that were left as they were, 2 wrong usage, "
+    "75 ended early by --max-seconds or SIGTERM."
+)
+LARGEST_BATCH = 10_000
+NAMED = 100
+"""So many failures are named unless more is asked for; the others are counted."""
+
+
+class Task(NamedTuple):
+    """Work, and what it is called."""
+
+    work: Work
+    done: str
+    """What has been done to sessions, like ``"deleted"``; in JSON the key of their number."""
+    due: str
+    """The key of the number in a dry run."""
+
+
+@dataclass
+class Report:
+    """What has been done so far."""
+
+    dry_run: bool
+    counts: dict[str, int]
+    """By the names of the tasks."""
+    tables: dict[str, int] = field(default_factory=dict)
+    failed: int = 0
+    seconds: float = 0.0
+    complete: bool = True
+    unreached: Sequence[str] = ()
+
+    def as_json(self, tasks: Sequence[Task]) -> str:
+        numbers = {t.due if self.dry_run else t.done: self.counts[t.done] for t in tasks}
+        result = {
+            "dry_run": self.dry_run,
+            **numbers,
+            "failed": self.failed,
+            "tables": self.tables,
+            "seconds": round(self.seconds, 3),
+            "complete": self.complete,
+        }
+        return json.dumps(result | ({"unreached": self.unreached} if self.unreached else {}))
+
+    def sentence(self) -> str:
+        """Return the line that a person reads in a cron mail."""
+        (first, count), *others = self.counts.items()
+        would = "would be " if self.dry_run else ""
+        rest = "".join(f", {number} {would}{done}" for done, number in others)
+        took = "" if self.dry_run else f" in {self.seconds:.1f} s"
+        early = "" if self.complete else " Ended early: run it again."
+        unreached = f" Not reached: {', '.join(self.unreached)}." if self.unreached else ""
+        return f"{sessions(count)} {would}{first}{rest}{took}.{early}{unreached}"
+
+
+class BatchCommand(BaseCommand):
+    """Base of a command that does one task after the other, in batches that SIGTERM ends."""
+
+    def tasks(self, options: dict[str, Any]) -> list[Task]:
+        raise NotImplementedError
+
+    def unreached(self, options: dict[str, Any]) -> list[str]:
+        """Return which sessions the tasks do not reach, and why."""
+        return []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--bot", metavar="ALIAS", help="Only sessions of this bot.")
+        parser.add_argument("--name", help="Only this fragment of multi sessions.")
+        parser.add_argument(
+            "--batch-size",
+            metavar="N",
+            type=batch_size,
+            default=BATCH_SIZE,
+            help=f"So many in one transaction (default: %(default)s, at most {LARGEST_BATCH}).",
+        )
+        parser.add_argument("--limit", metavar="N", type=positive, help="Do it to at most so many.")
+        parser.add_argument(
+            "--max-seconds", metavar="S", type=positive, help="Begin no batch after so long."
+        )
+        parser.add_argument("--dry-run", action="store_true", help="Write nothing.")
+        parser.add_argument("--database", metavar="ALIAS", help="Only in this database.")
+        parser.add_argument("--json", action="store_true", help="Print the result as JSON.")
+
+    def handle(self, **options: Any) -> None:
+        if options["database"] and options["database"] not in connections:
+            raise CommandError(f"There is no database {options['database']!r} in DATABASES.")
+        try:
+            self.work(options)
+        except ImproperlyConfigured as exc:
+            raise CommandError(str(exc)) from exc
+
+    def work(self, options: dict[str, Any]) -> None:
+        tasks, verbosity = self.tasks(options), options["verbosity"]
+        self.report = Report(options["dry_run"], {task.done: 0 for task in tasks})
+        self.report.unreached = self.unreached(options)
+        self.noted = started = time.monotonic()
+        self.until = started + options["max_seconds"] if options["max_seconds"] else None
+        with on_signal(self.stop, [signal.SIGTERM]):
+            for task in tasks:
+                self.carry_out(task, options)
+        self.report.seconds = time.monotonic() - started
+        if self.report.failed > NAMED and verbosity < 2:
+            others = self.report.failed - NAMED
+            self.stderr.write(f"And {others} others, which --verbosity 2 names.")
+        if options["json"]:
+            self.stdout.write(self.report.as_json(tasks))
+        elif verbosity:
+            self.stdout.write(self.report.sentence())
+        if not self.report.complete:
+            sys.exit(ENDED_EARLY)
+        if self.report.failed:
+            raise CommandError(f"{sessions(self.report.failed)} could not be handled: see above.")
+
+    def stop(self) -> None:
+        """End after the batch that is under way."""
+        self.report.complete = False
+
+    def carry_out(self, task: Task, options: dict[str, Any]) -> None:
+        for model, using in tables(options["database"]):
+            label = f"{using}:{model._meta.db_table}"
+            self.report.tables.setdefault(label, 0)
+            limit = self.left(options)
+            if limit == 0 or not self.report.complete:
+                continue
+            shows = options["verbosity"] == 1 and self.stderr.isatty()
+            total = task.work.count(model, using) if shows else 0
+            if limit is not None:
+                total = min(total, limit)
+            with closing(Progress(self.stderr, task.done, total)) as progress:
+                for batch in self.timely(task.work.run(model, using, limit=limit)):
+                    if batch.failures:
+                        progress.close()
+                    self.note(task, label, batch, options)
+                    progress.advance(batch.done + len(batch.failures))
+
+    def left(self, options: dict[str, Any]) -> int | None:
+        """Return how many sessions the limit leaves."""
+        limit: int | None = options["limit"]
+        return None if limit is None else max(0, limit - sum(self.report.counts.values()))
+
+    def timely(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Yield batches until there are no more, or it is time to stop."""
+        for batch in batches:
+            yield batch
+            if settings.DEBUG:  # Django would keep all statements.
+                reset_queries()
+            if self.until is not None and time.monotonic() >= self.until:
+                self.stop()
+            if not self.report.complete:
+                return
+
+    def note(self, task: Task, label: str, batch: Batch, options: dict[str, Any]) -> None:
+        for failure in batch.failures:
+            self.report.failed += 1
+            if self.report.failed <= NAMED or options["verbosity"] > 1:
+                self.name(failure)
+        self.report.counts[task.done] += batch.done
+        self.report.tables[label] += batch.done
+        if options["verbosity"] > 1:
+            now = time.monotonic()
+            took = f", the last {batch.done} in {now - self.noted:.3f} s"
+            self.noted = now
+            line = f"{label}: {self.report.counts[task.done]} {task.done}"
+            self.stdout.write(line + (took if options["verbosity"] > 2 else ""))
+
+    def name(self, failure: Failure) -> None:
+        self.stderr.write(f"Session {failure.address}: {failure.reason}")
+
+
+def sessions(count: int) -> str:
+    return "1 session" if count == 1 else f"{count} sessions"
+
+
+def positive(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return number
+
+
+def batch_size(text: str) -> int:
+    number = positive(text)
+    if number > LARGEST_BATCH:
+        raise ArgumentTypeError(f"{text!r} is above {LARGEST_BATCH}")
+    return number
