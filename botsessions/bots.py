@@ -59,7 +59,7 @@ class Bot:
 
     @property
     def lock(self) -> str:
-        default = "database" if self.settings.get("WEBHOOK_SECRET") else "process"
+        default = "database" if self.webhook_secret else "process"
         return str(self.settings.get("LOCK") or default)
 
     @property
@@ -72,6 +72,11 @@ class Bot:
         """Whether the bot is no Python bot: it only keeps its sessions here."""
         declared = self.settings.get("SESSION") or self.settings.get("APPLICATION")
         return self.free_storage and not declared
+
+    @property
+    def webhook_secret(self) -> str | None:
+        """What proves that a webhook's request is Telegram's; ``None`` for a bot without one."""
+        return self.settings.get("WEBHOOK_SECRET") or None
 
     @property
     def allowed_updates(self) -> Sequence[str] | None:

@@ -9,14 +9,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
 
 Json = dict[str, Any]
 
+SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
+SEND_SECONDS, SEND_AGAIN_SECONDS = 60.0, 0.2
+"""How long a webhook may take, and when it gets again what it has not answered by 200."""
 LIMIT = 100
 """So many updates getUpdates returns at most."""
 
@@ -81,7 +86,12 @@ class Account:
         self.messages: dict[int, Json] = {}
         """All messages by id, as they were edited."""
         self.closing = False
-        self._webhook = ""
+        self.webhook: Json = {"url": ""}
+        """The parameters that it was set with."""
+        self.deliveries: list[tuple[int, int]] = []
+        """Updates that were sent to the webhook, each with the status of the answer, 0 for none."""
+        self._being_sent: set[int] = set()
+        self.last_error: Json = {}
         self._faults: list[tuple[str, Answer]] = []
         self._holds: list[Hold] = []
         self._polls = 0
@@ -111,7 +121,16 @@ class Account:
             number = next(self._update_ids)
             self.pending.append({"update_id": number, **content})
             self.changed.notify_all()
+            self._send_pending()
         return number
+
+    def repeat(self, update: Json) -> None:
+        """Send an update to the webhook as if no answer had ever come."""
+        threading.Thread(target=self._post, args=[update], daemon=True).start()
+
+    def answers(self, update_id: int) -> list[int]:
+        """Return what the webhook has answered to an update."""
+        return [status for number, status in self.deliveries if number == update_id]
 
     @property
     def polls(self) -> list[Json]:
@@ -191,7 +210,7 @@ class Account:
             "sendMessage": self._send_message,
             "editMessageText": self._edit_message_text,
             "answerCallbackQuery": lambda **_: True,
-            "deleteWebhook": lambda **_: self._set_webhook(""),
+            "deleteWebhook": lambda **other: self._set_webhook("", **other),
             "setWebhook": self._set_webhook,
             "getWebhookInfo": self._get_webhook_info,
         }
@@ -215,7 +234,7 @@ class Account:
     def _get_updates(
         self, offset: str = "0", timeout: str = "0", limit: str = str(LIMIT), **_: str
     ) -> list[Json]:
-        if self._webhook:
+        if self.webhook["url"]:
             raise Refused(409, "Conflict: can't use getUpdates method while webhook is active")
         self.confirmed += [u["update_id"] for u in self.pending if u["update_id"] < int(offset)]
         self.pending = [u for u in self.pending if u["update_id"] >= int(offset)]
@@ -243,14 +262,55 @@ class Account:
         message["text"] = text
         return message
 
-    def _set_webhook(self, url: str, **_: str) -> bool:
-        self._webhook = url
+    def _set_webhook(self, url: str, drop_pending_updates: str = "", **other: str) -> bool:
+        self.webhook = {"url": url, **other}
+        if drop_pending_updates == "true":
+            self.pending.clear()
+        self._send_pending()
         return True
 
     def _get_webhook_info(self) -> Json:
-        waiting = len(self.pending)
-        info = {"has_custom_certificate": False, "pending_update_count": waiting}
-        return {"url": self._webhook, **info}
+        info = {"has_custom_certificate": False, "pending_update_count": len(self.pending)}
+        if allowed := self.webhook.get("allowed_updates"):
+            info["allowed_updates"] = json.loads(allowed)
+        return {"url": self.webhook["url"], **info, **self.last_error}
+
+    def _send_pending(self) -> None:
+        """Send to the webhook what waits, each update until it is answered by 200."""
+        if self.webhook["url"]:
+            for update in self.pending:
+                if update["update_id"] not in self._being_sent:
+                    self._being_sent.add(update["update_id"])
+                    threading.Thread(target=self._send, args=[update], daemon=True).start()
+
+    def _send(self, update: Json) -> None:
+        number = update["update_id"]
+        status = 0
+        while self.webhook["url"] and not self.closing:
+            status = self._post(update)
+            with self.changed:
+                if status == HTTPStatus.OK:
+                    break
+                self.changed.wait_for(lambda: self.closing, SEND_AGAIN_SECONDS)
+        with self.changed:
+            self._being_sent.discard(number)
+            if status != HTTPStatus.OK:
+                return
+            self.confirmed.append(number)
+            self.pending = [other for other in self.pending if other["update_id"] != number]
+            self.changed.notify_all()
+
+    def _post(self, update: Json) -> int:
+        secret = {SECRET_HEADER: self.webhook.get("secret_token", "")}
+        status = post(self.webhook["url"], json.dumps(update).encode(), secret)
+        with self.changed:
+            self.deliveries.append((update["update_id"], status))
+            if status != HTTPStatus.OK:
+                said = f"Wrong response from the webhook: {status}" if status else "Connection lost"
+                now = int(time.time())
+                self.last_error = {"last_error_message": said, "last_error_date": now}
+            self.changed.notify_all()
+        return status
 
     def _message(self, sender: Json, chat: int, text: str) -> Json:
         message: Json = {
@@ -262,6 +322,19 @@ class Account:
         }
         self.messages[message["message_id"]] = message
         return message
+
+
+def post(url: str, body: bytes, headers: dict[str, str]) -> int:
+    """Send JSON to a webhook; return the status of the answer, 0 if there was none."""
+    host, path = url.removeprefix("http://").split("/", 1)
+    with closing(HTTPConnection(host, timeout=SEND_SECONDS)) as connection:
+        try:
+            connection.request(
+                "POST", f"/{path}", body, {"Content-Type": "application/json", **headers}
+            )
+            return connection.getresponse().status
+        except (OSError, HTTPException):
+            return 0
 
 
 @contextmanager

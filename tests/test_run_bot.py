@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import signal
@@ -16,54 +15,19 @@ from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db.utils import ConnectionHandler
 from django.test import override_settings
 
-from botsessions.models import BotSession
-from project.settings import DATABASE, KNOWN_DATABASES
+from project.settings import DATABASE
 
 from .botapi import BROKEN, CRASH, FLOOD, LOST, Account, BotApi, serving
 from .commands import ROOT, TIMEOUT, manage
+from .tables import Tables
 
 TOKEN = "4711001:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
 OTHER_TOKEN = "4711002:AAEhBOweik6ad9r_QXMENQjcrGbqCr4K-bc"
 BAD_TOKEN = "4711003:AAGW0hkQBQ7m1vXzJ5z4oZ4hQqXyDOdqn1U"
 BOT = {"TOKEN": TOKEN}
 Start: TypeAlias = "Callable[..., AbstractContextManager[RunBot]]"
-
-
-class Table:
-    """The table of sessions, in a database of its own."""
-
-    def __init__(self, name: str) -> None:
-        config = copy.deepcopy(KNOWN_DATABASES[DATABASE]) | {"NAME": name}
-        self.name = name
-        self.connection = ConnectionHandler({"default": config})["default"]
-
-    def create(self) -> None:
-        if DATABASE != "sqlite":
-            self._on_server(f"CREATE DATABASE {self.name}")
-        with self.connection.schema_editor(atomic=False) as editor:
-            editor.create_model(BotSession)
-
-    def drop(self) -> None:
-        self.connection.close()
-        if DATABASE != "sqlite":
-            self._on_server(f"DROP DATABASE {self.name}")
-
-    def _on_server(self, statement: str) -> None:
-        with self.connection._nodb_cursor() as cursor:
-            cursor.execute(statement)
-
-    def texts(self, chat: int = 5, bot: str = "notes") -> list[str]:
-        """Return what a bot has noted in a chat."""
-        key = self.connection.ops.quote_name("key")
-        query = f"SELECT data FROM botsessions_botsession WHERE bot = %s AND {key} = %s"  # noqa: S608
-        with self.connection.cursor() as cursor:
-            cursor.execute(query, [bot, str(chat)])
-            row = cursor.fetchone()
-        texts: list[str] = json.loads(row[0])["texts"] if row else []
-        return texts
 
 
 class RunBot:
@@ -113,19 +77,14 @@ def account(api: BotApi) -> Account:
 
 
 @pytest.fixture
-def table(tmp_path: Path, django_db_blocker: Any) -> Iterator[Table]:
+def table(tmp_path: Path, django_db_blocker: Any) -> Iterator[Tables]:
     name = str(tmp_path / "db.sqlite3") if DATABASE == "sqlite" else f"run_bot_{uuid4().hex}"
-    table = Table(name)
-    with django_db_blocker.unblock():
-        try:
-            table.create()
-            yield table
-        finally:
-            table.drop()
+    with django_db_blocker.unblock(), Tables(name).made() as table:
+        yield table
 
 
 @pytest.fixture
-def start(api: BotApi, table: Table, tmp_path: Path) -> Start:
+def start(api: BotApi, table: Tables, tmp_path: Path) -> Start:
     """A function that runs the command while its result is entered."""
 
     @contextmanager
@@ -150,7 +109,7 @@ def start(api: BotApi, table: Table, tmp_path: Path) -> Start:
 
 
 def test_updates_are_handled_and_stored_and_the_next_process_goes_on(
-    start: Start, account: Account, table: Table
+    start: Start, account: Account, table: Tables
 ) -> None:
     account.say("one")
     account.say("two")
@@ -188,6 +147,27 @@ def test_it_says_who_polls_and_calls_the_hooks_in_ptbs_order(
 
 
 @pytest.mark.once
+def test_it_refuses_to_poll_while_a_webhook_is_set_unless_told_to(
+    start: Start, account: Account, table: Tables
+) -> None:
+    account.webhook = {"url": f"https://example.com/{TOKEN}"}
+    with start() as bot:
+        assert bot.process.wait(TIMEOUT) == 1
+        assert "notes: Telegram sends its updates to https://example.com/4711001:[hidden]" in (
+            bot.output
+        )
+        assert "manage.py delete_webhook notes" in bot.output
+    assert account.webhook["url"]
+    assert account.polls == []
+    account.webhook = {"url": "http://127.0.0.1:1/"}
+    account.say("one")
+    with start("--delete-webhook") as bot:
+        bot.wait_until(lambda: not account.pending)
+        assert bot.end() == 0
+    assert table.texts() == ["one"]
+
+
+@pytest.mark.once
 @pytest.mark.parametrize("allowed", [["message", "poll"], None])
 def test_telegram_is_told_which_updates_to_send(
     allowed: list[str] | None, start: Start, account: Account
@@ -199,7 +179,7 @@ def test_telegram_is_told_which_updates_to_send(
 
 
 def test_a_process_killed_between_updates_leaves_no_confirmed_one_unstored(
-    start: Start, account: Account, table: Table
+    start: Start, account: Account, table: Tables
 ) -> None:
     update = account.say("one")
     with start() as bot:
@@ -214,7 +194,7 @@ def test_a_process_killed_between_updates_leaves_no_confirmed_one_unstored(
 
 
 def test_what_a_killed_process_was_handling_is_handled_by_the_next(
-    start: Start, account: Account, table: Table
+    start: Start, account: Account, table: Tables
 ) -> None:
     with account.hold("sendMessage") as hold, start() as bot:
         account.say("one")
@@ -231,7 +211,7 @@ def test_what_a_killed_process_was_handling_is_handled_by_the_next(
 
 
 def test_whenever_it_is_killed_every_confirmed_update_is_stored(
-    start: Start, account: Account, table: Table
+    start: Start, account: Account, table: Tables
 ) -> None:
     chats = [5, 6, 7]
     updates = {
@@ -258,7 +238,7 @@ def test_whenever_it_is_killed_every_confirmed_update_is_stored(
 @pytest.mark.once
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_it_finish_what_it_has_begun(
-    number: signal.Signals, start: Start, account: Account, table: Table
+    number: signal.Signals, start: Start, account: Account, table: Tables
 ) -> None:
     with account.hold("sendMessage") as hold, start() as bot:
         account.say("one")
@@ -275,7 +255,7 @@ def test_a_signal_lets_it_finish_what_it_has_begun(
 
 
 @pytest.mark.once
-def test_a_second_signal_ends_it_at_once(start: Start, account: Account, table: Table) -> None:
+def test_a_second_signal_ends_it_at_once(start: Start, account: Account, table: Tables) -> None:
     with account.hold("sendMessage") as hold, start() as bot:
         account.say("one")
         bot.wait_until(lambda: hold.calls)
@@ -290,7 +270,7 @@ def test_a_second_signal_ends_it_at_once(start: Start, account: Account, table: 
 
 
 @pytest.mark.once
-def test_a_handler_can_stop_its_bot(start: Start, account: Account, table: Table) -> None:
+def test_a_handler_can_stop_its_bot(start: Start, account: Account, table: Tables) -> None:
     account.say("/leave")
     with start() as bot:
         assert bot.process.wait(TIMEOUT) == 0
@@ -301,7 +281,7 @@ def test_a_handler_can_stop_its_bot(start: Start, account: Account, table: Table
 
 @pytest.mark.once
 def test_a_slow_handler_does_not_keep_others_waiting(
-    start: Start, account: Account, table: Table
+    start: Start, account: Account, table: Tables
 ) -> None:
     with account.hold("sendMessage", chat_id="6") as hold, start() as bot:
         account.say("slow", 6)
@@ -331,7 +311,7 @@ def test_a_slow_handler_does_not_keep_others_waiting(
     ],
 )
 def test_a_bot_that_fails_does_not_stop_the_others(
-    other: dict[str, str], says: str, start: Start, api: BotApi, account: Account, table: Table
+    other: dict[str, str], says: str, start: Start, api: BotApi, account: Account, table: Tables
 ) -> None:
     if other:
         api.account(OTHER_TOKEN)
@@ -345,7 +325,7 @@ def test_a_bot_that_fails_does_not_stop_the_others(
 
 
 @pytest.mark.once
-def test_several_bots_run_side_by_side(start: Start, api: BotApi, table: Table) -> None:
+def test_several_bots_run_side_by_side(start: Start, api: BotApi, table: Tables) -> None:
     accounts = {"notes": api.account(TOKEN), "other": api.account(OTHER_TOKEN)}
     with start(bots={"notes": BOT, "other": {"TOKEN": OTHER_TOKEN}, "offline": {}}) as bot:
         for alias, account in accounts.items():
@@ -357,7 +337,7 @@ def test_several_bots_run_side_by_side(start: Start, api: BotApi, table: Table) 
 
 
 @pytest.mark.once
-def test_a_bot_whose_token_is_revoked_ends(start: Start, account: Account, table: Table) -> None:
+def test_a_bot_whose_token_is_revoked_ends(start: Start, account: Account, table: Tables) -> None:
     with start() as bot:
         account.say("one")
         bot.wait_until(lambda: not account.pending)
@@ -370,7 +350,7 @@ def test_a_bot_whose_token_is_revoked_ends(start: Start, account: Account, table
 
 @pytest.mark.once
 def test_it_goes_on_after_trouble_with_telegram(
-    start: Start, account: Account, table: Table
+    start: Start, account: Account, table: Tables
 ) -> None:
     with start() as bot:
         for trouble in (FLOOD, CRASH, BROKEN, LOST):
@@ -389,7 +369,7 @@ def test_it_goes_on_after_trouble_with_telegram(
 
 @pytest.mark.once
 def test_no_log_shows_a_token(
-    start: Start, api: BotApi, account: Account, table: Table, tmp_path: Path
+    start: Start, api: BotApi, account: Account, table: Tables, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
     other = api.account(OTHER_TOKEN)
@@ -415,7 +395,7 @@ def test_no_log_shows_a_token(
 
 @pytest.mark.once
 def test_under_debug_it_starts_anew_when_the_code_has_changed(
-    start: Start, account: Account, table: Table, tmp_path: Path
+    start: Start, account: Account, table: Tables, tmp_path: Path
 ) -> None:
     module = tmp_path / "changing.py"
     module.write_text("from tests.bots.notes import build\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from typing import cast
 
 from django.core.exceptions import ImproperlyConfigured
@@ -14,10 +14,10 @@ from telegram import Bot as TelegramBot
 from telegram.error import InvalidToken, TelegramError
 
 from ..bots import Bot
-from ..logs import hide
 from .application import SessionApplication
 from .builder import build_application
 from .deliveries import Deliveries
+from .lifecycle import end, reason
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,8 @@ class Polling:
         on_start: called with a bot that polls now and its username.
         on_failure: called with a bot that has failed and the reason, to be shown to people.
         on_stop: called when :meth:`stop` begins to take effect.
+        delete_webhooks: poll even if Telegram sends a bot's updates to a webhook, which it then
+            forgets.
     """
 
     def __init__(
@@ -41,12 +43,15 @@ class Polling:
         on_start: Callable[[Bot, str], object],
         on_failure: Callable[[Bot, str], object],
         on_stop: Callable[[], object],
+        *,
+        delete_webhooks: bool = False,
     ) -> None:
         self._failed = False
         self._bots = bots
         self._on_start = on_start
         self._on_failure = on_failure
         self._on_stop = on_stop
+        self._delete_webhooks = delete_webhooks
         self._lives: list[Life] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = False
@@ -69,7 +74,7 @@ class Polling:
     def _built(self) -> Iterator[Life]:
         for bot in self._bots:
             try:
-                yield Life(bot, build_application(bot))
+                yield Life(bot, build_application(bot), self._delete_webhooks)
             except Exception as exc:
                 self._fail(bot, exc)
 
@@ -100,13 +105,16 @@ class Polling:
 class Life:
     """One bot's life, in the order of PTB's ``run_polling()``."""
 
-    def __init__(self, bot: Bot, application: SessionApplication) -> None:
+    def __init__(
+        self, bot: Bot, application: SessionApplication, deletes_webhook: bool = False
+    ) -> None:
         if application.updater is None:
             raise ImproperlyConfigured(
                 f"APPLICATION of bot {bot.alias!r} built an application without an updater: it "
                 "cannot poll."
             )
         self.bot = bot
+        self._deletes_webhook = deletes_webhook
         self._application = application
         self._updater = application.updater
         self._task: asyncio.Task[None] | None = None
@@ -154,40 +162,32 @@ class Life:
     async def _initialize(self) -> None:
         for attempt in range(RETRIES):
             try:
-                return await self._application.initialize()
+                return await self._reach_telegram()
             except InvalidToken:
                 raise
             except TelegramError as exc:
                 logger.warning("Bot %r tries to start again after: %s", self.bot.alias, exc)
             await asyncio.sleep(1.5**attempt)
-        return await self._application.initialize()
+        return await self._reach_telegram()
+
+    async def _reach_telegram(self) -> None:
+        await self._application.initialize()
+        if self._deletes_webhook:
+            return
+        webhook = await self._application.bot.get_webhook_info()
+        if webhook.url:
+            raise ImproperlyConfigured(
+                f"Telegram sends its updates to {webhook.url}, and would forget that if it polled. "
+                f"Run manage.py delete_webhook {self.bot.alias}, or run_bot with --delete-webhook."
+            )
 
     def _report(self, error: TelegramError) -> None:
         application = self._application
         application.create_task(application.process_error(update=None, error=error))
 
     async def _end(self, deliveries: Deliveries) -> None:
-        application = self._application
-        async with AsyncExitStack() as steps:  # The last one first, and each even if one fails.
-            if application.post_shutdown:
-                steps.push_async_callback(application.post_shutdown, application)
-            steps.push_async_callback(application.bot.shutdown)
-            steps.push_async_callback(application.shutdown)
-            if application.running:
-                if application.post_stop:
-                    steps.push_async_callback(application.post_stop, application)
-                steps.push_async_callback(deliveries.confirm)
-                steps.push_async_callback(application.stop)
+        try:
             if self._updater.running:
-                steps.push_async_callback(self._updater.stop)
-
-
-def reason(bot: Bot, exc: Exception) -> str:
-    if isinstance(exc, InvalidToken):
-        return (
-            f"Telegram does not know the token in BOTSESSIONS['BOTS'][{bot.alias!r}]['TOKEN']: "
-            "copy it again from @BotFather."
-        )
-    if isinstance(exc, ImproperlyConfigured):
-        return hide(str(exc))
-    return hide(f"{type(exc).__name__}: {exc}")
+                await self._updater.stop()
+        finally:
+            await end(self._application, when_stopped=deliveries.confirm)

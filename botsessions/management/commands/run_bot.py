@@ -23,6 +23,11 @@ class Command(BaseCommand):
             "and no WEBHOOK_SECRET.",
         )
         parser.add_argument(
+            "--delete-webhook",
+            action="store_true",
+            help="Poll even if a webhook is set, which Telegram then forgets.",
+        )
+        parser.add_argument(
             "--noreload",
             action="store_false",
             dest="reload",
@@ -34,7 +39,13 @@ class Command(BaseCommand):
     ) -> None:
         self.verbosity = verbosity
         try:
-            polling = Polling(chosen(aliases), self.started, self.failed, self.stopping)
+            polling = Polling(
+                chosen(aliases),
+                self.started,
+                self.failed,
+                self.stopping,
+                delete_webhooks=options["delete_webhook"],
+            )
         except ImproperlyConfigured as exc:
             raise CommandError(str(exc)) from exc
         with tokens_hidden():
@@ -71,15 +82,11 @@ def chosen(aliases: Sequence[str]) -> list[Bot]:
         if tokenless := [bot for bot in bots if not bot.token]:
             raise ImproperlyConfigured(missing_token(tokenless))
         return bots
-    polled = [
-        bot
-        for bot in all_bots().values()
-        if not bot.settings.get("WEBHOOK_SECRET") and not bot.is_elsewhere
-    ]
+    polled = [bot for bot in all_bots().values() if not bot.webhook_secret and not bot.is_elsewhere]
     if not polled:
         raise ImproperlyConfigured(
             "BOTSESSIONS['BOTS'] declares no bot without a WEBHOOK_SECRET. One that has it can be "
-            "named; Telegram then forgets its webhook."
+            "named, to poll while no webhook is set."
         )
     bots = [bot for bot in polled if bot.token]
     if not bots:
