@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -26,6 +27,9 @@ from .sessions import Declaration
 from .storages import DatabaseStorage
 from .storages.base import MAX_KEY_LENGTH, MAX_NAME_LENGTH
 from .storages.layers import peel
+
+SECRET = re.compile(r"[A-Za-z0-9_-]{1,256}")
+"""What Telegram sends as a webhook's secret token."""
 
 
 @register
@@ -159,6 +163,13 @@ def of_bot(alias: Any, settings: object) -> Iterator[CheckMessage]:
             f"{where} has a WEBHOOK_SECRET together with LOCK='process'.",
             hint="Webhooks are handled by several processes: leave LOCK out.",
             id="botsessions.E009",
+        )
+    secret = settings.get("WEBHOOK_SECRET")
+    if secret and not (isinstance(secret, str) and SECRET.fullmatch(secret)):
+        yield Error(
+            f"{where}['WEBHOOK_SECRET'] is not 1 to 256 characters of A-Z, a-z, 0-9, _ and -.",
+            hint="Telegram takes no others. Make one with secrets.token_urlsafe().",
+            id="botsessions.E012",
         )
     updates = settings.get("ALLOWED_UPDATES")
     if updates is not None and not is_text_list(updates):

@@ -29,10 +29,10 @@ SHORTEST_SECRET = 8
 class TokenFilter(logging.Filter):
     """Hides bot tokens in log records, and lets every record pass.
 
-    Hidden is what looks like a token, and the tokens of the settings, in the message and its
-    arguments, the traceback and the stack. The bot's id in front of the colon stays. A record whose
-    traceback had to be changed keeps its text, but not the exception. What is logged as ``extra``
-    is not looked at.
+    Hidden is what looks like a token, and the tokens of the settings and the secrets of their
+    webhooks, in the message and its arguments, the traceback and the stack. The bot's id in front
+    of the colon stays. A record whose traceback had to be changed keeps its text, but not the
+    exception. What is logged as ``extra`` is not looked at.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -84,9 +84,9 @@ def secrets() -> Iterator[str]:
     if not settings.configured:
         return
     for bot in all_bots().values():
-        secret = str(bot.token).rpartition(":")[2]
-        if len(secret) >= SHORTEST_SECRET:
-            yield secret
+        for secret in (str(bot.token).rpartition(":")[2], str(bot.webhook_secret)):
+            if len(secret) >= SHORTEST_SECRET:
+                yield secret
 
 
 def hide_in_message(record: logging.LogRecord) -> None:

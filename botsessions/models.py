@@ -1,4 +1,4 @@
-"""The table of sessions."""
+"""The tables: sessions, and what the webhooks have handled."""
 
 from __future__ import annotations
 
@@ -94,3 +94,27 @@ class BotSession(AbstractBotSession):
 
     class Meta(AbstractBotSession.Meta):
         abstract = False
+
+
+class HandledUpdate(models.Model):
+    """An update that came by webhook, claimed by the process that handles it, then handled.
+
+    A process renews its claims on the database's clock; those of a dead one lapse.
+    """
+
+    bot = ExactCharField(_("bot"), max_length=MAX_NAME_LENGTH)
+    update_id = models.BigIntegerField(_("update id"))
+    claim = models.BigIntegerField(_("claim"), help_text=_("Of whoever handles it."))
+    claimed_until = models.DateTimeField(_("claimed until"))
+    handled_at = models.DateTimeField(_("handled"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("handled update")
+        verbose_name_plural = _("handled updates")
+        # No further index: each would be written at every update.
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["bot", "update_id"], name="handledupdate_update"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.bot}:{self.update_id}"

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from .cell import Cell, Fragment
-from .exceptions import SessionClosed, SessionConflict
+from .exceptions import SessionClosed, SessionConflict, SessionError
 from .keys import check_key
 from .locks import ProcessLock, Ticket, never_ends, process_lock
 from .sources import Source
@@ -231,6 +231,12 @@ class Scope:
     def opened(self) -> bool:
         """Whether handlers may have seen the session."""
         return self._loaded or self.error is not None
+
+    @property
+    def unloaded(self) -> bool:
+        """Whether no handler has begun because a storage or a lock failed."""
+        # Without cells it was the key function; a SessionError is about the data, not the storage.
+        return bool(self.cells) and not isinstance(self.error, (SessionError, type(None)))
 
     def cell(self, name: str, *, over: bool = False) -> Cell[Any]:
         """Return a fragment's cell; ``over`` lets it be read when the scope is closed.

@@ -212,7 +212,15 @@ class Checks(SimpleTestCase):
         page = Path(settings.BASE_DIR) / "docs" / "settings.md"
         documented = set(re.findall(r"botsessions\.([EW]\d+)", page.read_text()))
         of_databases = {"E011", "W001", "W002", "W003", "W004"}
-        assert documented == {check_id for _, _, check_id, _ in WRONG} | of_databases
+        assert documented == {check_id for _, _, check_id, _ in WRONG} | of_databases | {"E012"}
+
+    def test_a_webhooks_secret_has_to_be_one_that_telegram_takes(self) -> None:
+        for secret in ("s3cret!", "é", "x" * 257, 7):
+            bot = {**PIZZA, "WEBHOOK_SECRET": secret}
+            with override_settings(BOTSESSIONS={"BOTS": {"a": bot}}):
+                found = {m.id: m.msg for m in check_settings(None)}
+            assert "['a']['WEBHOOK_SECRET'] is not 1 to 256 characters" in found["botsessions.E012"]
+            assert str(secret) not in found["botsessions.E012"].replace("256", "")
 
 
 class Databases(SimpleTestCase):

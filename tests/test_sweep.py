@@ -68,7 +68,7 @@ class Sweeping(TestCase):
     def test_each_batch_is_one_statement_or_two(self) -> None:
         with CaptureQueriesContext(connection) as queries:
             self.sweep("--batch-size", "4")
-        words = [query["sql"].split()[0] for query in queries]
+        words = [q["sql"].split()[0] for q in queries if "handledupdate" not in q["sql"]]
         if connection.vendor == "mysql":
             assert words == ["SELECT", "DELETE", "SELECT", "DELETE", "SELECT"]
         else:

@@ -2,6 +2,7 @@
 
 from .batches import BATCH_SIZE, Batch, Failure, Work
 from .declared import declared, fragments_in, unlisted
+from .handled import forget_handled
 from .migrating import Migrate
 from .sweeping import Sweep
 from .tables import tables
@@ -16,6 +17,7 @@ __all__ = [
     "Versions",
     "Work",
     "declared",
+    "forget_handled",
     "fragments_in",
     "tables",
     "unlisted",

@@ -39,6 +39,10 @@ class SessionApplication(
         """Entered with an update while it is being handled."""
         self.on_stop_running: Callable[[], object] | None = None
         """Who runs the application, if not PTB, and is to stop it."""
+        self.on_unloaded: Callable[[object], object] | None = None
+        """Told of an update that no handler was given because its session's storage failed."""
+        self.runs_here: Callable[[Job[Any]], bool] | None = None
+        """Asked whether a job that is due is to run in this process."""
         session.installed(self.session_bot)
 
     async def process_update(self, update: object) -> None:
@@ -62,6 +66,8 @@ class SessionApplication(
                 if process_lock().busy or self.session.has_async_keys:
                     await scope.enter()
                 await super().process_update(update)
+                if scope.unloaded and self.on_unloaded is not None:
+                    self.on_unloaded(update)
 
     async def _process_migration(self, update: object, old: int, new: int) -> None:
         """Handle the news that a group is a supergroup now, with its sessions moved before."""
@@ -123,6 +129,8 @@ class SessionApplication(
 
     async def run_job(self, job: Job[Any]) -> None:
         """Run a job with the session of its chat or user, or of the conversation it ends."""
+        if self.runs_here is not None and not self.runs_here(job):
+            return
         current.set(None)  # The job inherited the scope of the handler that scheduled it.
         conversation: Any = job.data
         ended = getattr(conversation, "callback_context", None)

@@ -7,8 +7,9 @@ and the own one. A session that is alone does not wait at all.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -51,14 +52,15 @@ Outcome: TypeAlias = "dict[Address, Record] | list[int | None] | Exception | Non
 
 
 class Gathering:
-    """The requests of one event loop for one table."""
+    """The requests of one event loop for one table, which ``perform`` carries out."""
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
-        self._waiting: list[tuple[Request, asyncio.Future[Any]]] = []
+    def __init__(self, using: str, perform: Callable[[Sequence[Any], bool], list[Any]]) -> None:
+        self._using = using
+        self._perform = perform
+        self._waiting: list[tuple[Any, asyncio.Future[Any]]] = []
         self._under_way = False
 
-    def request(self, request: Request) -> asyncio.Future[Any]:
+    def request(self, request: object) -> asyncio.Future[Any]:
         """Return a future of the outcome."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((request, future))
@@ -71,7 +73,7 @@ class Gathering:
     def _begin(self) -> None:
         batch, self._waiting = self._next_batch()
         requests = [request for request, _ in batch]
-        done = thread_of(self._table.using).run(lambda again: perform(self._table, requests, again))
+        done = thread_of(self._using).run(lambda again: self._perform(requests, again))
         done.add_done_callback(lambda done: self._end(batch, done))
 
     def _next_batch(self) -> tuple[list[Any], list[Any]]:
@@ -91,7 +93,7 @@ class Gathering:
                 written |= addresses
         return batch, rest
 
-    def _end(self, batch: list[Any], done: asyncio.Future[list[Outcome]]) -> None:
+    def _end(self, batch: list[Any], done: asyncio.Future[list[Any]]) -> None:
         if self._waiting:
             self._begin()
         else:
@@ -115,7 +117,7 @@ def gathering(table: Table) -> Gathering:
     of_tables = _of_loops.setdefault(asyncio.get_running_loop(), {})
     key = (table.model, table.using)
     if key not in of_tables:
-        of_tables[key] = Gathering(table)
+        of_tables[key] = Gathering(table.using, partial(perform, table))
     return of_tables[key]
 
 

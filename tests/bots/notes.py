@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup, Update
-from telegram.ext import CallbackQueryHandler, CommandHandler, MessageHandler, filters
+from telegram.ext import (
+    CallbackQueryHandler,
+    CommandHandler,
+    Defaults,
+    MessageHandler,
+    filters,
+)
 
 from botsessions import SessionApplication, SessionBuilder, SessionContext, session
 
@@ -70,6 +76,46 @@ def build(builder: SessionBuilder) -> SessionApplication:
     application.add_handler(CommandHandler("leave", leave))
     application.add_handler(MessageHandler(filters.TEXT, note))
     application.add_handler(CallbackQueryHandler(forget, "forget"))
+    return application
+
+
+def build_non_blocking(builder: SessionBuilder) -> SessionApplication:
+    return build(builder.defaults(Defaults(block=False)))
+
+
+async def schedule(application: Any) -> None:
+    application.job_queue.run_repeating(tick, 0.5, first=0)
+
+
+async def tick(context: Any) -> None:
+    await context.bot.send_message(1, f"tick of {os.getpid()}")
+
+
+async def remind(update: Update, context: SessionContext[Notes]) -> None:
+    assert update.effective_chat
+    assert context.job_queue
+    context.job_queue.run_once(reminder, 0.1, chat_id=update.effective_chat.id)
+
+
+async def reminder(context: SessionContext[Notes]) -> None:
+    assert context.job
+    await context.bot.send_message(context.job.chat_id or 0, "Remember!")
+
+
+def build_with_jobs(builder: SessionBuilder) -> SessionApplication:
+    application = build(builder)
+    application.post_init = schedule
+    application.add_handler(CommandHandler("remind", remind), -1)
+    return application
+
+
+async def report(update: object, context: Any) -> None:
+    sys.stdout.write(f"reported: {type(context.error).__name__}\n")
+
+
+def build_reporting(builder: SessionBuilder) -> SessionApplication:
+    application = build(builder)
+    application.add_error_handler(report)
     return application
 
 

@@ -1,13 +1,14 @@
 import json
 import os
 
+from botsessions.storages import care
 from project.settings import *  # noqa: F403
 
 DEBUG = os.environ.get("DJANGO_DEBUG") == "1"
 INSTALLED_APPS = ["botsessions"]
+DATABASES["default"] |= json.loads(os.environ.get("DATABASE", "{}"))  # noqa: F405
 MIDDLEWARE = []
-ROOT_URLCONF = "tests.bots.settings"
-urlpatterns: list[object] = []
+ROOT_URLCONF = "tests.bots.urls"
 
 BOTSESSIONS = {
     "BOTS": {
@@ -15,6 +16,9 @@ BOTSESSIONS = {
         for alias, bot in json.loads(os.environ["BOTS"]).items()
     },
 }
+
+if seconds := os.environ.get("RETRY_SECONDS"):
+    care.RETRY_SECONDS = float(seconds)
 
 if log := os.environ.get("LOG"):
     LOGGING = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from botsessions.maintenance import Sweep
+from botsessions.maintenance import Sweep, forget_handled
 from botsessions.management.batches import EXIT_STATUS, BatchCommand, Task
 from botsessions.management.migration import migration, not_migrated
 
@@ -38,6 +38,12 @@ class Command(BatchCommand):
         names = ("bot", "name", "idle_for", "batch_size", "dry_run")
         sweep = Task(Sweep(**{name: options[name] for name in names}), "deleted", "due")
         return [sweep, migration(options)] if options["migrate"] else [sweep]
+
+    def work(self, options: dict[str, Any]) -> None:
+        if not options["dry_run"]:
+            for _ in forget_handled(options["database"]):
+                pass
+        super().work(options)
 
     def unreached(self, options: dict[str, Any]) -> list[str]:
         return not_migrated(options) if options["migrate"] else []

@@ -1,0 +1,43 @@
+from django.db import migrations, models
+
+import botsessions.models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("botsessions", "0004_admin")]
+
+    operations = [
+        migrations.CreateModel(
+            name="HandledUpdate",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("bot", botsessions.models.ExactCharField(max_length=64, verbose_name="bot")),
+                ("update_id", models.BigIntegerField(verbose_name="update id")),
+                (
+                    "claim",
+                    models.BigIntegerField(
+                        help_text="Of whoever handles it.", verbose_name="claim"
+                    ),
+                ),
+                ("claimed_until", models.DateTimeField(verbose_name="claimed until")),
+                (
+                    "handled_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="handled"),
+                ),
+            ],
+            options={
+                "verbose_name": "handled update",
+                "verbose_name_plural": "handled updates",
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("bot", "update_id"), name="handledupdate_update"
+                    )
+                ],
+            },
+        ),
+    ]

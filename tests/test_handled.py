@@ -1,0 +1,41 @@
+"""Forgetting which updates were handled."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.core.management import call_command
+from django.db.models.functions import Now
+from django.test import TestCase
+
+from botsessions.maintenance import forget_handled
+from botsessions.models import HandledUpdate
+
+
+class Forgetting(TestCase):
+    def make(self, number: int, age: timedelta) -> None:
+        HandledUpdate.objects.create(
+            bot="notes", update_id=number, claim=1, claimed_until=Now() - age, handled_at=Now()
+        )
+
+    def setUp(self) -> None:
+        for number in range(5):
+            self.make(number, timedelta(hours=25))
+            self.make(100 + number, timedelta(hours=23))
+
+    def left(self) -> set[int]:
+        return set(HandledUpdate.objects.values_list("update_id", flat=True))
+
+    def test_what_telegram_does_not_deliver_any_more_goes_in_batches(self) -> None:
+        assert [batch.done for batch in forget_handled(batch_size=2)] == [2, 2, 1]
+        assert self.left() == set(range(100, 105))
+
+    def test_in_another_database_nothing_goes(self) -> None:
+        assert list(forget_handled("other")) == []
+        assert len(self.left()) == 10
+
+    def test_sweep_sessions_forgets_them_unless_it_only_counts(self) -> None:
+        call_command("sweep_sessions", "--dry-run", verbosity=0)
+        assert len(self.left()) == 10
+        call_command("sweep_sessions", verbosity=0)
+        assert self.left() == set(range(100, 105))

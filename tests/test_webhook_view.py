@@ -1,0 +1,278 @@
+"""The webhook's view inside Django: what it refuses, and what it leaves alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import pytest
+from django.db import connection
+from django.http import HttpResponse
+from django.test import AsyncClient, Client
+from django.test.utils import CaptureQueriesContext
+from telegram.ext import TypeHandler
+
+from botsessions import session
+from botsessions.exceptions import SessionVersionError
+from botsessions.models import BotSession, HandledUpdate
+from botsessions.webhook import thread
+from botsessions.webhook.view import MAX_UPDATE_BYTES, SECRET_HEADER
+from project.settings import MIDDLEWARE
+
+from .botapi import Account, serving
+from .servers import wait_until
+from .sites import SECRET, TOKEN
+
+counter = session(initial=lambda: {"count": 0})
+UPDATE = {
+    "update_id": 1001,
+    "message": {
+        "message_id": 1,
+        "date": 1,
+        "chat": {"id": 5, "type": "private", "first_name": "Maria"},
+        "from": {"id": 5, "is_bot": False, "first_name": "Maria"},
+        "text": "one",
+    },
+}
+Post: TypeAlias = "Callable[..., HttpResponse]"
+
+
+class Storage:
+    """Fails as often as it is told to, and else has nothing."""
+
+    def __init__(self) -> None:
+        self.failures: list[Exception] = []
+        self.written: list[Any] = []
+
+    async def read(self, address: Any) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+
+    async def write(self, address: Any, record: Any) -> int:
+        self.written.append(record.value)
+        return 1
+
+    async def delete(self, address: Any, revision: Any) -> None:
+        self.written.append(None)
+
+
+@pytest.fixture
+def storage() -> Storage:
+    return Storage()
+
+
+@pytest.fixture
+def account(settings: Any, storage: Storage) -> Iterator[Account]:
+    """The bot's account; the bot counts, and its webhook is in force."""
+    with serving() as api:
+        yield in_force(settings, api.url, api.account(TOKEN), storage=storage)
+        thread.stop_and_wait()
+        thread._forget_thread()
+
+
+def in_force(settings: Any, url: str, account: Account, **kwargs: Any) -> Account:
+    async def count(update: Any, context: Any) -> None:
+        context.session["count"] += 1
+        if update.message.text == "raise":
+            raise RuntimeError("The handler raised.")
+
+    def build(builder: Any) -> Any:
+        application = builder.base_url(f"{url}/bot").build()
+        application.add_handler(TypeHandler(object, count))
+        return application
+
+    settings.ROOT_URLCONF = "tests.bots.urls"
+    settings.BOTSESSIONS = {
+        "BOTS": {
+            "notes": {
+                "TOKEN": TOKEN,
+                "WEBHOOK_SECRET": SECRET,
+                "LOCK": "process",
+                "SESSION": session(initial=lambda: {"count": 0}, **kwargs),
+                "APPLICATION": build,
+            },
+            "polling": {"TOKEN": TOKEN},
+        }
+    }
+    return account
+
+
+@pytest.fixture(params=["asgi", "wsgi"])
+def post(request: pytest.FixtureRequest) -> Post:
+    """A function that sends a request as a server of that kind would have Django handle it."""
+
+    def post(
+        body: Any = UPDATE,
+        alias: str = "notes",
+        secret: str = SECRET,
+        content_type: str = "application/json",
+    ) -> HttpResponse:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        arguments: Any = {"content_type": content_type, "headers": {SECRET_HEADER: secret}}
+        if request.param == "wsgi":
+            client = Client(enforce_csrf_checks=True)
+            return client.post(f"/telegram/{alias}/", data, **arguments)
+        async_client = AsyncClient(enforce_csrf_checks=True)
+        return asyncio.run(async_client.post(f"/telegram/{alias}/", data, **arguments))
+
+    return post
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        ({"alias": "nobody"}, 404),
+        ({"alias": "polling"}, 404),
+        ({"secret": ""}, 403),
+        ({"secret": SECRET + "x"}, 403),
+        ({"secret": "\u00e9"}, 403),
+        ({"content_type": "text/plain"}, 415),
+        ({"body": b" " * (MAX_UPDATE_BYTES + 1)}, 413),
+        ({"body": b" "}, 400),
+        ({"body": b"{"}, 400),
+        ({"body": b"\xff"}, 400),
+        ({"body": b"[" * 100_000}, 400),
+        ({"body": [1001]}, 400),
+        ({"body": {}}, 400),
+        ({"body": {"update_id": "1001"}}, 400),
+        ({"body": {"update_id": True}}, 400),
+        ({"body": {"update_id": -1}}, 400),
+        ({"body": {"update_id": 2**63}}, 400),
+    ],
+    ids=str,
+)
+def test_what_is_not_telegrams_is_refused_without_a_query_or_a_thread(
+    request_: dict[str, Any], status: int, post: Post, account: Account
+) -> None:
+    assert post(**request_).status_code == status
+    assert thread.running_thread() is None
+
+
+@pytest.mark.once
+def test_only_post_is_allowed(client: Client, account: Account) -> None:
+    response = client.get("/telegram/notes/")
+    assert (response.status_code, response.headers["Allow"]) == (405, "POST")
+
+
+@pytest.mark.once
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("content", [{"message": 7}, {"message": {"text": "x"}}], ids=str)
+def test_an_object_that_is_no_update_is_refused(
+    content: dict[str, Any], post: Post, account: Account
+) -> None:
+    assert post({"update_id": 1, **content}).status_code == 400
+    assert not HandledUpdate.objects.exists()
+
+
+@pytest.mark.once
+@pytest.mark.django_db(transaction=True)
+def test_g4_the_request_has_no_queries_of_its_own_under_atomic_requests(
+    post: Post, account: Account, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    settings.MIDDLEWARE = MIDDLEWARE
+    with CaptureQueriesContext(connection) as captured:
+        assert post().status_code == 200
+    assert captured.captured_queries == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_update_is_noted_as_handled_and_not_handled_again(
+    post: Post, account: Account, storage: Storage
+) -> None:
+    for _ in range(2):
+        assert post().status_code == 200
+    assert storage.written == [{"count": 1}]
+    handled = HandledUpdate.objects.get()
+    assert (handled.bot, handled.update_id) == ("notes", 1001)
+    assert handled.handled_at is not None
+
+
+@pytest.mark.once
+@pytest.mark.django_db(transaction=True)
+def test_when_a_session_could_not_be_loaded_telegram_delivers_again(
+    post: Post, account: Account, storage: Storage
+) -> None:
+    storage.failures = [OSError("The storage is away.")]
+    assert post().status_code == 503
+    assert post().status_code == 200
+    assert storage.written == [{"count": 1}]
+
+
+@pytest.mark.once
+@pytest.mark.django_db(transaction=True)
+def test_when_the_data_or_the_key_is_at_fault_another_delivery_would_not_help(
+    post: Post, account: Account, storage: Storage, settings: Any
+) -> None:
+    storage.failures = [SessionVersionError("It is too new.")]
+    assert post().status_code == 200
+
+    def get_session_key(update: Any) -> str:
+        raise RuntimeError("There is no key.")
+
+    bots = settings.BOTSESSIONS["BOTS"]
+    keyless = session(get_session_key=get_session_key, storage=storage)
+    bots["keyless"] = bots["notes"] | {"SESSION": keyless}
+    assert post(alias="keyless").status_code == 200
+    assert storage.written == []
+
+
+@pytest.mark.once
+@pytest.mark.django_db(transaction=True)
+def test_when_a_handler_raised_the_update_is_handled(
+    post: Post, account: Account, storage: Storage
+) -> None:
+    failing = {**UPDATE, "message": {**UPDATE["message"], "text": "raise"}}  # type: ignore[dict-item]
+    assert post(failing).status_code == 200
+    assert post(failing).status_code == 200
+    assert storage.written == []
+    assert HandledUpdate.objects.get().handled_at is not None
+
+
+@pytest.mark.once
+@pytest.mark.django_db(transaction=True)
+def test_a_client_that_goes_away_does_not_cancel_the_update(
+    account: Account, storage: Storage
+) -> None:
+    async def leave() -> None:
+        with account.hold("getMe") as hold:
+            data = json.dumps(UPDATE).encode()
+            headers: Any = {SECRET_HEADER: SECRET}
+            request = asyncio.create_task(
+                AsyncClient().post(
+                    "/telegram/notes/", data, content_type="application/json", headers=headers
+                )
+            )
+            await asyncio.to_thread(wait_until, lambda: hold.calls, lambda: "It never starts.")
+            request.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await request
+            assert storage.written == []
+
+    asyncio.run(leave())
+    thread.stop_and_wait()
+    assert storage.written == [{"count": 1}]
+
+
+@pytest.mark.once
+@pytest.mark.django_db(transaction=True)
+def test_when_the_bots_have_stopped_telegram_delivers_to_another_process(
+    post: Post, account: Account, storage: Storage
+) -> None:
+    assert post().status_code == 200
+    thread.stop_and_wait()
+    assert post({**UPDATE, "update_id": 1002}).status_code == 503
+    assert storage.written == [{"count": 1}]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sessions_are_in_the_database_when_the_answer_comes(
+    post: Post, account: Account, settings: Any
+) -> None:
+    settings.BOTSESSIONS["BOTS"]["notes"]["SESSION"] = counter
+    for number in (1001, 1002):
+        assert post({**UPDATE, "update_id": number}).status_code == 200
+        assert BotSession.objects.get(key="5").data == {"count": number - 1000}
