@@ -4,73 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from .commands import TIMEOUT, manage, output
+from .browser import CHROMIUM, PHONE, Site, chromium
 
 pytestmark = pytest.mark.once
-
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-STARTED = re.compile(r"server at http://127\.0\.0\.1:(\d+)/")
 
 expect.set_options(timeout=20_000)  # Other tests may keep the machine busy.
 
 if not CHROMIUM.exists() and not os.environ.get("CI"):
     pytest.skip(f"There is no {CHROMIUM}.", allow_module_level=True)
-
-
-class Site:
-    """A demo site with a database of its own, on a port that the system chose."""
-
-    def __init__(self, folder: Path) -> None:
-        self.log = folder / "log"
-        self.environment = os.environ | {
-            "DJANGO_SETTINGS_MODULE": "project.settings",
-            "DJANGO_DEBUG": "1",
-            "BOTSESSIONS_DATABASE": "sqlite",
-            "BOTSESSIONS_DATABASE_NAME": str(folder / "db.sqlite3"),
-        }
-        output(manage("migrate", "--verbosity=0", env=self.environment))
-        output(manage("demo_setup", env=self.environment))
-        self.port = "0"
-        self.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        address = f"127.0.0.1:{self.port}"
-        with self.log.open("w") as log:
-            self.process = manage(
-                "runserver", "--noreload", address, env=self.environment, stdout=log
-            )
-        until = time.monotonic() + TIMEOUT
-        while not (started := STARTED.search(self.log.read_text())):
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < until, self.log.read_text()
-            time.sleep(0.05)
-        self.port = started[1]
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait()
-        assert "Traceback" not in self.log.read_text()
 
 
 class Chat:
@@ -136,10 +83,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="botsession",
-            index=models.Index(fields=["bot", "name", "version"], name="botsession_version"),
+            index=models.Index(fields=["bot", "version", "name"], name="botsession_version"),
         ),
         migrations.AddConstraint(
             model_name="botsession",

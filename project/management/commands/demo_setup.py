@@ -5,13 +5,16 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand
 
+from project.samples import make_samples
+
 NAME = WORD = "admin"
 
 
 class Command(BaseCommand):
-    help = "Make the demo's superuser, if it is missing, and say where to go."
+    help = "Make the demo's superuser and some sessions, if they are missing, and say where to go."
 
     def handle(self, **options: Any) -> None:
+        make_samples()
         site = f"http://127.0.0.1:{os.environ.get('PORT', '8000')}"
         self.stdout.write(f"Chat with the bot:  {site}/")
         self.stdout.write(f"See its sessions:   {site}/admin/  ({self.login()})")

@@ -1,0 +1,70 @@
+"""How a session reads in a list: whose it is, its state, its size."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.template.defaultfilters import filesizeformat
+from django.utils import formats
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, gettext_lazy, ngettext, pgettext_lazy
+
+from ..finding import SOON, State, state_of
+from ..models import AbstractBotSession
+from .plain import plain
+
+ICONS = {State.LIVE: "●", State.SOON: "◔", State.EXPIRED: "○"}
+CHAT_TYPES = {
+    "private": gettext_lazy("Private chat"),
+    "group": pgettext_lazy("a Telegram chat", "Group"),
+    "supergroup": gettext_lazy("Supergroup"),
+    "channel": gettext_lazy("Channel"),
+    "sender": gettext_lazy("Sender"),
+}
+
+
+def title_of(session: AbstractBotSession) -> str:
+    """Return what people know a session by: the chat's title or the user's name, or the key."""
+    return plain(session.title or session.key)
+
+
+def kind_of(session: AbstractBotSession) -> str:
+    """Return whose session it is: "Group -42", "User 5 in chat -42", "Key abc"."""
+    chat, user = session.chat_id, session.user_id
+    if chat is not None and (user is None or user == chat):
+        kind = CHAT_TYPES.get(session.chat_type) or gettext("Chat")
+        return f"{kind} {chat}"
+    if chat is not None:
+        return gettext("User {user} in chat {chat}").format(user=user, chat=chat)
+    if user is not None:
+        return gettext("User {user}").format(user=user)
+    return gettext("Key {key}").format(key=plain(session.key))
+
+
+def whose(session: AbstractBotSession) -> SafeString:
+    return format_html(
+        '<span class="bs-title">{}</span> <span class="bs-kind">{}</span>',
+        title_of(session),
+        kind_of(session),
+    )
+
+
+def state(session: AbstractBotSession, soon: timedelta = SOON) -> SafeString:
+    """Return the state as text with an icon that screen readers do not read."""
+    state = state_of(session, soon=soon)
+    return format_html(
+        '<span class="bs-state bs-{}"><span aria-hidden="true">{}</span> {}</span>',
+        state.value,
+        ICONS[state],
+        state.label,
+    )
+
+
+def size(session: AbstractBotSession) -> SafeString:
+    exact = ngettext("{n} byte", "{n} bytes", session.size)
+    return format_html(
+        '<span title="{}">{}</span>',
+        exact.format(n=formats.number_format(session.size, force_grouping=True)),
+        filesizeformat(session.size),
+    )

@@ -1,0 +1,105 @@
+"""A session's data as text that people edit, and what became of it when it was saved."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Any, NoReturn
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from .plain import plain
+
+MOST_LINES = 3000
+"""More lines than these are not compared: that takes too long."""
+
+
+class DataForm(forms.Form):
+    text = forms.CharField(
+        label=_("Data"),
+        strip=False,
+        widget=forms.Textarea(
+            attrs={"class": "bs-editor", "spellcheck": "false", "autocomplete": "off", "rows": 24}
+        ),
+    )
+    revision = forms.IntegerField(widget=forms.HiddenInput)
+
+    def clean_text(self) -> str:
+        self.value = parsed(self.cleaned_data["text"])
+        return str(self.cleaned_data["text"])
+
+
+def parsed(text: str) -> Any:
+    """Return the JSON of a text.
+
+    Raises:
+        ValidationError: it is none, or says something twice.
+    """
+    try:
+        return json.loads(text, parse_constant=no_constant, object_pairs_hook=without_duplicates)
+    except json.JSONDecodeError as exc:
+        raise ValidationError(
+            gettext("Line {line}, column {column}: this is no JSON. {problem}.").format(
+                line=exc.lineno, column=exc.colno, problem=exc.msg
+            )
+        ) from None
+    except RecursionError:
+        raise ValidationError(gettext("This is nested too deeply.")) from None
+    except ValueError:  # Python does not read integers of thousands of digits.
+        raise ValidationError(gettext("A number has too many digits.")) from None
+
+
+def no_constant(name: str) -> NoReturn:
+    raise ValidationError(gettext("{name} is no JSON.").format(name=name))
+
+
+def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValidationError(
+                gettext("The field “{name}” stands there twice.").format(name=name)
+            )
+        found[name] = value
+    return found
+
+
+def pretty(value: Any) -> str:
+    """Return JSON as people read and edit it."""
+    return plain(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a comparison: on the left, on the right, or on both sides."""
+
+    left: str | None
+    right: str | None
+
+    @property
+    def differs(self) -> bool:
+        return self.left != self.right
+
+
+def side_by_side(left: str, right: str) -> list[Line]:
+    """Return two texts line by line; none where they are too long to be compared."""
+    before, after = left.splitlines(), right.splitlines()
+    if len(before) + len(after) > MOST_LINES:
+        return []
+    lines: list[Line] = []
+    for tag, a, b, c, d in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if tag == "equal":
+            lines += [Line(text, text) for text in before[a:b]]
+            continue
+        for i in range(max(b - a, d - c)):
+            lines.append(
+                Line(
+                    before[a + i] if a + i < b else None,
+                    after[c + i] if c + i < d else None,
+                )
+            )
+    return lines

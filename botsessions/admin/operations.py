@@ -1,0 +1,147 @@
+"""What can be done to sessions: each an action of the admin, on the list and on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib.admin.models import CHANGE, DELETION
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from ..maintenance import Batch, changing
+from .exporting import jsonl_response
+from .operate import operate
+
+
+class Operation:
+    """An action: who may do it, what is asked before, and what it does, in batches."""
+
+    do_not_call_in_templates = True  # Where only its texts are wanted.
+    name: ClassVar[str]
+    permission: ClassVar[str]
+    """``view`` of ``ModelAdmin.has_view_permission()`` and so on."""
+    short_description: ClassVar[str | Promise]
+    explanation: ClassVar[str | Promise] = ""
+    button: ClassVar[str | Promise]
+    form: ClassVar[type[forms.Form]] = forms.Form
+    destroys = False
+    flag: ClassVar[int] = CHANGE
+    fields: ClassVar[tuple[str, ...]] = ()
+    """The columns that it changes, for the log."""
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    @property
+    def allowed_permissions(self) -> list[str]:
+        return [self.permission]
+
+    def __call__(self, model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        """Ask, or do it: what Django calls for the list."""
+        return operate(model_admin, request, self, queryset)
+
+    def run(self, sessions: QuerySet[Any], chosen: Mapping[str, Any]) -> Iterator[Batch]:
+        """Do it, and yield what each batch has done.
+
+        Args:
+            chosen: what the form says.
+        """
+        raise NotImplementedError
+
+    def response(self, sessions: QuerySet[Any]) -> HttpResponseBase | None:
+        """Return what the browser gets instead of a page that says what was done."""
+        return None
+
+
+class Expire(Operation):
+    name = "expire"
+    permission = "change"
+    short_description = _("Expire now")
+    explanation = _(
+        "For their bots these sessions hold no data any more: the next update starts anew. "
+        "Sessions that have expired already stay as they are."
+    )
+    button = _("Expire now")
+    fields = ("expires_at",)
+
+    def run(self, sessions: QuerySet[Any], chosen: Mapping[str, Any]) -> Iterator[Batch]:
+        return changing.expire(sessions)
+
+
+class ExtendForm(forms.Form):
+    UNITS: ClassVar = [("hours", _("hours")), ("days", _("days")), ("weeks", _("weeks"))]
+
+    amount = forms.IntegerField(label=_("From now on, for"), min_value=1, max_value=5000, initial=7)
+    unit = forms.ChoiceField(label=_("Unit"), choices=UNITS, initial="days")
+
+    @property
+    def length(self) -> timedelta:
+        return timedelta(**{self.cleaned_data["unit"]: self.cleaned_data["amount"]})
+
+
+class Extend(Operation):
+    name = "extend"
+    permission = "change"
+    short_description = _("Extend")
+    explanation = _(
+        "These sessions live for at least so long from now; expired ones live again. Sessions "
+        "that never expire, or later than that, stay as they are."
+    )
+    button = _("Extend")
+    form = ExtendForm
+    fields = ("expires_at",)
+
+    def run(self, sessions: QuerySet[Any], chosen: Mapping[str, Any]) -> Iterator[Batch]:
+        return changing.extend(sessions, timedelta(**{chosen["unit"]: chosen["amount"]}))
+
+
+class Reset(Operation):
+    name = "reset"
+    permission = "change"
+    short_description = _("Reset to initial")
+    explanation = _(
+        "The data is replaced by what the bot gives to a new chat. What was stored is lost."
+    )
+    button = _("Reset")
+    destroys = True
+    fields = ("data", "version", "size", "expires_at")
+
+    def run(self, sessions: QuerySet[Any], chosen: Mapping[str, Any]) -> Iterator[Batch]:
+        return changing.reset(sessions)
+
+
+class Delete(Operation):
+    name = "delete_selected"  # Takes the place of Django's, which loads every row.
+    permission = "delete"
+    short_description = _("Delete")
+    explanation = _("What was stored is lost. The next update starts anew.")
+    button = _("Delete")
+    destroys = True
+    flag = DELETION
+
+    def run(self, sessions: QuerySet[Any], chosen: Mapping[str, Any]) -> Iterator[Batch]:
+        return changing.delete(sessions)
+
+
+class Export(Operation):
+    name = "export"
+    permission = "export"
+    short_description = _("Export as JSON lines")
+    explanation = _(
+        "You get a file with a line for each session, its data included. Expired sessions and "
+        "masked fields are left out."
+    )
+    button = _("Export")
+
+    def response(self, sessions: QuerySet[Any]) -> HttpResponseBase:
+        return jsonl_response(sessions)
+
+
+OPERATIONS = (Expire(), Extend(), Reset(), Export(), Delete())

@@ -1,0 +1,136 @@
+"""The page of a session: facts, data, and the other sessions of chat and user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.contrib.admin.utils import display_for_field, quote
+from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from django.utils.translation import gettext
+
+from ..finding import Age
+from ..masking import mask, masked_fields
+from ..models import AbstractBotSession
+from . import columns
+from .contents import UNREADABLE, Contents, version_text
+from .editing import pretty
+from .filters import Whose, whose_else
+from .moments import moment
+from .plain import plain
+from .tree import tree
+
+if TYPE_CHECKING:
+    from .sessions import BotSessionAdmin
+
+OTHERS = 5
+SHOWN = {
+    *("id", "bot", "name", "key", "data", "version", "revision", "size"),
+    *("expires_at", "created_at", "updated_at", "chat_id", "user_id", "chat_type", "title"),
+}
+"""Fields that have a place of their own on the page."""
+
+
+class Others(NamedTuple):
+    """Other sessions of a chat or a user: the newest of them, and where all are."""
+
+    title: str
+    sessions: list[Any]
+    url: str
+
+
+def session_page(
+    model_admin: BotSessionAdmin,
+    request: HttpRequest,
+    session: AbstractBotSession,
+    may_see: bool,
+    extra: dict[str, Any] | None,
+) -> HttpResponse:
+    contents = Contents(session, session.data if may_see else UNREADABLE)
+    shown = may_see and not contents.expired and contents.data is not UNREADABLE
+    pk = quote(session.pk)
+    context = {
+        "session": session,
+        "original": session,
+        "subtitle": columns.kind_of(session),
+        "state": columns.state(session, model_admin.expires_soon),
+        "facts": list(facts(model_admin, contents)),
+        "may_see": may_see,
+        "problems": contents.problems() if may_see else contents.problems_of_declaration(),
+        "tree": tree(contents.data, masked_fields()) if shown else "",
+        "data_url": model_admin.url("data", pk) if shown else "",
+        "edit_url": model_admin.url("edit", pk)
+        if model_admin.has_edit_permission(request) and not contents.expired
+        else "",
+        "history_url": model_admin.url("history", pk),
+        "operations": [
+            (operation, model_admin.url("operation", pk, name))
+            for name, operation in model_admin.operations(request).items()
+        ],
+        "others": list(others(model_admin, request, session)),
+    }
+    title = columns.title_of(session)
+    return model_admin.render(request, "session.html", title, context | (extra or {}))
+
+
+def raw_data(session: AbstractBotSession) -> HttpResponse:
+    """Return the data as it is stored, masked fields apart; nothing of what has expired."""
+    contents = Contents(session, session.data)
+    if contents.expired or contents.data is UNREADABLE:
+        return HttpResponse(gettext("There is no data to be shown."), "text/plain", status=404)
+    text = pretty(mask(contents.data, masked_fields()))
+    response = HttpResponse(text, content_type="application/json; charset=utf-8")
+    response["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def facts(
+    model_admin: BotSessionAdmin, contents: Contents
+) -> Iterator[tuple[str, str | SafeString]]:
+    session = contents.session
+    yield gettext("Bot"), session.bot
+    if session.name:
+        yield gettext("Fragment"), session.name
+    yield gettext("Session key"), plain(session.key)
+    if session.chat_id is not None:
+        kind = columns.CHAT_TYPES.get(session.chat_type)
+        yield gettext("Chat"), f"{session.chat_id} ({kind})" if kind else str(session.chat_id)
+    if session.user_id is not None:
+        yield gettext("User"), str(session.user_id)
+    yield gettext("Size"), columns.size(session)
+    age = contents.age
+    version = version_text(session)
+    if age is not None and (session.version is not None or age != Age.CURRENT):
+        version = f"{version} ({age.label.lower()})"
+    yield gettext("Version"), version
+    yield gettext("Changed"), moment(session.updated_at)
+    yield gettext("Created"), moment(session.created_at)
+    yield gettext("Expires"), moment(session.expires_at)
+    yield gettext("Revision"), str(session.revision)
+    for field in session._meta.concrete_fields:
+        if field.name not in SHOWN and not field.primary_key:
+            label = capfirst(str(field.verbose_name))
+            value = field.value_from_object(session)
+            yield label, display_for_field(value, field, model_admin.get_empty_value_display())
+
+
+def others(
+    model_admin: BotSessionAdmin, request: HttpRequest, session: AbstractBotSession
+) -> Iterator[Others]:
+    for whose in whose_else(session):
+        sessions = whose.sessions(model_admin.get_queryset(request)).exclude(pk=session.pk)
+        found = list(sessions.defer("data").order_by("-pk")[:OTHERS])
+        if found:
+            url = f"{model_admin.url('changelist')}?{Whose.parameter}={whose}"
+            yield Others(whose.title, [(s, other(model_admin, s)) for s in found], url)
+
+
+def other(model_admin: BotSessionAdmin, session: AbstractBotSession) -> dict[str, Any]:
+    return {
+        "url": model_admin.url("change", quote(session.pk)),
+        "whose": columns.whose(session),
+        "where": f"{session.bot} · {session.name}" if session.name else session.bot,
+        "state": columns.state(session, model_admin.expires_soon),
+    }

@@ -1,0 +1,103 @@
+"""Make the pictures of the admin that the documentation shows, in ``docs/images/``.
+
+Each page in light, dark and on a phone. Needs Chromium, and pngquant to keep the files small.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from playwright.sync_api import Browser, Page  # noqa: E402
+
+from tests.browser import PHONE, Site, chromium  # noqa: E402
+
+IMAGES = ROOT / "docs" / "images"
+LOOKS = {
+    "light": {"viewport": {"width": 1400, "height": 800}, "color_scheme": "light"},
+    "dark": {"viewport": {"width": 1400, "height": 800}, "color_scheme": "dark"},
+    "phone": {**PHONE, "color_scheme": "light", "device_scale_factor": 1},
+}
+
+
+def main() -> None:
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        site = Site(Path(folder))
+        try:
+            with chromium() as browser:
+                for look, options in LOOKS.items():
+                    shoot(browser, site.url, look, options)
+        finally:
+            site.stop()
+    files = sorted(map(str, IMAGES.glob("admin-*.png")))
+    subprocess.run(  # noqa: S603
+        ["pngquant", "--force", "--skip-if-larger", "--ext", ".png", "--strip", *files],  # noqa: S607
+        check=False,
+    )
+
+
+def shoot(browser: Browser, url: str, look: str, options: dict[str, object]) -> None:
+    context = browser.new_context(**options)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(f"{url}/admin/botsessions/botsession/")
+    page.get_by_label("Username").fill("admin")
+    page.get_by_label("Password").fill("admin")
+    page.get_by_role("button", name="Log in").click()
+    for name, visit in PAGES.items():
+        page.goto(f"{url}/admin/botsessions/botsession/")
+        visit(page)
+        page.evaluate("document.activeElement?.blur()")
+        page.screenshot(path=IMAGES / f"admin-{name}-{look}.png", full_page=True)
+    context.close()
+
+
+def the_list(page: Page) -> None:
+    """Show what one sees first."""
+
+
+def session(page: Page) -> None:
+    page.get_by_role("link", name="Maria Rossi").click()
+
+
+def edit(page: Page) -> None:
+    session(page)
+    page.get_by_role("link", name="Edit data").click()
+
+
+def conflict(page: Page) -> None:
+    edit(page)
+    field = page.get_by_label("Data, as JSON")
+    mine = field.input_value()
+    street = "Via Toledo 25" if "Via Roma" in mine else "Via Roma 1"
+    theirs = re.sub('"street": "[^"]*"', f'"street": "{street}"', mine)
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.get_by_label("Data, as JSON").fill(theirs)
+    other.get_by_role("button", name="Save").click()
+    other.close()
+    field.fill(mine.replace('"pizza_count": 7', '"pizza_count": 8'))
+    page.get_by_role("button", name="Save").click()
+
+
+def confirm(page: Page) -> None:
+    page.get_by_label("Select all objects on this page").check()
+    page.locator("select[name=action]").select_option("Extend")
+    page.get_by_role("button", name="Go").or_(page.get_by_role("button", name="Run")).click()
+
+
+PAGES: dict[str, Callable[[Page], None]] = {
+    "list": the_list,
+    "session": session,
+    "edit": edit,
+    "conflict": conflict,
+    "confirm": confirm,
+}
+
+if __name__ == "__main__":
+    main()
