@@ -1,0 +1,33 @@
+"""Sessions and staff for the tests of the admin."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.contrib.auth.models import Permission, User
+from django.urls import reverse
+
+from botsessions.models import BotSession
+
+LIST = "/admin/botsessions/botsession/"
+
+
+def make(key: str | int = "1", data: Any = None, bot: str = "default", **fields: Any) -> BotSession:
+    """Store a session."""
+    data = {"pizza_count": 1} if data is None else data
+    size = len(json.dumps(data, separators=(",", ":")))
+    return BotSession.objects.create(bot=bot, key=str(key), data=data, size=size, **fields)
+
+
+def staff(*permissions: str) -> User:
+    """Return somebody who may do these things with sessions, like ``"view"``."""
+    names = [f"{name}_botsession" for name in permissions]
+    user = User.objects.create_user(f"staff{User.objects.count()}", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=names))
+    assert user.user_permissions.count() == len(names)
+    return user
+
+
+def url(page: str, session: BotSession, *arguments: str) -> str:
+    return reverse(f"admin:botsessions_botsession_{page}", args=[session.pk, *arguments])

@@ -1,0 +1,211 @@
+"""Editing a session's data in the admin."""
+
+from __future__ import annotations
+
+import html
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+from django.utils import timezone
+
+from botsessions import enhance_storage, session
+from botsessions.models import BotSession
+
+from .sessions import make, staff, url
+
+pytestmark = pytest.mark.django_db
+
+
+@dataclass
+class Basket:
+    pizzas: int = 0
+
+
+basket = session(
+    initial=Basket,
+    storage=enhance_storage(time_to_live=timedelta(hours=1), migrations={2: lambda old: old}),
+)
+
+
+@pytest.fixture(autouse=True)
+def bots(settings: Any) -> None:
+    settings.BOTSESSIONS = {
+        "BOTS": {
+            "default": {"SESSION": session(), "APPLICATION": print},
+            "shop": {"SESSION": basket, "APPLICATION": print},
+        },
+        "MASKED_FIELDS": ["pin"],
+        "MAX_BYTES": 1000,
+    }
+
+
+@pytest.fixture
+def editor(client: Client) -> Client:
+    client.force_login(staff("change", "view_contents"))
+    return client
+
+
+def edit(client: Client, row: BotSession, text: Any, revision: int | None = None) -> Any:
+    text = text if isinstance(text, str) else json.dumps(text)
+    revision = row.revision if revision is None else revision
+    return client.post(url("edit", row), {"text": text, "revision": revision})
+
+
+def told(response: Any) -> str:
+    assert response.status_code == 200
+    return html.unescape(response.content.decode())
+
+
+def test_the_data_is_there_to_be_edited(editor: Client) -> None:
+    row = make(data={"city": "Köln", "pets": [1]})
+    text = told(editor.get(url("edit", row)))
+    assert '{\n  "city": "Köln",\n  "pets": [\n    1\n  ]\n}' in text
+
+
+def test_what_is_saved_has_a_new_revision_and_is_logged(editor: Client) -> None:
+    row = make(data={"a": 4711, "b": 1})
+    response = edit(editor, row, {"a": 4712, "b": 1, "c": "ä"})
+    assert response.url == url("change", row)
+    stored = BotSession.objects.get()
+    assert stored.data == {"a": 4712, "b": 1, "c": "ä"}
+    assert stored.size == len('{"a":4712,"b":1,"c":"ä"}'.encode())
+    assert stored.revision != row.revision
+    entry = LogEntry.objects.get()
+    assert entry.get_change_message() == "Changed data.a and data.c."
+    assert "471" not in entry.change_message
+
+
+def test_keys_that_are_no_names_of_fields_are_not_logged(editor: Client) -> None:
+    edit(editor, make(data={}), {"maria@example.com": 1})
+    assert LogEntry.objects.get().get_change_message() == "Changed data."
+
+
+def test_what_is_saved_renews_the_expiry(editor: Client) -> None:
+    row = make("1", {"pizzas": 1}, "shop", version=2)
+    edit(editor, row, {"pizzas": 2})
+    expires_at = BotSession.objects.get().expires_at
+    assert expires_at is not None
+    assert expires_at > timezone.now() + timedelta(minutes=59)
+
+
+def test_nothing_changed_nothing_saved(editor: Client) -> None:
+    row = make(data={"a": 1})
+    assert edit(editor, row, '{ "a":1 }').status_code == 302
+    row.refresh_from_db()
+    assert LogEntry.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{", "Line 1, column 2: this is no JSON"),
+        ("", "This field is required"),
+        ('{"a": 1, "a": 2}', "The field “a” stands there twice."),
+        ('{"a": NaN}', "NaN is no JSON."),
+        ("[" * 100_000, "nested too deeply"),
+        ("9" * 5000, "too many digits"),
+        ('{"pizzas": "many"}', "$.pizzas does not fit Basket: Expected `int`"),
+        ('{"pizzas": 1, "a": ' + "[" * 40 + "]" * 40 + "}", "nested deeper than 30 levels"),
+        ('{"pizzas": 1, "a": "\\u0000"}', "$.a is text that holds a NUL"),
+        ('{"pizzas": 1, "a": "\\ud800"}', "lone surrogate"),
+        (f'{{"pizzas": 1, "a": "{"x" * 1000}"}}', "a session may have 1000"),
+        ("null", "delete the session instead"),
+        ('{"pizzas": 1, "name": "[masked: $.pin]"}', "$.name is the mask of a hidden value"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused_with_its_path(
+    editor: Client, text: str, problem: str
+) -> None:
+    row = make("1", {"pizzas": 1}, "shop", version=2)
+    response = told(edit(editor, row, text))
+    assert problem in response
+    assert text in response
+    assert BotSession.objects.get().data == {"pizzas": 1}
+    assert not LogEntry.objects.exists()
+
+
+def test_data_of_a_newer_version_is_left_alone(editor: Client) -> None:
+    row = make("1", {"a": 1}, "shop", version=3)
+    assert "knows none after 2" in told(edit(editor, row, {"a": 2}))
+    assert BotSession.objects.get().data == {"a": 1}
+
+
+def test_a_conflict_shows_both_and_overwrites_nothing(editor: Client) -> None:
+    row = make(data={"pizzas": 1, "name": "Maria"})
+    with session_of_bot("1") as data:
+        data["pizzas"] = 2
+    text = told(edit(editor, row, {"pizzas": 1, "name": "Mario"}))
+    assert "The session was changed while you edited it." in text
+    assert '"name": "Mario"' in text
+    assert '"pizzas": 2' in text
+    stored = BotSession.objects.get()
+    assert stored.data == {"pizzas": 2, "name": "Maria"}
+    assert f'value="{stored.revision}"' in text
+    # Having seen both, the admin may decide.
+    edit(editor, row, {"pizzas": 2, "name": "Mario"}, stored.revision)
+    assert BotSession.objects.get().data == {"pizzas": 2, "name": "Mario"}
+
+
+def session_of_bot(key: str) -> Any:
+    from botsessions.bots import get_bot  # noqa: PLC0415
+
+    return get_bot("default").session.edit(key)
+
+
+def test_a_conflict_compares_line_by_line(editor: Client) -> None:
+    row = make(data={"a": 1})
+    BotSession.objects.update(data={"a": 2}, revision=5)
+    text = told(edit(editor, row, '{\r\n  "a": 3\r\n}'))
+    assert '<del>  "a": 3</del>' in text
+    assert '<ins>  "a": 2</ins>' in text
+    assert "<td>{</td><td>{</td>" in text
+
+
+def test_text_that_is_no_json_is_kept_in_a_conflict_too(editor: Client) -> None:
+    row = make(data={"a": 1})
+    BotSession.objects.update(data={"a": 2}, revision=5)
+    assert "{nonsense" in told(edit(editor, row, "{nonsense"))
+
+
+def test_a_session_deleted_meanwhile_is_not_made_anew(editor: Client) -> None:
+    row = make()
+    BotSession.objects.all().delete()
+    text = told(edit(editor, row, {"mine": 1}))
+    assert "The session was deleted meanwhile. Nothing was saved." in text
+    assert '{"mine": 1}' in text
+    assert not BotSession.objects.exists()
+
+
+def test_what_has_expired_cannot_be_edited(editor: Client) -> None:
+    row = make(data={"secret": 4711}, expires_at=timezone.now())
+    assert editor.get(url("edit", row)).url == url("change", row)
+    text = told(edit(editor, row, {"a": 1}))
+    assert "The session has expired meanwhile." in text
+    assert "4711" not in text
+    assert BotSession.objects.get().data == {"secret": 4711}
+
+
+def test_masked_fields_stay_as_they_are_stored(editor: Client) -> None:
+    row = make(data={"pin": 4711, "pets": [{"pin": "b"}], "name": "Maria"})
+    text = told(editor.get(url("edit", row)))
+    assert '"pin": "[masked: $.pin]"' in text
+    assert "4711" not in text
+    masked = {"pin": "[masked: $.pin]", "pets": [{"pin": "[masked: $.pets[0].pin]"}], "name": "Eva"}
+    edit(editor, row, masked)
+    stored = BotSession.objects.get()
+    assert stored.data == {"pin": 4711, "pets": [{"pin": "b"}], "name": "Eva"}
+    edit(editor, stored, masked | {"pin": 1})
+    assert BotSession.objects.get().data["pin"] == 1
+
+
+def test_a_conflict_hides_masked_fields(editor: Client) -> None:
+    row = make(data={"pin": 4711})
+    BotSession.objects.update(data={"pin": 4712}, revision=5)
+    text = told(edit(editor, row, {"pin": "[masked: $.pin]", "a": 1}))
+    assert "4711" not in text
+    assert "4712" not in text

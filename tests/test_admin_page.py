@@ -1,0 +1,243 @@
+"""The page of a session in the admin."""
+
+from __future__ import annotations
+
+import html
+import json
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from botsessions import enhance_storage, session
+from botsessions.admin.tree import tree
+from botsessions.models import BotSession
+
+from .sessions import make, staff, url
+
+pytestmark = pytest.mark.django_db
+HOUR = timedelta(hours=1)
+
+
+@dataclass
+class Basket:
+    pizzas: int
+    notes: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(autouse=True)
+def bots(settings: Any) -> None:
+    declared = session(initial=Basket, storage=enhance_storage(migrations={2: lambda old: old}))
+    failing = session(data_type=Unreadable)
+    settings.BOTSESSIONS = {
+        "BOTS": {
+            "default": {"SESSION": session(), "APPLICATION": print},
+            "shop": {"SESSION": declared, "APPLICATION": print},
+            "broken": {"SESSION": "nowhere.session", "APPLICATION": print},
+            "failing": {"SESSION": failing, "APPLICATION": print},
+        },
+        "MASKED_FIELDS": ["pin"],
+    }
+
+
+@dataclass
+class Unreadable:
+    a: int = 0
+
+    def __post_init__(self) -> None:
+        raise RuntimeError("4711 is secret")
+
+
+@pytest.fixture
+def reader(client: Client) -> Client:
+    client.force_login(staff("view", "view_contents"))
+    return client
+
+
+def page(client: Client, row: BotSession) -> str:
+    response = client.get(url("change", row))
+    assert response.status_code == 200, response
+    return html.unescape(response.content.decode())
+
+
+def test_it_tells_the_facts(reader: Client) -> None:
+    row = make(
+        *("k", {"pizzas": 1}, "shop"),
+        version=Decimal(2),
+        chat_id=-42,
+        user_id=5,
+        title="Maria",
+        expires_at=timezone.now() + 50 * HOUR,
+    )
+    text = page(reader, row)
+    for fact in ("Maria", "User 5 in chat -42", "shop", "2 (current)", "in 2 days", "Live"):
+        assert fact in text
+    assert str(row.revision) in text
+
+
+def test_data_is_a_tree_that_folds(reader: Client) -> None:
+    text = page(reader, make(data={"a": {"b": [1, None, True]}, "long": "x" * 300}))
+    assert "<details" in text
+    assert ">300 characters<" in text
+    assert '<span class="bs-number">1</span>' in text
+    assert "style=" not in text.split('id="content-main"')[1]
+    assert "<script>" not in text
+
+
+def test_it_costs_few_statements(reader: Client) -> None:
+    for user in range(9):
+        make(user, chat_id=-42, user_id=user)
+    row = make("k", chat_id=-42, user_id=5)
+    page(reader, row)
+    with CaptureQueriesContext(connection) as queries:
+        page(reader, row)
+    assert len(queries) <= 8
+
+
+@pytest.mark.parametrize(
+    ("bot", "data", "version", "told"),
+    [
+        ("shop", {"pizzas": "many"}, 2, "$.pizzas does not fit Basket: Expected `int`"),
+        ("shop", {"a": 1}, 3, "has version 3, which this code does not know"),
+        ("shop", {"a": 1}, 1, "The bot migrates it to 2"),
+        ("default", {"a": 1}, 1, "has version 1, which this code does not know"),
+        ("gone", {"a": 1}, None, "The settings know no bot “gone”"),
+        ("broken", {"a": 1}, None, "The bot's settings are wrong"),
+        ("failing", {"a": 1}, None, "The bot cannot read this data"),
+    ],
+)
+def test_what_the_bot_cannot_read_is_explained(
+    reader: Client, bot: str, data: Any, version: int | None, told: str
+) -> None:
+    text = page(reader, make("k", data, bot, version=version))
+    assert told in text
+    assert "4711" not in text
+    assert "bs-tree" in text
+
+
+@pytest.mark.skipif(connection.vendor == "mysql", reason="MariaDB refuses such JSON itself.")
+@pytest.mark.parametrize("stored", ["[" * 3000 + "]" * 3000, "9" * 5000], ids=["depth", "digits"])
+def test_json_that_python_cannot_read_is_explained(reader: Client, stored: str) -> None:
+    row = make()
+    store(row, stored)
+    assert "no JSON that Python can read" in page(reader, row)
+    assert reader.get(url("data", row)).status_code == 404
+    reader.force_login(staff("change", "view_contents"))
+    assert "no JSON that Python can read" in page(reader, row)
+    assert reader.get(url("edit", row)).status_code == 200
+
+
+def store(row: BotSession, stored: str) -> None:
+    table = BotSession._meta.db_table
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA ignore_check_constraints = ON")
+        cursor.execute(f"UPDATE {table} SET data = %s WHERE id = %s", [stored, row.pk])  # noqa: S608
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA ignore_check_constraints = OFF")
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="Other databases refuse it.")
+def test_a_lone_surrogate_is_shown_as_its_escape(reader: Client) -> None:
+    row = make()
+    store(row, r'{"a\ud800": "\udfff"}')
+    assert r"\udfff" in page(reader, row)
+    assert reader.get(url("data", row)).status_code == 200
+
+
+def test_what_has_expired_is_marked_and_not_shown(reader: Client) -> None:
+    row = make(data={"secret": 4711}, expires_at=timezone.now())  # D3
+    text = page(reader, row)
+    assert "Expired" in text
+    assert "This session has expired" in text
+    assert "4711" not in text
+    assert reader.get(url("data", row)).status_code == 404
+
+
+def test_masked_fields_are_hidden_at_any_depth(reader: Client) -> None:
+    row = make(data={"user": [{"pin": {"old": 4711}}], "pin": "4712", "name": "Maria"})
+    text = page(reader, row)
+    assert "Maria" in text
+    assert text.count(">hidden<") == 2
+    raw = reader.get(url("data", row)).content.decode()
+    assert json.loads(raw)["name"] == "Maria"
+    assert "471" not in text + raw
+
+
+def test_without_contents_nothing_is_shown(client: Client) -> None:
+    client.force_login(staff("view"))
+    row = make("k", {"name": "Maria"}, "shop", version=Decimal(2))
+    with CaptureQueriesContext(connection) as queries:
+        text = page(client, row)
+    assert "You may not see what is stored." in text
+    assert "Maria" not in text
+    assert not any('"data"' in q["sql"] or "`data`" in q["sql"] for q in queries)
+    assert client.get(url("data", row)).status_code == 403
+
+
+def test_it_links_to_other_sessions_of_chat_and_user(reader: Client) -> None:
+    row = make("a", chat_id=-42, user_id=5)
+    group, private = make("b", chat_id=-42), make("c", chat_id=5, chat_type="private")
+    make("d", chat_id=-4)
+    text = page(reader, row)
+    assert "Other sessions of this chat" in text
+    assert "Other sessions of this user" in text
+    assert f'href="{url("change", group)}"' in text
+    assert f'href="{url("change", private)}"' in text
+    assert "?of=chat:-42" in text
+    assert "?of=user:5" in text
+    assert "Other sessions" not in page(reader, make("e", chat_id=77))
+
+
+def test_a_session_that_is_gone_leads_to_the_list(reader: Client) -> None:
+    row = make()
+    for where in (url("change", row), "/admin/botsessions/botsession/nonsense/change/"):
+        BotSession.objects.all().delete()
+        response = reader.get(where, follow=True)
+        assert "There is no session with the ID" in response.content.decode()
+
+
+def test_the_page_changes_nothing(admin_client: Client) -> None:
+    row = make()
+    assert admin_client.post(url("change", row), {"data": "{}"}).status_code == 405
+    row.refresh_from_db()
+    assert row.data == {"pizza_count": 1}
+
+
+@pytest.mark.once
+class TestTree:
+    def test_many_items_are_grouped(self) -> None:
+        text = tree(list(range(120)))
+        assert "<summary>0 – 49</summary>" in text
+        assert "<summary>100 – 119</summary>" in text
+
+    def test_the_number_of_nodes_is_bounded(self) -> None:
+        text = tree({str(n): list(range(200)) for n in range(200)})
+        assert text.count("bs-leaf") < 2100
+        assert "more are not shown" in text
+
+    def test_depth_is_bounded(self) -> None:
+        value: Any = 1
+        for _ in range(200):
+            value = [value]
+        assert "nested too deeply" in tree(value)
+
+    def test_markup_in_names_and_values_is_text(self) -> None:
+        text = tree({"<script>": ["<script>", "<script>" * 100]})
+        assert "<script>" not in text
+        assert "&lt;script&gt;" in text
+
+    def test_values_of_every_kind(self) -> None:
+        text = tree({"a": None, "b": 1.5, "c": {}, "d": [], "e": "ä", "f": 0, "": 7})
+        for shown in ("null", "1.5", "{}", "[]", "&quot;ä&quot;", ">7<"):
+            assert shown in text
+
+    @pytest.mark.parametrize("value", [0, "", None, [], "text", False])
+    def test_data_need_be_no_object(self, value: Any) -> None:
+        assert "bs-leaf" in tree(value)

@@ -1,0 +1,105 @@
+"""Finding sessions: by state, version, ids and beginnings."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from botsessions import enhance_storage, multi_session, session
+from botsessions.finding import Age, State, age_of, in_state, of_age, search, state_of
+from botsessions.models import BotSession
+
+from .sessions import make
+
+pytestmark = pytest.mark.django_db
+HOUR = timedelta(hours=1)
+
+
+def found(text: str) -> set[str]:
+    return set(search(BotSession.objects.all(), text).values_list("key", flat=True))
+
+
+def test_each_session_is_in_one_state() -> None:
+    now = timezone.now()
+    ends = {"live": now + 25 * HOUR, "soon": now + HOUR, "expired": now - HOUR, "lasting": None}
+    for key, expires_at in ends.items():
+        make(key, expires_at=expires_at)
+    states = {s.key: state_of(s).value for s in BotSession.objects.all()}
+    assert states == {"live": "live", "soon": "soon", "expired": "expired", "lasting": "live"}
+    for state in State:
+        keys = in_state(BotSession.objects.all(), state).values_list("key", flat=True)
+        assert set(keys) == {key for key in states if states[key] == state.value}
+    assert in_state(BotSession.objects.all(), State.SOON, timedelta(hours=30)).count() == 2
+
+
+def test_versions_are_compared_with_those_that_the_settings_declare(settings: Any) -> None:
+    storage = enhance_storage(migrations={2: lambda old: old})
+    several = multi_session(new=session(storage=storage), plain=session())
+    settings.BOTSESSIONS = {"BOTS": {"shop": {"SESSION": several, "APPLICATION": print}}}
+    make("old", bot="shop", name="new")
+    make("older", bot="shop", name="new", version=Decimal(1))
+    make("right", bot="shop", name="new", version=Decimal(2))
+    make("newer", bot="shop", name="new", version=Decimal("2.5"))
+    make("none", bot="shop", name="plain")
+    make("too new", bot="shop", name="plain", version=Decimal(1))
+    make("unknown", bot="other")
+    keys = {
+        age: set(of_age(BotSession.objects.all(), age).values_list("key", flat=True)) for age in Age
+    }
+    assert keys[Age.BEHIND] == {"old", "older"}
+    assert keys[Age.CURRENT] == {"right", "none"}
+    assert keys[Age.NEWER] == {"newer", "too new"}
+    assert age_of(Decimal("2.000000"), Decimal(2)) == Age.CURRENT
+
+
+def test_a_search_finds_exact_ids_and_beginnings() -> None:
+    make("424242", chat_id=424242, title="Maria")
+    make("5/-42", user_id=5, chat_id=-42, title="pizza lovers")
+    make("55", user_id=55, title="Pizza_100%")
+    assert found("424242") == {"424242"}
+    assert found("4242") == {"424242"}
+    assert found("-42") == {"5/-42"}
+    assert found("5") == {"5/-42", "55"}
+    assert found(" Mar ") == {"424242"}
+    assert found("maria") == {"424242"}
+    assert "55" in found("Pizza_")
+    assert found("Pizza%") == set()
+    assert found("aria") == set()
+    assert found("") == {"424242", "5/-42", "55"}
+    assert found("9" * 30) == found("\0") == found("x\\'\"%") == set()
+
+
+def test_every_part_of_a_search_is_answered_by_an_index() -> None:
+    BotSession.objects.bulk_create(
+        BotSession(
+            bot="default", key=f"key {n}", data={}, chat_id=n, user_id=9000 + n, title=f"title {n}"
+        )
+        for n in range(4000)
+    )
+    with connection.cursor() as cursor:
+        if connection.vendor != "mysql":  # There it would commit the test's transaction.
+            cursor.execute(f"ANALYZE {BotSession._meta.db_table}")
+    for text, needed in (
+        ("4711", ["address", "title", "chat", "user"]),
+        ("key 47", ["address", "title"]),
+    ):
+        plan = plan_of(search(BotSession.objects.all(), text).order_by("-pk")[:50])
+        if connection.vendor == "mysql":  # Its statistics do not know the rows of this transaction.
+            assert "botsession_title" in plan
+            continue
+        assert [index for index in needed if f"botsession_{index}" not in plan] == [], plan
+
+
+def plan_of(sessions: Any) -> str:
+    with CaptureQueriesContext(connection) as queries:
+        list(sessions)
+    explain = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
+    with connection.cursor() as cursor:
+        cursor.execute(f"{explain} {queries[0]['sql']}")
+        return str(cursor.fetchall())
