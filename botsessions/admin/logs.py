@@ -8,6 +8,7 @@ from typing import Any
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
+from django.utils.text import capfirst
 from django.utils.translation import ngettext, override
 
 ONE_BY_ONE = 100
@@ -44,7 +45,7 @@ def log_many(
 def changed(model: Any, names: Sequence[str]) -> list[dict[str, Any]]:
     """Return Django's message for changed columns, in the language that it keeps."""
     with override(None):
-        labels = [str(model._meta.get_field(name).verbose_name) for name in names]
+        labels = [capfirst(str(model._meta.get_field(name).verbose_name)) for name in names]
     return [{"changed": {"fields": labels}}]
 
 

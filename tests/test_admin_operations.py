@@ -1,0 +1,200 @@
+"""What can be done to many sessions, or to one, in the admin."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import DELETION, LogEntry
+from django.test import Client
+from django.utils import timezone
+
+from botsessions import session
+from botsessions.admin import logs
+from botsessions.models import BotSession
+
+from .sessions import LIST, make, staff, url
+
+pytestmark = pytest.mark.django_db
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def bots(settings: Any) -> None:
+    declared = session(initial=lambda: {"new": True})
+    settings.BOTSESSIONS = {
+        "BOTS": {"default": {"SESSION": declared, "APPLICATION": print}},
+        "MASKED_FIELDS": ["pin"],
+    }
+
+
+@pytest.fixture
+def operator(client: Client) -> Client:
+    client.force_login(staff("view", "view_contents", "change", "delete", "export"))
+    return client
+
+
+def run(
+    client: Client,
+    name: str,
+    rows: Iterable[BotSession],
+    *,
+    query: str = "",
+    across: bool = False,
+    **chosen: Any,
+) -> Any:
+    """Send an action of the list; ``confirmed="yes"`` does it."""
+    return client.post(
+        LIST + query,
+        {
+            "action": name,
+            "select_across": "1" if across else "0",
+            "_selected_action": [row.pk for row in rows],
+            **chosen,
+        },
+        follow=True,
+    )
+
+
+def text(response: Any) -> str:
+    assert response.status_code == 200
+    return str(response.content.decode())
+
+
+def test_it_is_asked_first_how_many_and_which(operator: Client) -> None:
+    rows = [make(n, title=f"Title {n}") for n in range(25)]
+    page = text(run(operator, "expire", rows))
+    assert "Expire now: 25 sessions" in page
+    assert "Title 24" in page
+    assert "and 5 more" in page
+    assert page.count('name="_selected_action"') == 25
+    assert not BotSession.objects.exclude(expires_at=None).exists()
+
+
+def test_expire_now(operator: Client) -> None:
+    rows = [make(n, data={"secret": 4711}) for n in range(3)]
+    gone = make("gone", expires_at=timezone.now() - HOUR)
+    other = make("other")
+    page = text(run(operator, "expire", [*rows, gone], confirmed="yes"))
+    assert "Expire now: 3 sessions done." in page
+    assert BotSession.objects.filter(expires_at__lte=timezone.now()).count() == 4
+    other.refresh_from_db()
+    assert other.expires_at is None
+    entries = LogEntry.objects.all()
+    assert {entry.object_id for entry in entries} == {str(row.pk) for row in rows}
+    assert {entry.get_change_message() for entry in entries} == {"Changed Expires."}
+
+
+def test_extend_by_a_chosen_time(operator: Client) -> None:
+    row = make(expires_at=timezone.now() + HOUR)
+    page = text(run(operator, "extend", [row]))
+    assert 'name="amount"' in page
+    run(operator, "extend", [row], confirmed="yes", amount="3", unit="days")
+    row.refresh_from_db()
+    assert row.expires_at is not None
+    assert abs(row.expires_at - timezone.now() - timedelta(days=3)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("amount", ["0", "-1", "", "x", "99999999"])
+def test_a_time_that_makes_no_sense_is_asked_again(operator: Client, amount: str) -> None:
+    row = make(expires_at=timezone.now() + HOUR)
+    page = text(run(operator, "extend", [row], confirmed="yes", amount=amount, unit="weeks"))
+    assert "errorlist" in page
+    assert BotSession.objects.get().revision == row.revision
+
+
+def test_reset_to_initial(operator: Client) -> None:
+    rows = [make(n, data={"secret": 4711}) for n in range(2)]
+    stranger = make("x", bot="gone")
+    page = text(run(operator, "reset", [*rows, stranger], confirmed="yes"))
+    assert "Reset to initial: 2 sessions done." in page
+    assert "1 session was left as it was." in page
+    assert "declare no initial data" in page
+    assert "4711" not in page
+    for row in rows:
+        row.refresh_from_db()
+        assert row.data == {"new": True}
+    stranger.refresh_from_db()
+    assert stranger.data == {"pizza_count": 1}
+    assert LogEntry.objects.count() == 2
+
+
+def test_delete(operator: Client) -> None:
+    rows = [make(n) for n in range(3)]
+    left = make("left")
+    page = text(run(operator, "delete_selected", rows, confirmed="yes"))
+    assert "Delete: 3 sessions done." in page
+    assert list(BotSession.objects.all()) == [left]
+    assert LogEntry.objects.filter(action_flag=DELETION).count() == 3
+
+
+def test_export_as_json_lines(operator: Client) -> None:
+    make("1", {"name": "ä\u2028", "pin": 4711}, chat_id=1, title="Maria")
+    make("2", {"secret": 4712}, expires_at=timezone.now())
+    response = run(operator, "export", BotSession.objects.all(), confirmed="yes")
+    assert response["Content-Disposition"] == 'attachment; filename="sessions.jsonl"'
+    line, end = b"".join(response.streaming_content).decode().split("\n")
+    assert end == ""
+    exported = json.loads(line)
+    assert exported["data"] == {"name": "ä\u2028", "pin": "[masked: $.pin]"}
+    assert (exported["bot"], exported["key"], exported["title"]) == ("default", "1", "Maria")
+    assert "4712" not in line
+    assert {entry.get_change_message() for entry in LogEntry.objects.all()} == {"Exported."}
+
+
+def test_all_that_match_and_no_others(operator: Client) -> None:
+    rows = [make(n, chat_id=-42) for n in range(120)]
+    make("other", chat_id=-7)
+    page = text(run(operator, "expire", rows[:1], query="?of=chat:-42", across=True))
+    assert "Expire now: 120 sessions" in page
+    assert page.count('name="_selected_action"') == 1
+    assert 'name="select_across" value="1"' in page
+    run(operator, "expire", rows[:1], query="?of=chat:-42", across=True, confirmed="yes")
+    assert BotSession.objects.filter(expires_at=None).count() == 1
+
+
+def test_of_many_sessions_one_log_entry_says_how_many(operator: Client) -> None:
+    rows = [make(n, chat_id=-42) for n in range(logs.ONE_BY_ONE + 1)]
+    run(operator, "expire", rows[:1], across=True, confirmed="yes")
+    entry = LogEntry.objects.get()
+    assert (entry.object_repr, entry.object_id) == (f"{len(rows)} sessions", None)
+    assert entry.get_change_message() == "Changed Expires."
+
+
+@pytest.mark.parametrize("name", ["expire", "extend", "reset", "delete_selected", "export"])
+def test_the_page_of_a_session_offers_the_same(operator: Client, name: str) -> None:
+    row = make(expires_at=timezone.now() + HOUR)
+    other = make("other", expires_at=timezone.now() + HOUR)
+    where = url("operation", row, name)
+    assert where in text(operator.get(url("change", row)))
+    page = text(operator.get(where))
+    assert ": 1 session<" in page
+    assert BotSession.objects.get(pk=row.pk).revision == row.revision
+    response = operator.post(where, {"confirmed": "yes", "amount": "2", "unit": "days"})
+    if name == "export":
+        assert json.loads(b"".join(response.streaming_content))["key"] == "1"
+    elif name == "delete_selected":
+        assert response.url == LIST
+        assert not BotSession.objects.filter(pk=row.pk).exists()
+    else:
+        assert response.url == url("change", row)
+        assert BotSession.objects.get(pk=row.pk).revision != row.revision
+    assert BotSession.objects.get(pk=other.pk).revision == other.revision
+    assert LogEntry.objects.get().object_id == str(row.pk)
+
+
+def test_django_own_way_to_delete_asks_in_the_same_way(operator: Client) -> None:
+    row = make()
+    page = text(operator.get(url("delete", row)))
+    assert "Delete: 1 session" in page
+    assert operator.post(url("delete", row), {"confirmed": "yes"}).url == LIST
+    assert not BotSession.objects.exists()
+
+
+def test_the_history_names_what_was_done(operator: Client) -> None:
+    row = make()
+    operator.post(url("operation", row, "expire"), {"confirmed": "yes"})
+    assert "Changed Expires." in text(operator.get(url("history", row)))

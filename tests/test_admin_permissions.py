@@ -1,0 +1,211 @@
+"""Who may do what in the admin: each permission against each page and action."""
+
+from __future__ import annotations
+
+import html
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.utils import timezone
+
+from botsessions import session
+from botsessions.models import BotSession
+from botsessions.permissions import PERMISSIONS, may
+
+from .sessions import LIST, make, staff, url
+
+pytestmark = pytest.mark.django_db
+
+SECRET = "4711"
+OPERATIONS = {
+    "expire": {"change"},
+    "extend": {"change"},
+    "reset": {"change"},
+    "delete_selected": {"view", "delete"},
+    "export": {"view", "view_contents", "export"},
+}
+"""What one has to be allowed; ``change`` includes to see."""
+PAGES: dict[str, set[str]] = {
+    "change": {"view"},
+    "history": {"view"},
+    "data": {"view", "view_contents"},
+    "edit": {"change", "view_contents"},
+}
+PEOPLE = [
+    (),
+    *((name,) for name in PERMISSIONS),
+    *(("view", name) for name in PERMISSIONS if name != "view"),
+    ("view", "view_contents", "export"),
+    ("change", "view_contents"),
+    ("view", "delete", "export"),
+    PERMISSIONS,
+]
+
+
+@pytest.fixture(autouse=True)
+def bots(settings: Any) -> None:
+    declared = session(initial=lambda: {"new": True})
+    settings.BOTSESSIONS = {"BOTS": {"default": {"SESSION": declared, "APPLICATION": print}}}
+
+
+@pytest.fixture
+def row() -> BotSession:
+    return make(data={"secret": SECRET}, expires_at=None)
+
+
+def allowed(permissions: tuple[str, ...], needed: set[str]) -> bool:
+    return needed <= set(permissions) | ({"view"} if "change" in permissions else set())
+
+
+@pytest.mark.parametrize("permissions", PEOPLE, ids="+".join)
+def test_pages_open_for_those_who_may(
+    client: Client, row: BotSession, permissions: tuple[str, ...]
+) -> None:
+    client.force_login(staff(*permissions))
+    assert (client.get(LIST).status_code == 200) == allowed(permissions, {"view"})
+    for page, needed in PAGES.items():
+        status = client.get(url(page, row)).status_code
+        assert status == (200 if allowed(permissions, needed) else 403), page
+    for name, needed in OPERATIONS.items():
+        status = client.get(url("operation", row, name)).status_code
+        assert status == (200 if allowed(permissions, needed) else 403), name
+    assert client.get(f"{LIST}add/").status_code == 403
+
+
+@pytest.mark.parametrize("permissions", PEOPLE, ids="+".join)
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("where", ["list", "page"])
+def test_only_those_who_may_change_anything(
+    client: Client, row: BotSession, permissions: tuple[str, ...], name: str, where: str
+) -> None:
+    client.force_login(staff(*permissions))
+    BotSession.objects.update(expires_at=timezone.now() + timedelta(hours=1))
+    before = stored()
+    chosen = {"confirmed": "yes", "amount": "1", "unit": "days"}
+    if where == "list":
+        client.post(LIST, {"action": name, "_selected_action": [row.pk], **chosen})
+    else:
+        client.post(url("operation", row, name), chosen)
+    may_do = allowed(permissions, OPERATIONS[name])
+    assert (stored() != before) == (may_do and name != "export")
+    assert LogEntry.objects.exists() == may_do
+
+
+def stored() -> list[Any]:
+    return list(BotSession.objects.order_by("pk").values_list("pk", "revision", "data"))
+
+
+@pytest.mark.parametrize("permissions", PEOPLE, ids="+".join)
+def test_only_those_who_may_see_and_change_contents_edit(
+    client: Client, row: BotSession, permissions: tuple[str, ...]
+) -> None:
+    client.force_login(staff(*permissions))
+    client.post(url("edit", row), {"text": "{}", "revision": row.revision})
+    row.refresh_from_db()
+    edited = allowed(permissions, {"change", "view_contents"})
+    assert row.data == ({} if edited else {"secret": SECRET})
+
+
+@pytest.mark.parametrize("permissions", PEOPLE, ids="+".join)
+def test_without_contents_nothing_shows_what_is_stored(
+    client: Client, row: BotSession, permissions: tuple[str, ...]
+) -> None:
+    client.force_login(staff(*permissions))
+    answers = [client.get(LIST)]
+    answers += [client.get(url(page, row)) for page in PAGES]
+    answers += [client.get(url("operation", row, name)) for name in OPERATIONS]
+    answers += [client.post(url("edit", row), {"text": "{", "revision": "1"})]
+    answers += [client.post(url("operation", row, "export"), {"confirmed": "yes"})]
+    text = "".join(
+        b"".join(a.streaming_content).decode() if a.streaming else a.content.decode()
+        for a in answers
+    )
+    assert (SECRET in text) == allowed(permissions, {"view", "view_contents"})
+
+
+@pytest.mark.parametrize("permissions", PEOPLE, ids="+".join)
+def test_only_what_one_may_is_offered(
+    client: Client, row: BotSession, permissions: tuple[str, ...]
+) -> None:
+    if not allowed(permissions, {"view"}):
+        return
+    client.force_login(staff(*permissions))
+    listed, page = (
+        client.get(LIST).content.decode(),
+        client.get(url("change", row)).content.decode(),
+    )
+    for name, needed in OPERATIONS.items():
+        may_do = allowed(permissions, needed)
+        assert (f'<option value="{name}"' in listed) == may_do
+        assert (url("operation", row, name) in page) == may_do
+    for name in ("edit", "data"):
+        assert (url(name, row) in page) == allowed(permissions, PAGES[name])
+
+
+def test_the_permissions_are_those_that_are_documented() -> None:
+    found = Permission.objects.filter(content_type__model="botsession")
+    names = {f"{name}_botsession" for name in PERMISSIONS}
+    assert set(found.values_list("codename", flat=True)) == names
+    assert may(staff("view", "export"), BotSession, "view", "export")
+    assert not may(staff("view"), BotSession, "view", "export")
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_change_needs_a_token_against_forgery(row: BotSession, name: str) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(staff(*PERMISSIONS))
+    before = stored()
+    in_list = {"action": name, "_selected_action": [row.pk], "confirmed": "yes"}
+    for where, data in (
+        (LIST, in_list),
+        (url("operation", row, name), {"confirmed": "yes", "amount": "1", "unit": "days"}),
+        (url("delete", row), {"confirmed": "yes"}),
+        (url("edit", row), {"text": "{}", "revision": row.revision}),
+    ):
+        assert client.post(where, data).status_code == 403
+    assert stored() == before
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_get_changes_nothing(client: Client, row: BotSession, name: str) -> None:
+    client.force_login(staff(*PERMISSIONS))
+    before = stored()
+    chosen = {"confirmed": "yes", "amount": "1", "unit": "days"}
+    client.get(url("operation", row, name), chosen)
+    client.get(url("edit", row), {"text": "{}", "revision": row.revision})
+    client.get(LIST, {"action": name, "_selected_action": row.pk, "confirmed": "yes"})
+    assert stored() == before
+    assert not LogEntry.objects.exists()
+
+
+SCRIPT = "<script>alert(1)</script>'\"&"
+
+
+def test_markup_is_text_everywhere(client: Client, settings: Any) -> None:
+    client.force_login(staff(*PERMISSIONS))
+    data = {SCRIPT: [SCRIPT, {"a": SCRIPT * 20}]}
+    row = make(SCRIPT, data, bot=SCRIPT[:60], name=SCRIPT[:60], title=SCRIPT, chat_id=-5)
+    make(f"{SCRIPT}2", data, title=SCRIPT, chat_id=-5)
+    pages = [LIST, f"{LIST}?q={SCRIPT}", f"{LIST}?bot={SCRIPT}", f"{LIST}?of={SCRIPT}"]
+    pages += [url(page, row) for page in ("change", "history", "edit")]
+    pages += [url("operation", row, name) for name in OPERATIONS]
+    answers = [client.get(page, follow=True) for page in pages]
+    answers += [
+        client.post(url("edit", row), {"text": SCRIPT, "revision": row.revision}),
+        client.post(url("edit", row), {"text": f'"{SCRIPT[:25]}"', "revision": 1}),
+        client.post(LIST, {"action": "expire", "_selected_action": [row.pk]}),
+        client.post(LIST, {"action": "reset", "_selected_action": [row.pk], "confirmed": "yes"}),
+        client.get(url("change", row)),
+        client.get(LIST),
+    ]
+    for answer in answers:
+        assert answer.status_code in (200, 302), answer
+        assert "<script>alert" not in answer.content.decode(), answer.request
+    assert "<script>alert" in html.unescape(answers[4].content.decode())
+    raw = client.get(url("data", row))
+    assert raw["Content-Type"].startswith("application/json")
+    assert raw["X-Content-Type-Options"] == "nosniff"
