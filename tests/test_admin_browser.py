@@ -1,0 +1,223 @@
+"""The admin in Chromium, as the person on call uses it, under a strict content policy."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from . import axe
+from .browser import CHROMIUM, PHONE, Site, chromium
+from .sessions import LIST
+
+pytestmark = pytest.mark.once
+
+expect.set_options(timeout=20_000)  # Other tests may keep the machine busy.
+
+if not CHROMIUM.exists() and not os.environ.get("CI"):
+    pytest.skip(f"There is no {CHROMIUM}.", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("site"), "tests.strict_settings")
+    yield site
+    site.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def log_in(site: Site, browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open the list in a browser of its own; at the end, see that all went well there."""
+    contexts: list[tuple[BrowserContext, list[str]]] = []
+
+    def log_in(**options: Any) -> Page:
+        context = browser.new_context(**options)
+        problems: list[str] = []
+        contexts.append((context, problems))
+        context.on("request", lambda r: None if r.url.startswith(site.url) else note(r.url))
+        context.on("weberror", lambda error: note(str(error.error)))
+        context.on("console", lambda m: note(m.text) if m.type in ("error", "warning") else None)
+        note = problems.append
+        page = context.new_page()
+        page.goto(site.url + LIST)
+        page.get_by_label("Username").fill("admin")
+        page.get_by_label("Password").fill("admin")
+        page.get_by_role("button", name="Log in").click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text("Select session")
+        return page
+
+    yield log_in
+    for context, problems in contexts:
+        context.close()
+        assert problems == []
+
+
+def find(page: Page, text: str) -> None:
+    page.get_by_role("searchbox", name="Search").fill(text)
+    page.get_by_role("button", name="Search").click()
+
+
+def start(page: Page, action: str) -> None:
+    page.locator("select[name=action]").select_option(label=action)
+    page.get_by_role("button", name="Go", exact=True).or_(
+        page.get_by_role("button", name="Run", exact=True)
+    ).click()
+
+
+def test_a_session_is_edited_while_the_bot_writes_to_it(
+    log_in: Callable[..., Page], site: Site
+) -> None:
+    page = log_in()
+    chat = page.context.new_page()
+    chat.goto(site.url)
+    say(chat, "🍕")
+    expect(chat.get_by_label("Session data")).to_contain_text('"pizza_count": 1')
+
+    title = page.context.new_page()
+    title.goto(site.url + LIST)
+    name = title.locator(".bs-title").first.inner_text()
+    title.close()
+    find(page, name)
+    page.get_by_role("link", name=name).click()
+    page.get_by_role("link", name="Edit data").click()
+    field = page.get_by_label("Data, as JSON")
+    expect(field).to_have_value('{\n  "pizza_count": 1\n}')
+    field.fill('{"pizza_count": 40}')
+
+    say(chat, "🍕")
+    expect(chat.get_by_label("Session data")).to_contain_text('"pizza_count": 2')
+
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("changed while you edited it")
+    expect(page.get_by_label("Your text")).to_have_value('{"pizza_count": 40}')
+    expect(page.get_by_label("Stored now")).to_have_value('{\n  "pizza_count": 2\n}')
+    expect(chat.get_by_label("Session data")).to_contain_text('"pizza_count": 2')
+
+    page.get_by_label("Your text").fill('{"pizza_count": "many"}')
+    page.get_by_role("button", name="Save my text").click()
+    expect(page.get_by_role("alert")).to_contain_text("$.pizza_count does not fit PizzaSession")
+    page.get_by_label("Data, as JSON").fill('{"pizza_count": 41}')
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("The data was saved.")).to_be_visible()
+    say(chat, "🍕")
+    expect(chat.get_by_label("Session data")).to_contain_text('"pizza_count": 42')
+
+
+def say(chat: Page, text: str) -> None:
+    field = chat.get_by_label("Message", exact=True)
+    field.fill(text)
+    field.press("Enter")
+
+
+def test_five_sessions_expire_and_the_rest_is_exported(log_in: Callable[..., Page]) -> None:
+    page = log_in(accept_downloads=True)
+    boxes = page.get_by_role("checkbox", name="Select this object")
+    total = boxes.count()
+    for number in range(1, 6):
+        boxes.nth(total - number).check()
+    start(page, "Expire now")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Expire now: 5 sessions")
+    page.get_by_role("button", name="Expire now").click()
+    expect(page.get_by_role("list").filter(has_text="sessions done.")).to_be_visible()
+    page.get_by_role("link", name="Expired", exact=True).click()
+    expect(page.locator(".bs-total")).to_have_text("5 sessions")
+
+    page.get_by_role("link", name="Live", exact=True).click()
+    page.get_by_role("checkbox", name="Select all objects").check()
+    start(page, "Export as JSON lines")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export").click()
+    lines = download.value.path().read_text().splitlines()
+    assert lines
+    assert all("data" in json.loads(line) for line in lines)
+
+
+def test_the_tree_folds_by_keyboard(log_in: Callable[..., Page]) -> None:
+    page = log_in()
+    find(page, "Pizza lovers")
+    page.get_by_role("link", name="Pizza lovers").click()
+    summary = page.locator(".bs-tree summary").filter(has_text="orders")
+    number = page.locator(".bs-tree").get_by_text("number").first
+    expect(number).to_be_hidden()
+    page.get_by_role("button", name="Unfold all").press("Enter")
+    expect(number).to_be_visible()
+    summary.press("Enter")
+    expect(number).to_be_hidden()
+    page.get_by_role("button", name="Fold all", exact=True).click()
+    expect(summary).to_be_hidden()
+
+
+def test_the_tree_folds_without_scripts(log_in: Callable[..., Page]) -> None:
+    page = log_in(java_script_enabled=False)
+    find(page, "Pizza lovers")
+    page.get_by_role("link", name="Pizza lovers").click()
+    page.locator(".bs-tree summary").filter(has_text="orders").click()
+    expect(page.locator(".bs-tree").get_by_text("3 items")).to_be_visible()
+    expect(page.get_by_role("button", name="Unfold all")).to_be_hidden()
+
+
+PAGES = ("list", "session", "edit", "conflict", "confirm", "expired", "error", "empty", "history")
+
+
+def visit(page: Page, name: str) -> None:
+    """Go from the list to one of the pages."""
+    if name == "empty":
+        find(page, "nobody is called so")
+    elif name == "confirm":
+        page.get_by_role("checkbox", name="Select all objects").check()
+        start(page, "Extend")
+        expect(page.get_by_role("button", name="Extend")).to_be_visible()
+    elif name == "expired":
+        page.get_by_role("link", name="Jürgen").click()
+    elif name != "list":
+        page.get_by_role("link", name="Maria Rossi").click()
+    if name == "history":
+        page.get_by_role("link", name="History").click()
+    if name in ("edit", "conflict", "error"):
+        page.get_by_role("link", name="Edit data").click()
+        expect(page.get_by_label("Data, as JSON")).to_be_visible()
+    if name == "error":
+        page.get_by_label("Data, as JSON").fill("{")
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_role("alert")).to_be_visible()
+    if name == "conflict":
+        page.locator("input[name=revision]").evaluate("field => field.value = 1")
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_label("Stored now")).to_be_visible()
+
+
+@pytest.mark.parametrize("look", ["light", "dark", "phone"])
+def test_axe_finds_nothing_beyond_what_it_finds_in_django(
+    log_in: Callable[..., Page], site: Site, look: str
+) -> None:
+    source = axe.script()
+    options = PHONE if look == "phone" else {"color_scheme": look}
+    page = log_in(**options)
+    known = set[tuple[str, str]]()
+    for path in ("auth/user/", "auth/user/1/change/", "auth/user/1/delete/", "auth/group/add/"):
+        page.goto(f"{site.url}/admin/{path}")
+        known |= set(axe.violations(page, source))
+    for name in PAGES:
+        page.goto(site.url + LIST)
+        visit(page, name)
+        found = axe.violations(page, source)
+        new = {place: problem for place, problem in found.items() if place not in known}
+        assert new == {}, name
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_fits_a_phone(log_in: Callable[..., Page], name: str) -> None:
+    page = log_in(**PHONE)
+    visit(page, name)
+    width = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    assert page.evaluate(width)
