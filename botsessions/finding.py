@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.core.exceptions import ImproperlyConfigured
@@ -82,18 +84,24 @@ def age_of(version: Decimal | None, newest: Decimal | None) -> Age:
 
 def of_age(sessions: Sessions, age: str) -> Sessions:
     """Return the sessions of the settings' bots whose version is behind, current or newer."""
-    found = Q(pk__in=[])
-    for bot, name, newest in newest_versions():
-        found |= Q(bot=bot, name=name) & of_version(age, newest)
-    return sessions.filter(found)
+    return sessions.filter(any_of(age_parts(age)))
 
 
-def of_version(age: str, newest: Decimal | None) -> Q:
+def age_parts(age: str) -> list[Q]:
+    """Return the conditions of which one holds for such a session; an index answers each."""
+    return [
+        Q(bot=bot, name=name) & version
+        for bot, name, newest in newest_versions()
+        for version in version_parts(age, newest)
+    ]
+
+
+def version_parts(age: str, newest: Decimal | None) -> list[Q]:
     if age == Age.CURRENT:
-        return Q(version=newest)
+        return [Q(version=newest)]
     if age == Age.NEWER:
-        return Q(version__isnull=False) if newest is None else Q(version__gt=newest)
-    return Q(pk__in=[]) if newest is None else Q(version=None) | Q(version__lt=newest)
+        return [Q(version__isnull=False) if newest is None else Q(version__gt=newest)]
+    return [] if newest is None else [Q(version=None), Q(version__lt=newest)]
 
 
 def newest_versions() -> Iterator[tuple[str, str, Decimal | None]]:
@@ -118,19 +126,25 @@ def search(sessions: Sessions, text: str) -> Sessions:
 
     A title is also found by its first letter in lower case.
     """
+    return sessions.filter(any_of(search_parts(text))) if text.strip() else sessions
+
+
+def search_parts(text: str) -> list[Q]:
+    """Return the conditions of which one holds for what is found; an index answers each."""
     text = text.strip()
-    if not text:
-        return sessions
-    if "\0" in text:
-        return sessions.none()
+    if not text or "\0" in text:
+        return []
     titles = {text, text[0].upper() + text[1:]}
-    found = Q(BeginsWith(F("key"), text))
-    for title in sorted(titles):
-        found |= Q(BeginsWith(F("title"), title))
+    parts = [Q(BeginsWith(F("key"), text))]
+    parts += [Q(BeginsWith(F("title"), title)) for title in sorted(titles)]
     number = text.removeprefix("-")
     if number.isascii() and number.isdecimal() and int(number) <= MAX_ID:
-        found |= Q(chat_id=int(text)) | Q(user_id=int(text))
-    return sessions.filter(found)
+        parts += [Q(chat_id=int(text)), Q(user_id=int(text))]
+    return parts
+
+
+def any_of(parts: Iterable[Q]) -> Q:
+    return reduce(or_, parts, Q(pk__in=[]))
 
 
 class BeginsWith(_Lookup):

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.core.exceptions import ValidationError
 from django.db import connections
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import formats
 from django.utils.translation import gettext
 
+from ..finding import Age, State, age_parts, search_parts
+from .filters import StateFilter, VersionFilter
+
 COUNTED = 10_000
 """More rows than these are not counted one by one."""
+LISTED = 2_000
+"""So many of those that an index finds out of the order of their keys can be paged through."""
 OLDER, NEWER, OLDEST = "older-", "newer-", "oldest"
 
 
@@ -36,19 +42,31 @@ class Count(int):
 
 
 class SessionChangeList(ChangeList):
-    """Turns pages by primary key, and counts no more than it has to."""
+    """Turns pages by primary key, and counts no more than it has to.
+
+    Where an index finds the sessions in another order than that of the keys, the first
+    :data:`LISTED` that it finds are those whose pages can be turned.
+    """
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         return super().get_queryset(request, exclude_parameters).defer("data")
 
     def get_results(self, request: HttpRequest) -> None:
-        rows, self.newer, self.older = self._page(request.GET.get(PAGE_VAR, ""))
-        whole = not self.newer and not self.older
-        self.result_list = rows
-        self.result_count = Count(len(rows)) if whole else count(self.queryset)
+        turn = request.GET.get(PAGE_VAR, "")
+        self.incomplete = False
+        if hint := hinted(self.query, self.params):
+            keys = found(self.queryset, *hint)
+            self.incomplete = len(keys) > LISTED
+            self._show(turn, self.root_queryset.filter(pk__in=keys[:LISTED]).defer("data"))
+            total = Count(LISTED, gettext("more than {n}")) if self.incomplete else Count(len(keys))
+        else:
+            self._show(turn, self.queryset)
+            whole = not self.newer and not self.older
+            total = Count(len(self.result_list)) if whole else count(self.queryset)
+        self.result_count = total
         self.full_result_count = None
         self.show_full_result_count = False
-        self.show_admin_actions = bool(rows)
+        self.show_admin_actions = bool(self.result_list)
         self.can_show_all = self.multi_page = False
         self.paginator = None
         self.newest_url = self.get_query_string()
@@ -56,38 +74,59 @@ class SessionChangeList(ChangeList):
         self.older_url = self.get_query_string({PAGE_VAR: self.older})
         self.oldest_url = self.get_query_string({PAGE_VAR: OLDEST})
 
-    def _page(self, turn: str) -> tuple[list[Any], str, str]:
-        """Return the rows of a page, and how to turn to newer and to older ones, if there are."""
+    def _show(self, turn: str, sessions: QuerySet[Any]) -> None:
+        """Find the rows of a page, and how to turn to newer and to older ones, if there are."""
         size = self.list_per_page
         backwards = turn == OLDEST or turn.startswith(NEWER)
         if turn.startswith(NEWER):
-            found = list(self._beyond("gt", turn.removeprefix(NEWER)).order_by("pk")[: size + 1])
-        elif turn == OLDEST:
-            found = list(self.queryset.order_by("pk")[: size + 1])
+            sessions = sessions.filter(pk__gt=self._key(turn.removeprefix(NEWER)))
         elif turn.startswith(OLDER):
-            found = list(self._beyond("lt", turn.removeprefix(OLDER)).order_by("-pk")[: size + 1])
-        else:
+            sessions = sessions.filter(pk__lt=self._key(turn.removeprefix(OLDER)))
+        elif turn != OLDEST:
             turn = ""
-            found = list(self.queryset.order_by("-pk")[: size + 1])
-        if turn and not found:  # Deleted meanwhile.
-            return self._page("")
-        rows = found[:size][::-1] if backwards else found[:size]
-        goes_on = len(found) > size
+        rows = list(sessions.order_by("pk" if backwards else "-pk")[: size + 1])
+        if turn and not rows:  # Deleted meanwhile.
+            return self._show("", self.queryset)
+        goes_on = len(rows) > size
+        rows = rows[:size][::-1] if backwards else rows[:size]
         newer = goes_on if backwards else bool(turn)
         older = turn != OLDEST if backwards else goes_on
-        return (
-            rows,
-            f"{NEWER}{rows[0].pk}" if newer else "",
-            f"{OLDER}{rows[-1].pk}" if older else "",
-        )
+        self.result_list = rows
+        self.newer = f"{NEWER}{rows[0].pk}" if newer else ""
+        self.older = f"{OLDER}{rows[-1].pk}" if older else ""
+        return None
 
-    def _beyond(self, side: str, key: str) -> QuerySet[Any]:
+    def _key(self, text: str) -> Any:
         try:
-            key = self.lookup_opts.pk.to_python(key)
+            return self.lookup_opts.pk.to_python(text)
         except ValidationError as exc:
             raise IncorrectLookupParameters from exc
-        beyond: QuerySet[Any] = self.queryset.filter(**{f"pk__{side}": key})
-        return beyond
+
+
+def hinted(query: str, params: Mapping[str, str]) -> tuple[list[Q], list[str]] | None:
+    """Return the conditions that indexes answer one by one, and the order of those indexes.
+
+    A walk by primary key may meet a million other sessions before it meets one of these.
+    """
+    if query.strip():
+        return search_parts(query), []
+    if params.get(VersionFilter.parameter_name) in Age.values:
+        return age_parts(params[VersionFilter.parameter_name]), ["bot", "version", "name"]
+    if params.get(StateFilter.parameter_name) in (State.SOON, State.EXPIRED):
+        return [Q()], ["-expires_at"]
+    return None
+
+
+def found(sessions: QuerySet[Any], parts: list[Q], order: list[str]) -> list[Any]:
+    """Return the primary keys of sessions, at most one more than :data:`LISTED`."""
+    each = [sessions.filter(part).order_by(*order).values_list("pk", flat=True) for part in parts]
+    if not each:
+        return []
+    if len(each) == 1:
+        return list(each[0][: LISTED + 1])
+    can_slice = connections[sessions.db].features.supports_slicing_ordering_in_compound
+    each = [keys[: LISTED + 1] if can_slice else keys.order_by() for keys in each]
+    return list(each[0].union(*each[1:])[: LISTED + 1])
 
 
 def count(sessions: QuerySet[Any]) -> Count:
@@ -96,7 +135,7 @@ def count(sessions: QuerySet[Any]) -> Count:
         estimated = estimate(sessions)
         if estimated > COUNTED:
             return Count(estimated, gettext("≈ {n}"))
-    counted = sessions.order_by().values("pk")[: COUNTED + 1].count()
+    counted = sessions.order_by("-pk").values("pk")[: COUNTED + 1].count()
     if counted > COUNTED:
         return Count(COUNTED, gettext("more than {n}"))
     return Count(counted)

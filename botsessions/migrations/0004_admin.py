@@ -25,6 +25,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="botsession",
+            index=models.Index(fields=["bot", "id"], name="botsession_bot"),
+        ),
+        migrations.AddIndex(
+            model_name="botsession",
             index=models.Index(
                 fields=["title"], name="botsession_title", opclasses=["varchar_pattern_ops"]
             ),
