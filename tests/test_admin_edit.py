@@ -78,6 +78,7 @@ def test_what_is_saved_has_a_new_revision_and_is_logged(editor: Client) -> None:
     entry = LogEntry.objects.get()
     assert entry.get_change_message() == "Changed data.a and data.c."
     assert "471" not in entry.change_message
+    assert entry.object_repr == f"Session {row.pk} of default"
 
 
 def test_keys_that_are_no_names_of_fields_are_not_logged(editor: Client) -> None:

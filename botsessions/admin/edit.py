@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
+from django.contrib.admin.models import CHANGE
 from django.contrib.admin.utils import quote
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -59,7 +60,7 @@ def save(
         model_admin.message_user(request, gettext("The data is what it was: nothing was saved."))
         return page
     write_data(session, value, session.revision)
-    model_admin.log_change(request, session, logs.changed_data(stored, value))
+    logs.log(request.user, [session], CHANGE, logs.changed_data(stored, value))
     model_admin.message_user(
         request, gettext("The data was saved. The bot sees it from now on."), messages.SUCCESS
     )

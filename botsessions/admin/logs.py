@@ -1,45 +1,63 @@
-"""Who did what to which sessions, in Django's log. Names of fields stand there, never values."""
+"""Who did what to which sessions, in Django's log.
+
+Names of fields stand there, never values, nor ids of chats and users: it outlives the sessions.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.utils.text import capfirst
-from django.utils.translation import ngettext, override
+from django.utils.translation import gettext, ngettext, override
+
+from ..models import AbstractBotSession
 
 ONE_BY_ONE = 100
 """Of more sessions than these, a single entry says how many."""
 MAX_FIELDS = 10
 
 
-def log_many(
-    user: Any, model: Any, sessions: Sequence[Any], count: int, flag: int, message: Any
-) -> None:
-    """Note what was done to sessions.
+def log(user: Any, sessions: Iterable[AbstractBotSession], flag: int, message: Any) -> None:
+    """Note what was done to each of some sessions.
 
     Args:
-        sessions: the first of them.
-        count: how many they are in all.
+        flag: of Django's ``LogEntry``.
         message: as Django's ``LogEntry`` keeps it.
     """
-    if not count:
-        return
-    if count <= ONE_BY_ONE and len(sessions) <= ONE_BY_ONE:
-        LogEntry.objects.log_actions(
-            user_id=user.pk, queryset=list(sessions), action_flag=flag, change_message=message
-        )
-        return
-    LogEntry.objects.create(
+    LogEntry.objects.bulk_create(
+        entry(user, type(session), flag, message, str(session.pk), name_of(session))
+        for session in sessions
+    )
+
+
+def log_count(
+    user: Any, model: type[AbstractBotSession], count: int, flag: int, message: Any
+) -> None:
+    """Note what was done to so many sessions."""
+    text = ngettext("{n} session", "{n} sessions", count).format(n=count)
+    entry(user, model, flag, message, None, text).save()
+
+
+def entry(
+    user: Any, model: Any, flag: int, message: Any, object_id: str | None, name: str
+) -> LogEntry:
+    return LogEntry(
         user_id=user.pk,
         content_type=ContentType.objects.get_for_model(model, for_concrete_model=False),
-        object_repr=ngettext("{n} session", "{n} sessions", count).format(n=count),
+        object_id=object_id,
+        object_repr=name[:200],
         action_flag=flag,
         change_message=message if isinstance(message, str) else json.dumps(message),
     )
+
+
+def name_of(session: AbstractBotSession) -> str:
+    name = f"{session.bot}:{session.name}" if session.name else session.bot
+    return gettext("Session {id} of {bot}").format(id=session.pk, bot=name)
 
 
 def changed(model: Any, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -89,23 +89,40 @@ def done(
     chosen: dict[str, Any],
 ) -> HttpResponseBase:
     first = list(sessions.defer("data").order_by("pk")[: logs.ONE_BY_ONE + 1])
-    model = model_admin.model
     response = operation.response(sessions)
     if response is not None:
-        count = len(first) if len(first) <= logs.ONE_BY_ONE else sessions.order_by().count()
-        logs.log_many(request.user, model, first, count, operation.flag, "Exported.")
+        note(request, operation, sessions, first, sessions.order_by().count())
         return response
-    count, failures = 0, list[Failure]()
-    for batch in operation.run(sessions, chosen):
-        count += batch.done
-        failures += batch.failures
-    message = "" if operation.flag == DELETION else logs.changed(model, operation.fields)
-    logs.log_many(request.user, model, changed(first), count, operation.flag, message)
-    tell(model_admin, request, operation, count, failures)
+    count, failed, failures = 0, 0, list[Failure]()
+    try:
+        for batch in operation.run(sessions, chosen):
+            count += batch.done
+            failed += len(batch.failures)
+            failures += batch.failures[: NAMED - len(failures)]
+    finally:  # What earlier batches have done is done, whatever happens later.
+        note(request, operation, sessions, changed(first), count)
+    tell(model_admin, request, operation, count, failed, failures)
     gone = operation.flag == DELETION and count
     if session is None or gone:
         return redirect(model_admin.url("changelist") if session else request.get_full_path())
     return redirect(model_admin.url("change", quote(session.pk)))
+
+
+def note(
+    request: HttpRequest,
+    operation: Operation,
+    sessions: QuerySet[Any],
+    first: list[AbstractBotSession],
+    count: int,
+) -> None:
+    """Write into Django's log what was done."""
+    if not count:
+        return
+    message = operation.message(sessions.model)
+    if operation.is_anonymous or max(count, len(first)) > logs.ONE_BY_ONE:
+        logs.log_count(request.user, sessions.model, count, operation.flag, message)
+    else:
+        logs.log(request.user, first, operation.flag, message)
 
 
 def changed(sessions: list[AbstractBotSession]) -> list[AbstractBotSession]:
@@ -123,17 +140,18 @@ def tell(
     request: HttpRequest,
     operation: Operation,
     count: int,
+    failed: int,
     failures: list[Failure],
 ) -> None:
     text = ngettext("{what}: {n} session done.", "{what}: {n} sessions done.", count)
     level = messages.SUCCESS if count else messages.INFO
     what = operation.short_description
     model_admin.message_user(request, text.format(what=what, n=number(count)), level)
-    if not failures:
+    if not failed:
         return
-    text = ngettext("{n} session was left as it was.", "{n} were left as they were.", len(failures))
-    reasons = " ".join(f"{failure.address}: {failure.reason}" for failure in failures[:NAMED])
-    problem = f"{text.format(n=number(len(failures)))} {reasons}"
+    text = ngettext("{n} session was left as it was.", "{n} were left as they were.", failed)
+    reasons = " ".join(f"{failure.address}: {failure.reason}" for failure in failures)
+    problem = f"{text.format(n=number(failed))} {reasons}"
     model_admin.message_user(request, problem, messages.ERROR)
 
 

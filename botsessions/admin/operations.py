@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..maintenance import Batch, changing
 from .exporting import jsonl_response
+from .logs import changed
 from .operate import operate
 
 
@@ -34,6 +35,8 @@ class Operation:
     flag: ClassVar[int] = CHANGE
     fields: ClassVar[tuple[str, ...]] = ()
     """The columns that it changes, for the log."""
+    is_anonymous = False
+    """Whether the log is to say only how many sessions there were."""
 
     @property
     def __name__(self) -> str:
@@ -54,6 +57,10 @@ class Operation:
             chosen: what the form says.
         """
         raise NotImplementedError
+
+    def message(self, model: Any) -> Any:
+        """Return what the log says, as Django's ``LogEntry`` keeps it."""
+        return changed(model, self.fields) if self.fields else ""
 
     def response(self, sessions: QuerySet[Any]) -> HttpResponseBase | None:
         """Return what the browser gets instead of a page that says what was done."""
@@ -139,6 +146,9 @@ class Export(Operation):
         "masked fields are left out."
     )
     button = _("Export")
+
+    def message(self, model: Any) -> Any:
+        return "Exported."
 
     def response(self, sessions: QuerySet[Any]) -> HttpResponseBase:
         return jsonl_response(sessions)
