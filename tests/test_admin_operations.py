@@ -141,8 +141,23 @@ def test_export_as_json_lines(operator: Client) -> None:
     exported = json.loads(line)
     assert exported["data"] == {"name": "ä\u2028", "pin": "[masked: $.pin]"}
     assert (exported["bot"], exported["key"], exported["title"]) == ("default", "1", "Maria")
+    assert exported["expired"] is False
     assert "4712" not in line
     assert {entry.get_change_message() for entry in LogEntry.objects.all()} == {"Exported."}
+
+
+def test_forget_user(operator: Client) -> None:
+    row = make("1", chat_id=5, chat_type="private")
+    make("5/-42", user_id=5, chat_id=-42)
+    make("5", user_id=5, bot="gone")
+    group, other = make("-42", chat_id=-42), make("6", user_id=6)
+    page = text(run(operator, "forget_user", [row, group]))
+    assert "Users: 1. 3 sessions in all." in page
+    page = text(run(operator, "forget_user", [row, group], confirmed="yes"))
+    assert "Forget user: 3 sessions done." in page
+    assert set(BotSession.objects.all()) == {group, other}
+    entry = LogEntry.objects.get()
+    assert (entry.object_repr, entry.object_id) == ("3 sessions", None)
 
 
 def test_all_that_match_and_no_others(operator: Client) -> None:

@@ -27,6 +27,7 @@ OPERATIONS = {
     "reset": {"change"},
     "delete_selected": {"view", "delete"},
     "export": {"view", "view_contents", "export"},
+    "forget_user": {"view", "delete"},
 }
 """What one has to be allowed; ``change`` includes to see."""
 PAGES: dict[str, set[str]] = {
@@ -54,7 +55,7 @@ def bots(settings: Any) -> None:
 
 @pytest.fixture
 def row() -> BotSession:
-    return make(data={"secret": SECRET}, expires_at=None)
+    return make(data={"secret": SECRET}, user_id=5)
 
 
 def allowed(permissions: tuple[str, ...], needed: set[str]) -> bool:

@@ -177,8 +177,10 @@ def test_the_admin_changes_a_session_under_a_new_revision() -> None:
     before = maria.say("🍕")["session"]
     maria.force_login(User.objects.create_superuser("boss"))
     assert maria.get(reverse("admin:botsessions_botsession_changelist")).status_code == 200
-    response = maria.post(before["admin"], {"data": '{"pizza_count": 123}'}, follow=True)
-    assert response.status_code == 200
+    assert maria.get(before["admin"]).status_code == 200
+    url = before["admin"].replace("/change/", "/edit/")
+    text = {"text": '{"pizza_count": 123}', "revision": before["revision"]}
+    assert maria.post(url, text, follow=True).status_code == 200
     assert maria.stored["revision"] != before["revision"]
     assert pizza.get(chat=maria.chat) == PizzaSession(123)
     row = BotSession.objects.get()

@@ -11,6 +11,7 @@ from django.http import StreamingHttpResponse
 
 from ..finding import State, state_of
 from ..maintenance.changing import batches_of_keys
+from ..maintenance.people import of_session
 from ..masking import mask, masked_fields
 from .plain import plain
 
@@ -32,20 +33,6 @@ def lines(sessions: QuerySet[Any]) -> Iterator[str]:
         rows = model._default_manager.using(sessions.db).filter(pk__in=keys).order_by("pk")
         for session in rows:
             if state_of(session) != State.EXPIRED:
-                yield plain(json.dumps(exported(session, names), ensure_ascii=False)) + "\n"
-
-
-def exported(session: Any, names: frozenset[str]) -> dict[str, Any]:
-    moments = ("created_at", "updated_at", "expires_at")
-    return {
-        "bot": session.bot,
-        "name": session.name,
-        "key": session.key,
-        "chat_id": session.chat_id,
-        "user_id": session.user_id,
-        "chat_type": session.chat_type,
-        "title": session.title,
-        "version": None if session.version is None else float(session.version),
-        **{m: None if (at := getattr(session, m)) is None else at.isoformat() for m in moments},
-        "data": mask(session.data, names),
-    }
+                line = of_session(session)
+                line["data"] = mask(line["data"], names)
+                yield plain(json.dumps(line, ensure_ascii=False)) + "\n"

@@ -63,7 +63,7 @@ def ask(
         "session": session,
         "session_url": session and model_admin.url("change", quote(session.pk)),
         "form": form,
-        "count": count,
+        "details": operation.details(sessions),
         "named": [(s, columns.whose(s), columns.state(s, model_admin.expires_soon)) for s in named],
         "unnamed": number(count - len(named)) if count > len(named) else "",
         "across": across,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from itertools import islice
 from typing import Any, ClassVar
 
 from django import forms
@@ -12,12 +13,18 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.functional import Promise
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from ..maintenance import Batch, changing
+from ..maintenance import BATCH_SIZE, Batch, changing
+from ..maintenance.changing import batches_of_keys
+from ..maintenance.people import count_user, forget_user
 from .exporting import jsonl_response
 from .logs import changed
 from .operate import operate
+
+COUNTED_USERS = 20
+"""Of more users it is not counted how many sessions they have."""
 
 
 class Operation:
@@ -49,6 +56,10 @@ class Operation:
     def __call__(self, model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
         """Ask, or do it: what Django calls for the list."""
         return operate(model_admin, request, self, queryset)
+
+    def details(self, sessions: QuerySet[Any]) -> str:
+        """Return what else is to be known before it is done."""
+        return ""
 
     def run(self, sessions: QuerySet[Any], chosen: Mapping[str, Any]) -> Iterator[Batch]:
         """Do it, and yield what each batch has done.
@@ -154,4 +165,44 @@ class Export(Operation):
         return jsonl_response(sessions)
 
 
-OPERATIONS = (Expire(), Extend(), Reset(), Export(), Delete())
+class ForgetUser(Operation):
+    name = "forget_user"
+    permission = "delete"
+    short_description = _("Forget user")
+    button = _("Forget")
+    destroys = True
+    is_anonymous = True
+    flag = DELETION
+    explanation = _(
+        "Everything that the bots remember of these users is erased: every session in which they "
+        "take part, in all bots, not only those below."
+    )
+
+    def details(self, sessions: QuerySet[Any]) -> str:
+        users = list(islice(users_of(sessions), COUNTED_USERS + 1))
+        if len(users) > COUNTED_USERS:
+            return gettext("More than {n} users.").format(n=COUNTED_USERS)
+        count = sum(map(count_user, users))
+        text = ngettext(
+            "Users: {users}. {n} session in all.", "Users: {users}. {n} sessions in all.", count
+        )
+        return text.format(users=len(users), n=count)
+
+    def run(self, sessions: QuerySet[Any], chosen: Mapping[str, Any]) -> Iterator[Batch]:
+        for user in users_of(sessions):
+            yield Batch(forget_user(user))
+
+
+def users_of(sessions: QuerySet[Any]) -> Iterator[int]:
+    """Yield the users whose sessions these are; a private chat has the id of its user."""
+    seen = set[int]()
+    for keys in batches_of_keys(sessions, BATCH_SIZE):
+        people = sessions.model._default_manager.using(sessions.db).filter(pk__in=keys)
+        for user, chat in people.values_list("user_id", "chat_id"):
+            person = user if user is not None else chat
+            if person is not None and person > 0 and person not in seen:
+                seen.add(person)
+                yield person
+
+
+OPERATIONS = (Expire(), Extend(), Reset(), Export(), Delete(), ForgetUser())
