@@ -68,16 +68,16 @@ def test_the_data_is_there_to_be_edited(editor: Client) -> None:
 
 
 def test_what_is_saved_has_a_new_revision_and_is_logged(editor: Client) -> None:
-    row = make(data={"a": 4711, "b": 1})
-    response = edit(editor, row, {"a": 4712, "b": 1, "c": "ä"})
+    row = make(data={"a": "sesame", "b": 1})
+    response = edit(editor, row, {"a": "sesame!", "b": 1, "c": "ä"})
     assert response.url == url("change", row)
     stored = BotSession.objects.get()
-    assert stored.data == {"a": 4712, "b": 1, "c": "ä"}
-    assert stored.size == len('{"a":4712,"b":1,"c":"ä"}'.encode())
+    assert stored.data == {"a": "sesame!", "b": 1, "c": "ä"}
+    assert stored.size == len('{"a":"sesame!","b":1,"c":"ä"}'.encode())
     assert stored.revision != row.revision
     entry = LogEntry.objects.get()
     assert entry.get_change_message() == "Changed data.a and data.c."
-    assert "471" not in entry.change_message
+    assert "sesame" not in entry.change_message
     assert entry.object_repr == f"Session {row.pk} of default"
 
 
@@ -183,30 +183,29 @@ def test_a_session_deleted_meanwhile_is_not_made_anew(editor: Client) -> None:
 
 
 def test_what_has_expired_cannot_be_edited(editor: Client) -> None:
-    row = make(data={"secret": 4711}, expires_at=timezone.now())
+    row = make(data={"secret": "sesame"}, expires_at=timezone.now())
     assert editor.get(url("edit", row)).url == url("change", row)
     text = told(edit(editor, row, {"a": 1}))
     assert "The session has expired meanwhile." in text
-    assert "4711" not in text
-    assert BotSession.objects.get().data == {"secret": 4711}
+    assert "sesame" not in text
+    assert BotSession.objects.get().data == {"secret": "sesame"}
 
 
 def test_masked_fields_stay_as_they_are_stored(editor: Client) -> None:
-    row = make(data={"pin": 4711, "pets": [{"pin": "b"}], "name": "Maria"})
+    row = make(data={"pin": "sesame", "pets": [{"pin": "b"}], "name": "Maria"})
     text = told(editor.get(url("edit", row)))
     assert '"pin": "[masked: $.pin]"' in text
-    assert "4711" not in text
+    assert "sesame" not in text
     masked = {"pin": "[masked: $.pin]", "pets": [{"pin": "[masked: $.pets[0].pin]"}], "name": "Eva"}
     edit(editor, row, masked)
     stored = BotSession.objects.get()
-    assert stored.data == {"pin": 4711, "pets": [{"pin": "b"}], "name": "Eva"}
+    assert stored.data == {"pin": "sesame", "pets": [{"pin": "b"}], "name": "Eva"}
     edit(editor, stored, masked | {"pin": 1})
     assert BotSession.objects.get().data["pin"] == 1
 
 
 def test_a_conflict_hides_masked_fields(editor: Client) -> None:
-    row = make(data={"pin": 4711})
-    BotSession.objects.update(data={"pin": 4712}, revision=5)
+    row = make(data={"pin": "sesame"})
+    BotSession.objects.update(data={"pin": "open sesame"}, revision=5)
     text = told(edit(editor, row, {"pin": "[masked: $.pin]", "a": 1}))
-    assert "4711" not in text
-    assert "4712" not in text
+    assert "sesame" not in text

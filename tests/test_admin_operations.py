@@ -75,7 +75,7 @@ def test_it_is_asked_first_how_many_and_which(operator: Client) -> None:
 
 
 def test_expire_now(operator: Client) -> None:
-    rows = [make(n, data={"secret": 4711}) for n in range(3)]
+    rows = [make(n, data={"secret": "sesame"}) for n in range(3)]
     gone = make("gone", expires_at=timezone.now() - HOUR)
     other = make("other")
     page = text(run(operator, "expire", [*rows, gone], confirmed="yes"))
@@ -107,13 +107,13 @@ def test_a_time_that_makes_no_sense_is_asked_again(operator: Client, amount: str
 
 
 def test_reset_to_initial(operator: Client) -> None:
-    rows = [make(n, data={"secret": 4711}) for n in range(2)]
+    rows = [make(n, data={"secret": "sesame"}) for n in range(2)]
     stranger = make("x", bot="gone")
     page = text(run(operator, "reset", [*rows, stranger], confirmed="yes"))
     assert "Reset to initial: 2 sessions done." in page
     assert "1 session was left as it was." in page
     assert "declare no initial data" in page
-    assert "4711" not in page
+    assert "sesame" not in page
     for row in rows:
         row.refresh_from_db()
         assert row.data == {"new": True}
@@ -132,8 +132,8 @@ def test_delete(operator: Client) -> None:
 
 
 def test_export_as_json_lines(operator: Client) -> None:
-    make("1", {"name": "ä\u2028", "pin": 4711}, chat_id=1, title="Maria")
-    make("2", {"secret": 4712}, expires_at=timezone.now())
+    make("1", {"name": "ä\u2028", "pin": "sesame"}, chat_id=1, title="Maria")
+    make("2", {"secret": "sesame"}, expires_at=timezone.now())
     response = run(operator, "export", BotSession.objects.all(), confirmed="yes")
     assert response["Content-Disposition"] == 'attachment; filename="sessions.jsonl"'
     line, end = b"".join(response.streaming_content).decode().split("\n")
@@ -142,7 +142,7 @@ def test_export_as_json_lines(operator: Client) -> None:
     assert exported["data"] == {"name": "ä\u2028", "pin": "[masked: $.pin]"}
     assert (exported["bot"], exported["key"], exported["title"]) == ("default", "1", "Maria")
     assert exported["expired"] is False
-    assert "4712" not in line
+    assert "sesame" not in line
     assert {entry.get_change_message() for entry in LogEntry.objects.all()} == {"Exported."}
 
 

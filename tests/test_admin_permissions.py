@@ -20,7 +20,7 @@ from .sessions import LIST, make, staff, url
 
 pytestmark = pytest.mark.django_db
 
-SECRET = "4711"
+SECRET = "open sesame"
 OPERATIONS = {
     "expire": {"change"},
     "extend": {"change"},

@@ -25,7 +25,7 @@ from ..models import AbstractBotSession
 from ..permissions import may
 from . import columns, edit, operate, page
 from .changelist import SessionChangeList
-from .contents import UNREADABLE
+from .contents import UNREADABLE, is_readable
 from .filters import BotFilter, FragmentFilter, StateFilter, VersionFilter, WhoseFilter
 from .moments import moment
 from .operations import OPERATIONS, Operation
@@ -157,12 +157,14 @@ class BotSessionAdmin(_ModelAdmin):
         if not contents:
             return without_data.first()
         try:
-            return sessions.first()
+            session = sessions.first()
+            if session is None or is_readable(session.data):
+                return session
         except (ValueError, RecursionError):
             session = without_data.first()
-            if session is not None:
-                session.data = UNREADABLE
-            return session
+        if session is not None:
+            session.data = UNREADABLE
+        return session
 
     # Pages.
 
