@@ -181,6 +181,23 @@ def test_few_are_counted_and_many_estimated(viewer: Client, monkeypatch: Any) ->
     assert "All ≈ 2,000,123 selected" in page
 
 
+def test_what_an_index_finds_is_listed_up_to_a_bound(viewer: Client, monkeypatch: Any) -> None:
+    now = timezone.now()
+    for n in range(60):
+        make(n, title=f"s{n}", expires_at=now - n * HOUR)
+    assert "60 sessions" in html(viewer, "?state=expired")
+    assert len(shown(html(viewer, "?state=expired&p=oldest"))) == 50
+    monkeypatch.setattr(changelist, "LISTED", 5)
+    page = html(viewer, "?state=expired")
+    assert shown(page) == ["s4", "s3", "s2", "s1", "s0"]
+    assert "more than 5 sessions" in page
+    assert "search or filter for fewer" in page
+    viewer.force_login(staff("view", "change"))
+    row = BotSession.objects.all()[:1]
+    chosen = {"action": "extend", "select_across": "1", "_selected_action": [row[0].pk]}
+    assert b"Extend: 60 sessions" in viewer.post(f"{LIST}?state=expired", chosen).content
+
+
 def test_the_database_estimates(db: None) -> None:
     make_many(100)
     estimated = changelist.estimate(BotSession.objects.all())

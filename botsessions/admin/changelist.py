@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeAlias
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
@@ -41,6 +42,10 @@ class Count(int):
         return self.text
 
 
+Take: TypeAlias = Callable[[bool, Any, int], list[Any]]
+"""From a direction (backwards?), a key to begin beyond, and a number to so many keys."""
+
+
 class SessionChangeList(ChangeList):
     """Turns pages by primary key, and counts no more than it has to.
 
@@ -53,17 +58,17 @@ class SessionChangeList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         turn = request.GET.get(PAGE_VAR, "")
-        self.incomplete = False
-        if hint := hinted(self.query, self.params):
-            keys = found(self.queryset, *hint)
-            self.incomplete = len(keys) > LISTED
-            self._show(turn, self.root_queryset.filter(pk__in=keys[:LISTED]).defer("data"))
-            total = Count(LISTED, gettext("more than {n}")) if self.incomplete else Count(len(keys))
+        hint = hinted(self.query, self.params)
+        keys = found(self.queryset, *hint) if hint else []
+        self.incomplete = len(keys) > LISTED
+        if hint:
+            self._show(turn, partial(among, keys[:LISTED]))
+            pattern = gettext("more than {n}") if self.incomplete else "{n}"
+            self.result_count = Count(len(keys[:LISTED]), pattern)
         else:
-            self._show(turn, self.queryset)
+            self._show(turn, partial(walk, self.queryset))
             whole = not self.newer and not self.older
-            total = Count(len(self.result_list)) if whole else count(self.queryset)
-        self.result_count = total
+            self.result_count = Count(len(self.result_list)) if whole else count(self.queryset)
         self.full_result_count = None
         self.show_full_result_count = False
         self.show_admin_actions = bool(self.result_list)
@@ -74,26 +79,25 @@ class SessionChangeList(ChangeList):
         self.older_url = self.get_query_string({PAGE_VAR: self.older})
         self.oldest_url = self.get_query_string({PAGE_VAR: OLDEST})
 
-    def _show(self, turn: str, sessions: QuerySet[Any]) -> None:
+    def _show(self, turn: str, take: Take) -> None:
         """Find the rows of a page, and how to turn to newer and to older ones, if there are."""
         size = self.list_per_page
         backwards = turn == OLDEST or turn.startswith(NEWER)
-        if turn.startswith(NEWER):
-            sessions = sessions.filter(pk__gt=self._key(turn.removeprefix(NEWER)))
-        elif turn.startswith(OLDER):
-            sessions = sessions.filter(pk__lt=self._key(turn.removeprefix(OLDER)))
-        elif turn != OLDEST:
-            turn = ""
-        rows = list(sessions.order_by("pk" if backwards else "-pk")[: size + 1])
-        if turn and not rows:  # Deleted meanwhile.
-            return self._show("", self.queryset)
-        goes_on = len(rows) > size
-        rows = rows[:size][::-1] if backwards else rows[:size]
+        if turn.startswith((NEWER, OLDER)):
+            keys = take(backwards, self._key(turn.partition("-")[2]), size + 1)
+        else:
+            turn = turn if backwards else ""
+            keys = take(backwards, None, size + 1)
+        if turn and not keys:  # Deleted meanwhile.
+            return self._show("", take)
+        goes_on = len(keys) > size
+        shown = keys[:size][::-1] if backwards else keys[:size]
         newer = goes_on if backwards else bool(turn)
         older = turn != OLDEST if backwards else goes_on
-        self.result_list = rows
-        self.newer = f"{NEWER}{rows[0].pk}" if newer else ""
-        self.older = f"{OLDER}{rows[-1].pk}" if older else ""
+        self.newer = f"{NEWER}{shown[0]}" if newer else ""
+        self.older = f"{OLDER}{shown[-1]}" if older else ""
+        rows = self.root_queryset.filter(pk__in=shown).defer("data").order_by("-pk")
+        self.result_list = list(rows) if shown else []
         return None
 
     def _key(self, text: str) -> Any:
@@ -110,11 +114,26 @@ def hinted(query: str, params: Mapping[str, str]) -> tuple[list[Q], list[str]] |
     """
     if query.strip():
         return search_parts(query), []
-    if params.get(VersionFilter.parameter_name) in Age.values:
+    if params.get(VersionFilter.parameter_name) in (Age.BEHIND, Age.NEWER):
         return age_parts(params[VersionFilter.parameter_name]), ["bot", "version", "name"]
     if params.get(StateFilter.parameter_name) in (State.SOON, State.EXPIRED):
         return [Q()], ["-expires_at"]
     return None
+
+
+def walk(sessions: QuerySet[Any], backwards: bool, beyond: Any, size: int) -> list[Any]:
+    """Return primary keys in their order: to that alone, an index on keys and bot can answer."""
+    if beyond is not None:
+        sessions = sessions.filter(pk__gt=beyond) if backwards else sessions.filter(pk__lt=beyond)
+    keys = sessions.order_by("pk" if backwards else "-pk").values_list("pk", flat=True)
+    return list(keys[:size])
+
+
+def among(keys: list[Any], backwards: bool, beyond: Any, size: int) -> list[Any]:
+    """Return those of some primary keys that :func:`walk` would return."""
+    if beyond is not None:
+        keys = [key for key in keys if (key > beyond if backwards else key < beyond)]
+    return sorted(keys, reverse=not backwards)[:size]
 
 
 def found(sessions: QuerySet[Any], parts: list[Q], order: list[str]) -> list[Any]:
