@@ -298,7 +298,7 @@ class Plans(TestCase):
     """The index on the address answers, however many rows there are."""
 
     def test_a_read_uses_the_index_on_the_address(self) -> None:
-        many = [Address("pizza", name, str(key)) for key in range(50) for name in ("", "user")]
+        many = [Address("pizza", name, str(key)) for key in range(8) for name in ("", "user")]
         for addresses in ([ADDRESS], [ADDRESS, NAMED], many):
             with self.subTest(count=len(addresses)):
                 self.assert_uses_index(lambda table, a=addresses: table.select(a))
@@ -325,6 +325,9 @@ class Plans(TestCase):
             for key in range(2000)
             for name in ("", "user")
         )
+        if connection.vendor == "postgresql":  # Without statistics it may choose another one.
+            with connection.cursor() as cursor:
+                cursor.execute(f"ANALYZE {BotSession._meta.db_table}")
 
     def assert_uses_index(self, statement: Callable[[Table], Any]) -> None:
         with CaptureQueriesContext(connection) as queries:
