@@ -89,7 +89,7 @@ def done(
     chosen: dict[str, Any],
 ) -> HttpResponseBase:
     first = list(sessions.defer("data").order_by("pk")[: logs.ONE_BY_ONE + 1])
-    response = operation.response(sessions)
+    response = operation.response(request, sessions)
     if response is not None:
         note(request, operation, sessions, first, sessions.order_by().count())
         return response

@@ -9,17 +9,18 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib.admin.models import CHANGE, DELETION
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from ..downloads import download
 from ..maintenance import BATCH_SIZE, Batch, changing
 from ..maintenance.changing import batches_of_keys
 from ..maintenance.people import count_user, forget_user
-from .exporting import jsonl_response
 from .logs import changed
 from .operate import operate
 
@@ -73,7 +74,7 @@ class Operation:
         """Return what the log says, as Django's ``LogEntry`` keeps it."""
         return changed(model, self.fields) if self.fields else ""
 
-    def response(self, sessions: QuerySet[Any]) -> HttpResponseBase | None:
+    def response(self, request: HttpRequest, sessions: QuerySet[Any]) -> HttpResponseBase | None:
         """Return what the browser gets instead of a page that says what was done."""
         return None
 
@@ -153,16 +154,17 @@ class Export(Operation):
     permission = "export"
     short_description = _("Export as JSON lines")
     explanation = _(
-        "You get a file with a line for each session, its data included. Expired sessions and "
-        "masked fields are left out."
+        "You get a file with a line for each session, its data included. Expired sessions are "
+        "left out, and masked fields are masks."
     )
     button = _("Export")
 
     def message(self, model: Any) -> Any:
         return "Exported."
 
-    def response(self, sessions: QuerySet[Any]) -> HttpResponseBase:
-        return jsonl_response(sessions)
+    def response(self, request: HttpRequest, sessions: QuerySet[Any]) -> HttpResponseBase:
+        live = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+        return download(request, sessions.filter(live).defer(None))
 
 
 class ForgetUser(Operation):
