@@ -204,6 +204,13 @@ def test_masked_fields_stay_as_they_are_stored(editor: Client) -> None:
     assert BotSession.objects.get().data["pin"] == 1
 
 
+def test_who_guesses_a_masked_field_is_not_told(editor: Client) -> None:
+    row = make(data={"pin": "sesame", "name": "Maria"})
+    edit(editor, row, {"pin": "sesame", "name": "Maria"})
+    assert BotSession.objects.get().revision != row.revision
+    assert LogEntry.objects.get().get_change_message() == "Changed data.pin."
+
+
 def test_a_conflict_hides_masked_fields(editor: Client) -> None:
     row = make(data={"pin": "sesame"})
     BotSession.objects.update(data={"pin": "open sesame"}, revision=5)

@@ -51,16 +51,17 @@ def edit_page(model_admin: BotSessionAdmin, request: HttpRequest, object_id: str
 def save(
     model_admin: BotSessionAdmin, request: HttpRequest, session: AbstractBotSession, value: Any
 ) -> HttpResponse:
-    stored = None if session.data is UNREADABLE else session.data
-    value = unmask(value, stored, masked_fields())
     page = redirect(model_admin.url("change", quote(session.pk)))
     if Contents(session, session.data).expired:
         raise SessionError(gettext("The session has expired meanwhile. Nothing was saved."))
-    if pretty(value) == pretty(stored) and session.data is not UNREADABLE:
+    # With the masks in place: otherwise people could guess what is masked, and be told.
+    if pretty(value) == shown(session):
         model_admin.message_user(request, gettext("The data is what it was: nothing was saved."))
         return page
-    write_data(session, value, session.revision)
-    logs.log(request.user, [session], CHANGE, logs.changed_data(stored, value))
+    names = masked_fields()
+    stored = None if session.data is UNREADABLE else session.data
+    write_data(session, unmask(value, stored, names), session.revision)
+    logs.log(request.user, [session], CHANGE, logs.changed_data(mask(stored, names), value))
     model_admin.message_user(
         request, gettext("The data was saved. The bot sees it from now on."), messages.SUCCESS
     )
