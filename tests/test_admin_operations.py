@@ -12,7 +12,7 @@ from django.contrib.admin.models import DELETION, LogEntry
 from django.test import Client
 from django.utils import timezone
 
-from botsessions import session
+from botsessions import enhance_storage, session
 from botsessions.admin import logs
 from botsessions.models import BotSession
 
@@ -120,6 +120,21 @@ def test_reset_to_initial(operator: Client) -> None:
     stranger.refresh_from_db()
     assert stranger.data == {"pizza_count": 1}
     assert LogEntry.objects.count() == 2
+
+
+def test_migrate(operator: Client, settings: Any) -> None:
+    storage = enhance_storage(migrations={2: lambda old: {"pets": [old["pet"]]}})
+    declared = session(storage=storage)
+    settings.BOTSESSIONS = {"BOTS": {"default": {"SESSION": declared, "APPLICATION": print}}}
+    old, broken = make("1", {"pet": "Rex"}), make("2", {"fish": "sesame"})
+    new = make("3", {"pets": []}, version=2)
+    page = text(run(operator, "migrate", [old, broken, new], confirmed="yes"))
+    assert "Migrate: 1 session done." in page
+    assert "1 session was left as it was." in page
+    assert "sesame" not in page
+    old.refresh_from_db()
+    assert (old.data, old.version) == ({"pets": ["Rex"]}, 2)
+    assert LogEntry.objects.get().get_change_message() == "Changed Data and Version."
 
 
 def test_delete(operator: Client) -> None:

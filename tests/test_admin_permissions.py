@@ -12,7 +12,7 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
-from botsessions import session
+from botsessions import enhance_storage, session
 from botsessions.models import BotSession
 from botsessions.permissions import PERMISSIONS, may
 
@@ -25,6 +25,7 @@ OPERATIONS = {
     "expire": {"change"},
     "extend": {"change"},
     "reset": {"change"},
+    "migrate": {"change"},
     "delete_selected": {"view", "delete"},
     "export": {"view", "view_contents", "export"},
     "forget_user": {"view", "delete"},
@@ -49,7 +50,8 @@ PEOPLE = [
 
 @pytest.fixture(autouse=True)
 def bots(settings: Any) -> None:
-    declared = session(initial=lambda: {"new": True})
+    storage = enhance_storage(migrations={2: lambda old: old})
+    declared = session(initial=lambda: {"new": True}, storage=storage)
     settings.BOTSESSIONS = {"BOTS": {"default": {"SESSION": declared, "APPLICATION": print}}}
 
 

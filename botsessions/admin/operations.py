@@ -18,7 +18,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from ..downloads import download
-from ..maintenance import BATCH_SIZE, Batch, changing
+from ..maintenance import BATCH_SIZE, Batch, Migrate, changing
 from ..maintenance.changing import batches_of_keys
 from ..maintenance.people import count_user, forget_user
 from .logs import changed
@@ -136,6 +136,21 @@ class Reset(Operation):
         return changing.reset(sessions)
 
 
+class MigrateNow(Operation):
+    name = "migrate"
+    permission = "change"
+    short_description = _("Migrate")
+    explanation = _(
+        "Brings the data of an older version to the newest one by the bot's own migrations, as the "
+        "bot does when it reads it. Other sessions, and expired ones, stay as they are."
+    )
+    button = _("Migrate")
+    fields = ("data", "version")
+
+    def run(self, sessions: QuerySet[Any], chosen: Mapping[str, Any]) -> Iterator[Batch]:
+        return Migrate().run(sessions.model, sessions.db, among=sessions.defer(None))
+
+
 class Delete(Operation):
     name = "delete_selected"  # Takes the place of Django's, which loads every row.
     permission = "delete"
@@ -207,4 +222,7 @@ def users_of(sessions: QuerySet[Any]) -> Iterator[int]:
                 yield person
 
 
-OPERATIONS = (Expire(), Extend(), Reset(), Export(), Delete(), ForgetUser())
+OPERATIONS = (
+    *(Expire(), Extend(), Reset(), MigrateNow()),
+    *(Export(), Delete(), ForgetUser()),
+)
