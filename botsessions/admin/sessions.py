@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
@@ -16,8 +17,10 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.safestring import SafeString
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext
+from django.utils.translation import gettext as translated_by_django
 from django.utils.translation import gettext_lazy as _
 
 from ..finding import SOON, fragments, search
@@ -65,6 +68,13 @@ class BotSessionAdmin(_ModelAdmin):
         js: ClassVar = [Script("botsessions/admin.js", defer=True)]
 
     # Columns of the list.
+
+    @admin.display(description=mark_safe('<input type="checkbox" id="action-toggle">'))
+    def action_checkbox(self, session: AbstractBotSession) -> SafeString:
+        """Return what Django does, without a template for each: a third of the page's time."""
+        label = translated_by_django("Select this object for an action - {}").format(session)
+        html = '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">'
+        return format_html(html, ACTION_CHECKBOX_NAME, session.pk, label)
 
     @admin.display(description=_("chat or user"))
     def whose(self, session: AbstractBotSession) -> SafeString:
