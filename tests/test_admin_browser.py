@@ -149,8 +149,8 @@ def test_five_sessions_expire_and_the_rest_is_exported(log_in: Callable[..., Pag
 
 def test_the_tree_folds_by_keyboard(log_in: Callable[..., Page]) -> None:
     page = log_in()
-    find(page, "Pizza lovers")
-    page.get_by_role("link", name="Pizza lovers").click()
+    find(page, "Maria")
+    page.get_by_role("link", name="Maria Rossi").click()
     summary = page.locator(".bs-tree summary").filter(has_text="orders")
     number = page.locator(".bs-tree").get_by_text("number").first
     expect(number).to_be_hidden()
@@ -164,8 +164,8 @@ def test_the_tree_folds_by_keyboard(log_in: Callable[..., Page]) -> None:
 
 def test_the_tree_folds_without_scripts(log_in: Callable[..., Page]) -> None:
     page = log_in(java_script_enabled=False)
-    find(page, "Pizza lovers")
-    page.get_by_role("link", name="Pizza lovers").click()
+    find(page, "Maria")
+    page.get_by_role("link", name="Maria Rossi").click()
     page.locator(".bs-tree summary").filter(has_text="orders").click()
     expect(page.locator(".bs-tree").get_by_text("3 items")).to_be_visible()
     expect(page.get_by_role("button", name="Unfold all")).to_be_hidden()
