@@ -12,6 +12,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from ..bots import all_bots
 from ..cell import Fragment
 from ..exceptions import SessionDataError
 from ..finding import Age, State, age_of, state_of
@@ -64,6 +65,9 @@ class Contents:
 
     @cached_property
     def _declared(self) -> tuple[Fragment[Any] | None, str]:
+        bot = all_bots().get(self.session.bot)
+        if bot is not None and not bot.settings.get("SESSION"):  # It runs elsewhere.
+            return None, ""
         try:
             return declared(self.session.bot, self.session.name), ""
         except (ImproperlyConfigured, AttributeError) as exc:
