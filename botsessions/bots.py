@@ -23,7 +23,7 @@ BOT_SETTINGS = frozenset(
     }
 )
 PLAIN_SESSION = "botsessions.sessions.plain"
-LOCKS = ("process",)
+LOCKS = ("process", "database")
 FREE_STORAGE_LIMITS: Mapping[str, int] = {
     "MAX_KEY_LENGTH": 64,
     "MAX_BYTES": 16 * 1024,

@@ -23,6 +23,7 @@ from .bots import (
     all_bots,
     app_settings,
 )
+from .locks import database_of
 from .sessions import Declaration
 from .storages import DatabaseStorage
 from .storages.base import MAX_KEY_LENGTH, MAX_NAME_LENGTH
@@ -40,7 +41,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 
 @register
 def check_databases(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """Check the options that hurt a bot of the databases that sessions are stored in."""
+    """Check the options that hurt a bot of the databases that it uses."""
     return [m for alias in sorted(used_databases()) for m in of_database(connections[alias])]
 
 
@@ -48,8 +49,10 @@ def used_databases() -> set[str]:
     used = set()
     for bot in all_bots().values():
         with suppress(ImproperlyConfigured, AttributeError):  # Another check tells.
-            storages = [peel(f.storage)[1] for f in bot.session.fragments.values()]
-            used |= {storage.using for storage in storages if isinstance(storage, DatabaseStorage)}
+            storages = [fragment.storage for fragment in bot.session.fragments.values()]
+            if bot.lock == "process":
+                storages = [s for s in storages if isinstance(peel(s)[1], DatabaseStorage)]
+            used |= {database_of(storage) for storage in storages}
     return used & set(connections)
 
 
@@ -150,11 +153,10 @@ def of_bot(alias: Any, settings: object) -> Iterator[CheckMessage]:
         yield from of_imports(Bot(alias, settings), where)
     if not isinstance(settings.get("FREE_STORAGE", False), bool):
         yield Error(f"{where}['FREE_STORAGE'] is neither True nor False.", id="botsessions.E031")
-    lock = settings.get("LOCK")
-    needed = lock or Bot(alias, settings).lock
-    if needed not in LOCKS:
+    lock = Bot(alias, settings).lock
+    if lock not in LOCKS:
         yield Error(
-            f"{where} needs the lock {needed!r}, which this version does not have.",
+            f"{where}['LOCK'] is {lock!r}, which is no lock.",
             hint=f"Choose one of {', '.join(map(repr, LOCKS))}.",
             id="botsessions.E008",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from types import TracebackType
 from typing import Generic, TypeVar, cast
 
@@ -10,7 +11,7 @@ from asgiref.sync import async_to_sync
 
 from .cell import Cell, Fragment
 from .exceptions import SessionError
-from .locks import Ticket, process_lock
+from .locks import Ticket, release
 from .locks.transaction import keep, kept_tickets
 from .scope import Scope, current
 from .sources import Source
@@ -23,11 +24,11 @@ class Editing(Generic[T]):
     """A session whose key is held, with fresh data that is saved if the block does not raise."""
 
     def __init__(
-        self, fragment: Fragment[T], bot: str, source: Source, *, read: bool = True
+        self, fragment: Fragment[T], bot: str, source: Source, lock: str, *, read: bool = True
     ) -> None:
-        self._fragment = fragment
+        self._fragment = replace(fragment, lazy=not read)
         self._read = read
-        self._scope = Scope({fragment.name: fragment}, bot, source)
+        self._scope = Scope({fragment.name: self._fragment}, bot, source, lock=lock)
         self._outer: Scope | None = None
 
     @property
@@ -49,8 +50,8 @@ class Editing(Generic[T]):
         scope.join(kept)
         self._enter()
         try:
-            await scope.enter()
-            return cast(T, await self._cell.aget() if self._read else None)
+            await scope.open()
+            return cast(T, self._cell.get() if self._read else None)
         except BaseException:
             self._leave()
             scope.close()
@@ -79,7 +80,7 @@ class AsyncEdit(Editing[T]):
         self._leave()
         try:
             if error is None:
-                await self._scope.save()
+                await self._scope.save(last=True)
         finally:
             self._scope.close()
 
@@ -99,14 +100,13 @@ class Edit(Editing[T]):
         self._leave()
         try:
             if error is None:
-                async_to_sync(self._scope.save)()
+                async_to_sync(self._scope.save)(last=True)
         finally:
             ticket = self._scope.detach()
             if ticket is not None:
                 self._release(ticket)
 
     def _release(self, ticket: Ticket) -> None:
-        release = process_lock().release
         if self._using is None:
             release(ticket)
         else:

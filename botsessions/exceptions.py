@@ -38,7 +38,11 @@ class SessionClosed(SessionError):
 
 
 class SessionLockError(SessionError):
-    """Waiting for the key could never end, because the waiting code holds it up itself."""
+    """The key cannot be had: waiting for it could never end, or went on for too long."""
+
+
+class SessionLockTimeout(SessionLockError):
+    """Other processes have held the key for too long."""
 
 
 class SessionExpiryError(SessionError):

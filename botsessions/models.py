@@ -119,3 +119,30 @@ class HandledUpdate(models.Model):
 
     def __str__(self) -> str:
         return f"{self.bot}:{self.update_id}"
+
+
+class BotSessionLease(models.Model):
+    """Who may run for a session key, with ``LOCK="database"``.
+
+    Rows are written by ``storages.lease_sql`` alone. Times are milliseconds since 1970 on the
+    database's clock.
+    """
+
+    id = models.BigIntegerField(primary_key=True)
+    """The key; see ``lease_key()``."""
+    holder = models.BigIntegerField()
+    ends_at = models.BigIntegerField()
+    drawn = models.BigIntegerField()
+    """The last number that somebody has drawn who wants the key,"""
+    served = models.BigIntegerField()
+    """and the last one whose turn it was."""
+    passed = models.BigIntegerField()
+    """How many have been let through since."""
+
+    class Meta:
+        # No further index: it would end PostgreSQL's heap-only updates.
+        verbose_name = _("lease")
+        verbose_name_plural = _("leases")
+
+    def __str__(self) -> str:
+        return str(self.id)

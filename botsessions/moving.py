@@ -27,9 +27,16 @@ class MovingScope(Scope):
     """
 
     def __init__(
-        self, fragments: Mapping[str, Fragment[Any]], bot: str, source: Source, old: int, new: int
+        self,
+        fragments: Mapping[str, Fragment[Any]],
+        bot: str,
+        source: Source,
+        old: int,
+        new: int,
+        *,
+        lock: str,
     ) -> None:
-        super().__init__(fragments, bot, source)
+        super().__init__(fragments, bot, source, lock=lock)
         self.moved = 0
         """How many sessions were moved."""
         self._old, self._new = old, new
@@ -42,6 +49,7 @@ class MovingScope(Scope):
         await super().enter()
         if self.error is None:
             try:
+                await self.take_keys()
                 await to_its_end(self._move())
             except Exception as exc:
                 self.error = exc

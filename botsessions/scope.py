@@ -7,23 +7,30 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
+import time
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from .cell import Cell, Fragment
 from .exceptions import SessionClosed, SessionConflict, SessionError
 from .keys import check_key
-from .locks import ProcessLock, Ticket, never_ends, process_lock
+from .locks import Leases, ProcessLock, Ticket, database_of, never_ends, process_lock, release
+from .signals import session_conflict
 from .sources import Source
-from .storages.base import Address, Record
+from .storages.base import ANY, Address, Record
 from .storages.expiry import is_being_told
-from .storages.layers import Outcome, read_all, tell_all, write_all
+from .storages.layers import Outcome, peel, read_all, tell_all, write_all
 
 T = TypeVar("T")
+Changes: TypeAlias = "Sequence[tuple[Cell[Any], Address, Record]]"
+
+logger = logging.getLogger(__name__)
+
 LOOK_AGAIN_SECONDS = 0.05
 
 current: ContextVar[Scope | None] = ContextVar("botsessions_scope", default=None)
@@ -44,6 +51,7 @@ class Scope:
         bot: str,
         source: Source,
         *,
+        lock: str = "process",
         holds: bool = True,
         origin: Scope | None = None,
     ) -> None:
@@ -59,12 +67,14 @@ class Scope:
         self._fragments = fragments
         self._bot = bot
         self._source = source
+        self._lock = lock
         self._holds = holds
         self._outer = open_scope()
         self._called_by_outer = self._outer is not None and self._outer.runs_here()
         self._task: asyncio.Task[Any] | None = None
         self._kept: Sequence[Ticket] = ()
         self._ticket: Ticket | None = None
+        self._asked_at = 0.0
         self._entered = False
         self._loaded = False
         self._just_loaded = False
@@ -109,6 +119,7 @@ class Scope:
         addresses = self.addresses
         if addresses:
             lock = process_lock()
+            self._asked_at = time.monotonic()
             if lock.busy:
                 addresses += self._to_hold_besides(lock)
             self._ticket = lock.request(addresses, self._ticket_around)
@@ -117,6 +128,19 @@ class Scope:
             except BaseException:
                 self._ticket = None
                 raise
+            if self._lock == "database":
+                self._ticket.leases = self._new_leases(addresses)
+
+    def _new_leases(self, addresses: Iterable[Address]) -> Leases:
+        by_database: dict[str, list[Address]] = {}
+        for address in addresses:
+            if (fragment := self._fragments.get(address.name)) is not None:
+                by_database.setdefault(database_of(fragment.storage), []).append(address)
+        return Leases(by_database)
+
+    @property
+    def _leases(self) -> Leases | None:
+        return self._ticket.leases if self._ticket else None
 
     def _to_hold_besides(self, lock: ProcessLock) -> list[Address]:
         """Return what to wait for while somebody gives the chat's sessions other keys.
@@ -191,6 +215,10 @@ class Scope:
         except RuntimeError:
             return True
 
+    async def take_keys(self) -> None:
+        """Take the keys among all processes, too, if they are not going to be taken by loading."""
+        await self._load([])
+
     # Load.
 
     async def open(self) -> None:
@@ -213,9 +241,22 @@ class Scope:
             raise self.error
 
     async def _load(self, cells: Iterable[Cell[Any]]) -> None:
+        """Read cells; the first time, the keys are taken among all processes, too."""
         stored = [(cell, cell.address) for cell in cells if cell.address is not None]
-        records = await read_all([(cell.fragment.storage, address) for cell, address in stored])
-        for (cell, _), record in zip(stored, records, strict=True):
+        requests = [(cell.fragment.storage, address) for cell, address in stored]
+        load = partial(read_all, requests)
+        leases = self._leases
+        if leases is None or leases.taken:
+            records = await load()
+        else:
+            records = await leases.take(
+                [storage for storage, _ in requests],
+                load,
+                since=self._asked_at,
+                within=self._ticket_around is not None,
+            )
+        for (cell, address), record in zip(stored, records, strict=True):
+            logger.debug("Session %s was read: revision %s.", address, record and record.revision)
             cell.accept(record)
 
     def _loaded_a_while_ago(self) -> None:
@@ -272,6 +313,7 @@ class Scope:
             self._fragments,
             self._bot,
             self._source,
+            lock=self._lock,
             holds=False,
             origin=self.origin,
         )
@@ -294,6 +336,7 @@ class Scope:
             return
         await self._hold()
         try:
+            await self.take_keys()
             await self.save()
             await self._start_anew()
             try:
@@ -301,7 +344,7 @@ class Scope:
             except Exception:
                 await self._start_anew()
                 raise
-            await self.save()
+            await self.save(last=True)
         finally:
             self._release()
 
@@ -313,8 +356,11 @@ class Scope:
 
     # Save.
 
-    async def save(self) -> None:
+    async def save(self, *, last: bool = False) -> None:
         """Write what has changed, if anything.
+
+        Args:
+            last: nothing more will be saved, so the keys may be given back together with it.
 
         Raises:
             SessionConflict: it was changed by somebody else.
@@ -326,7 +372,8 @@ class Scope:
             raise SessionClosed("The update is over: its session cannot be saved any more.")
         async with self._saving:
             unread = [cell for cell in self.cells.values() if cell.assigned_unread]
-            if self._ticket is None:
+            leases = self._leases
+            if self._ticket is None or (leases is not None and not leases.protects_writes):
                 # Nobody holds back those who write what this would replace: compare with it.
                 await self._load(unread)
             elif unread:
@@ -337,32 +384,39 @@ class Scope:
                 if cell.address and (record := await cell.change())
             ]
             if changes:
-                await to_its_end(self._write(changes))
+                await to_its_end(self._write(changes, last))
 
-    async def _write(self, changes: list[tuple[Cell[Any], Address, Record]]) -> None:
-        outcomes = await self._written(changes)
-        refused = [
-            change
-            for change, outcome in zip(changes, outcomes, strict=True)
-            if isinstance(outcome, SessionConflict)
-        ]
+    async def _write(self, changes: Changes, last: bool) -> None:
+        outcomes = list(zip(changes, await self._written(changes, last), strict=True))
+        refused = [change for change, outcome in outcomes if isinstance(outcome, SessionConflict)]
         again = [
             (cell, address, replace(record, revision=await cell.revision_now()))
             for cell, address, record in refused
         ]
         if again != refused:
-            outcomes = [o for o in outcomes if not isinstance(o, SessionConflict)]
-            outcomes += await self._written(again)
-        for outcome in outcomes:
+            outcomes = [o for o in outcomes if not isinstance(o[1], SessionConflict)]
+            outcomes += zip(again, await self._written(again, last), strict=True)
+        for change, outcome in outcomes:
+            if isinstance(outcome, SessionConflict):
+                await tell_of_conflict(*change)
+        for _, outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
 
-    async def _written(self, changes: list[tuple[Cell[Any], Address, Record]]) -> list[Outcome]:
-        outcomes = await write_all(
-            [(cell.fragment.storage, address, record) for cell, address, record in changes]
-        )
-        for (cell, _, record), outcome in zip(changes, outcomes, strict=True):
+    async def _written(self, changes: Changes, last: bool) -> list[Outcome]:
+        requests = [(cell.fragment.storage, address, record) for cell, address, record in changes]
+        write = partial(write_all, requests)
+        leases = self._leases
+        if leases is None:
+            outcomes = await write()
+        else:
+            try:
+                outcomes = await leases.write([s for s, *_ in requests], write, last=last)
+            except SessionConflict as exc:
+                outcomes = [exc] * len(requests)
+        for (cell, address, record), outcome in zip(changes, outcomes, strict=True):
             if not isinstance(outcome, Exception):
+                logger.debug("Session %s was written: revision %s.", address, outcome)
                 cell.written(record, outcome)
         return outcomes
 
@@ -386,7 +440,7 @@ class Scope:
     def _release(self) -> None:
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
-            process_lock().release(ticket)
+            release(ticket)
 
 
 def whole_chat(bot: str, chat_id: object) -> Address:
@@ -412,6 +466,14 @@ def awaits(task: asyncio.Task[Any] | None, other: asyncio.Task[Any] | None) -> b
         waited_for += getattr(future, "_children", ())
         waited_for.append(getattr(future, "_fut_waiter", None))
     return False
+
+
+async def tell_of_conflict(cell: Cell[Any], address: Address, record: Record) -> None:
+    revision = None if record.revision is ANY else record.revision
+    logger.debug("Session %s was not written: it is no longer at revision %s.", address, revision)
+    await session_conflict.asend_robust(
+        sender=type(peel(cell.fragment.storage)[1]), **address._asdict(), revision=revision
+    )
 
 
 async def to_its_end(coroutine: Coroutine[Any, Any, T]) -> T:

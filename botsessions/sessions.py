@@ -119,7 +119,7 @@ class Declaration:
     def __init__(self, fragments: Mapping[str, Fragment[Any]]) -> None:
         self.fragments = fragments
         self.has_async_keys = any(is_async(f.get_session_key) for f in fragments.values())
-        self._installed: set[str] = set()
+        self._installed: dict[str, str] = {}
 
     def install(
         self,
@@ -136,7 +136,8 @@ class Declaration:
         Args:
             builder: from ``Application.builder()``.
             bot: what the bot's sessions are stored under; ``None`` is its numeric id.
-            lock: ``"process"``: updates of one key wait for each other inside this process.
+            lock: ``"process"``: updates of one key wait for each other inside this process;
+                ``"database"``: in all processes.
 
         Raises:
             ImproperlyConfigured: the builder cannot take the session.
@@ -152,7 +153,7 @@ class Declaration:
         if bot is not None:
             return bot if bot in self._installed or bot.isdecimal() else get_bot(bot).alias
         of_settings = {b.alias for b in all_bots().values() if b.session is self}
-        aliases = of_settings or self._installed
+        aliases = of_settings or set(self._installed)
         if len(aliases) == 1:
             return next(iter(aliases))
         if aliases:
@@ -164,9 +165,16 @@ class Declaration:
             "No bot has this session: name it in a SESSION of BOTSESSIONS['BOTS'], or install() it."
         )
 
-    def installed(self, alias: str) -> None:
+    def lock(self, alias: str) -> str:
+        """Return the lock of the bot whose sessions are stored under ``alias``."""
+        bot = all_bots().get(alias)
+        if bot is not None and alias not in self._installed:
+            return bot.lock
+        return self._installed.get(alias, "process")
+
+    def installed(self, alias: str, lock: str = "process") -> None:
         """Take note of an application of this process that has the session."""
-        self._installed.add(alias)
+        self._installed[alias] = lock
 
 
 class Session(Declaration, Generic[T]):
@@ -198,13 +206,13 @@ class Session(Declaration, Generic[T]):
             SessionDataError: on leaving, the data cannot be stored.
         """
         refuse_event_loop("edit", "aedit")
-        return Edit(self.fragment, self._owner.alias(bot), source(key, ids))
+        return Edit(*self._target(bot, key, ids))
 
     def aedit(
         self, key: str | None = None, /, *, bot: str | None = None, **ids: Any
     ) -> AsyncEdit[T]:
         """Return an asynchronous context manager like that of :meth:`edit`."""
-        return AsyncEdit(self.fragment, self._owner.alias(bot), source(key, ids))
+        return AsyncEdit(*self._target(bot, key, ids))
 
     def get(self, key: str | None = None, /, *, bot: str | None = None, **ids: Any) -> T | None:
         """Return the data that is stored now, ``None`` if there is none.
@@ -225,7 +233,7 @@ class Session(Declaration, Generic[T]):
     def delete(self, key: str | None = None, /, *, bot: str | None = None, **ids: Any) -> None:
         """Delete the session, whatever it holds. See :meth:`edit`."""
         refuse_event_loop("delete", "adelete")
-        edit = Edit(self.fragment, self._owner.alias(bot), source(key, ids), read=False)
+        edit = Edit(*self._target(bot, key, ids), read=False)
         with edit:
             edit.data = None
 
@@ -233,9 +241,16 @@ class Session(Declaration, Generic[T]):
         self, key: str | None = None, /, *, bot: str | None = None, **ids: Any
     ) -> None:
         """Delete the session, whatever it holds. See :meth:`edit`."""
-        edit = AsyncEdit(self.fragment, self._owner.alias(bot), source(key, ids), read=False)
+        edit = AsyncEdit(*self._target(bot, key, ids), read=False)
         async with edit:
             edit.data = None
+
+    def _target(
+        self, bot: str | None, key: str | None, ids: Mapping[str, Any]
+    ) -> tuple[Fragment[T], str, Source, str]:
+        """Return what an edit needs to know."""
+        alias = self._owner.alias(bot)
+        return self.fragment, alias, source(key, ids), self._owner.lock(alias)
 
 
 class MultiSession(Declaration):

@@ -12,3 +12,10 @@ session_expired = Signal()
 
 Sent at least once for each, before it is gone for good.
 """
+
+session_conflict = Signal()
+"""A change was refused, because somebody else had changed the session or got its key meanwhile:
+``bot``, ``name`` (of the fragment), ``key``, and ``revision``, the one that was read.
+
+It is sent besides the ``SessionConflict`` that whoever made the change gets.
+"""

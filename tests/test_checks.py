@@ -95,12 +95,6 @@ WRONG: list[tuple[str, Any, str, str]] = [
         "E007",
         "['a']['APPLICATION'] is not a function",
     ),
-    (
-        "a webhook without a lock for it",
-        {"BOTS": {"a": {**PIZZA, "WEBHOOK_SECRET": "s"}}},
-        "E008",
-        "'database'",
-    ),
     ("an unknown lock", {"BOTS": {"a": {**PIZZA, "LOCK": "redis"}}}, "E008", "'redis'"),
     (
         "a webhook's secret with the lock of one process",
@@ -155,7 +149,9 @@ CORRECT: list[tuple[str, Any]] = [
                     **PIZZA,
                     "TOKEN": "1:A",
                     "ALLOWED_UPDATES": ["message", "callback_query"],
+                    "LOCK": "database",
                 },
+                "webhook": {**PIZZA, "WEBHOOK_SECRET": "s"},
                 "offline": {**PIZZA, "TOKEN": None, "LOCK": "process", "ALLOWED_UPDATES": None},
                 "x" * 64: {**PIZZA, "SESSION": "tests.test_checks.lazy"},
                 "elsewhere": {"TOKEN": "2:B", "FREE_STORAGE": True},

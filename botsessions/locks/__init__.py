@@ -2,9 +2,18 @@
 
 import os
 
+from .database import Leases, database_of
 from .process import ProcessLock, Ticket, never_ends
 
-__all__ = ["ProcessLock", "Ticket", "never_ends", "process_lock"]
+__all__ = [
+    "Leases",
+    "ProcessLock",
+    "Ticket",
+    "database_of",
+    "never_ends",
+    "process_lock",
+    "release",
+]
 
 _lock = ProcessLock()
 
@@ -12,6 +21,14 @@ _lock = ProcessLock()
 def process_lock() -> ProcessLock:
     """Return the lock of this process."""
     return _lock
+
+
+def release(ticket: Ticket) -> None:
+    """Give up the keys of a ticket, among all processes and in this one."""
+    leases, ticket.leases = ticket.leases, None
+    if leases is not None:
+        leases.let_go()
+    _lock.release(ticket)
 
 
 def _renew() -> None:

@@ -6,8 +6,12 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Collection, Hashable, Iterator
+from typing import TYPE_CHECKING
 
 from ..exceptions import SessionLockError
+
+if TYPE_CHECKING:
+    from .database import Leases
 
 
 class Ticket:
@@ -17,11 +21,13 @@ class Ticket:
     this one was granted and released.
     """
 
-    __slots__ = ("_granted", "_loop", "keys", "within")
+    __slots__ = ("_granted", "_loop", "keys", "leases", "within")
 
     def __init__(self, keys: Collection[Hashable], within: Ticket | None) -> None:
         self.keys = keys
         self.within = within
+        self.leases: Leases | None = None
+        """What the keys are held with among all processes."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._granted: asyncio.Future[None] | None = None
 

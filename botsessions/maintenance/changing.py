@@ -15,7 +15,7 @@ from django.db import router
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from ..bots import max_bytes
+from ..bots import get_bot, max_bytes
 from ..cell import Fragment
 from ..codec import Codec
 from ..editing import Edit
@@ -172,7 +172,8 @@ def held(fragment: Fragment[Any] | None, address: Address) -> AbstractContextMan
     """Hold the key under the bot's lock, if the settings know the bot."""
     if fragment is None:
         return nullcontext()
-    return Edit(fragment, address.bot, FromKey(address.key), read=False)
+    lock = get_bot(address.bot).lock
+    return Edit(fragment, address.bot, FromKey(address.key), lock, read=False)
 
 
 def reason(error: Exception) -> str:

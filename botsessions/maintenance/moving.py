@@ -14,7 +14,7 @@ def move_chat(bot: str, old: int, new: int) -> int:
     """Move a bot's sessions of the group ``old`` to the supergroup that it became, ``new``.
 
     A session that has another one under its new key already stays as it is. With a running bot in
-    another process, handlers of the two chats that run at this moment get a SessionConflict.
+    another process, handlers of the two chats that run at this moment may get a SessionConflict.
 
     Args:
         bot: the alias of a bot of the settings.
@@ -35,8 +35,9 @@ def move_chat(bot: str, old: int, new: int) -> int:
 
 async def amove_chat(bot: str, old: int, new: int) -> int:
     """Do what :func:`move_chat` does, in asynchronous code."""
-    fragments, source = get_bot(bot).session.fragments, FromKnownIds({"chat": new})
-    scope = MovingScope(fragments, bot, source, old, new)
+    declared, source = get_bot(bot), FromKnownIds({"chat": new})
+    fragments = declared.session.fragments
+    scope = MovingScope(fragments, bot, source, old, new, lock=declared.lock)
     try:
         await scope.enter()
         if scope.error is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 
+from ..bots import get_bot
 from ..editing import Edit, refuse_event_loop
 from ..sources import FromKey
 from ..storages import Address, Record
@@ -79,7 +80,8 @@ def forget_user(
                 for batch in delete(sessions.filter(bot=of_bot, name=name), batch_size=batch_size):
                     erased[of_bot, name] += batch.done
         for place, address, _ in stored_elsewhere(user_id, bot, using):
-            edit = Edit[Any](place.fragment, place.bot, FromKey(address.key), read=False)
+            lock = get_bot(place.bot).lock
+            edit = Edit[Any](place.fragment, place.bot, FromKey(address.key), lock, read=False)
             with edit:
                 edit.data = None
             erased[place.bot, place.fragment.name] += 1

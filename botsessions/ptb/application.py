@@ -30,7 +30,9 @@ class SessionApplication(
 ):
     """An application whose handlers have ``context.session``."""
 
-    def __init__(self, *, session: Declaration, session_bot: str | None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, session: Declaration, session_bot: str | None, session_lock: str, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.session = session
         self.session_bot = session_bot or self.bot.token.partition(":")[0]
@@ -43,7 +45,8 @@ class SessionApplication(
         """Told of an update that no handler was given because its session's storage failed."""
         self.runs_here: Callable[[Job[Any]], bool] | None = None
         """Asked whether a job that is due is to run in this process."""
-        session.installed(self.session_bot)
+        self.session_lock = session_lock
+        session.installed(self.session_bot, session_lock)
 
     async def process_update(self, update: object) -> None:
         """Handle an update with its session; errors go to the error handlers."""
@@ -72,7 +75,7 @@ class SessionApplication(
     async def _process_migration(self, update: object, old: int, new: int) -> None:
         """Handle the news that a group is a supergroup now, with its sessions moved before."""
         fragments, source = self.session.fragments, FromMigration(update, new)
-        scope = MovingScope(fragments, self.session_bot, source, old, new)
+        scope = MovingScope(fragments, self.session_bot, source, old, new, lock=self.session_lock)
         with self.handling(update):
             async with self._in_scope(scope, update=update):
                 await scope.enter()
@@ -159,7 +162,8 @@ class SessionApplication(
     def _scope(self, source: object, **kwargs: Any) -> Scope:
         if not isinstance(source, FromJob):
             source = FromUpdate(source)
-        return Scope(self.session.fragments, self.session_bot, source, **kwargs)
+        fragments, lock = self.session.fragments, self.session_lock
+        return Scope(fragments, self.session_bot, source, lock=lock, **kwargs)
 
     @asynccontextmanager
     async def _in_scope(
@@ -172,7 +176,7 @@ class SessionApplication(
             yield
             if scope.opened and not scope.failed:
                 try:
-                    await scope.save()
+                    await scope.save(last=True)
                 except Exception as exc:
                     await self.process_error(update, exc, job)
         finally:

@@ -9,13 +9,14 @@ from telegram._utils.defaultvalue import DefaultValue
 from telegram.ext import Application, ApplicationBuilder, CallbackContext, ContextTypes, ExtBot
 from telegram.ext import JobQueue as PlainJobQueue
 
-from ..bots import Bot
+from ..bots import LOCKS, Bot
 from .application import SessionApplication, SessionJobQueue
 from .context import BaseSessionContext, LazySessionContext, SessionContext
 
 if TYPE_CHECKING:
     from ..sessions import Declaration
 
+OURS = ("session", "session_bot", "session_lock")
 AnyBuilder = ApplicationBuilder[Any, Any, Any, Any, Any, Any]
 
 
@@ -32,7 +33,7 @@ class SessionBuilder(
         self, application_class: type[Any], kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Use a class of your own, which derives from :class:`SessionApplication`."""
-        ours = {name: self._application_kwargs[name] for name in ("session", "session_bot")}
+        ours = {name: self._application_kwargs[name] for name in OURS}
         return super().application_class(application_class, {**ours, **(kwargs or {})})
 
     def build(self) -> SessionApplication:
@@ -53,8 +54,10 @@ def install(
     Raises:
         ImproperlyConfigured: it has a session already, or classes that do not derive from ours.
     """
-    if lock != "process":
-        raise ImproperlyConfigured(f"There is no lock {lock!r} in this version, only 'process'.")
+    if lock not in LOCKS:
+        raise ImproperlyConfigured(
+            f"There is no lock {lock!r}: choose one of {', '.join(map(repr, LOCKS))}."
+        )
     if "session" in builder._application_kwargs:
         raise ImproperlyConfigured(
             "This builder has a session already; for several use one multi_session()."
@@ -68,7 +71,8 @@ def install(
         job_queue = SessionJobQueue()
     refuse_foreign(application_class, context, job_queue)
 
-    kwargs = builder._application_kwargs | {"session": session, "session_bot": bot}
+    ours = dict(zip(OURS, (session, bot, lock), strict=True))
+    kwargs = builder._application_kwargs | ours
     builder.application_class(application_class, kwargs)
     types = DefaultValue.get_value(builder._context_types)
     builder.context_types(ContextTypes(context, types.bot_data, types.chat_data, types.user_data))

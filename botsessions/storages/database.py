@@ -12,7 +12,9 @@ from django.db import router
 
 from . import moving, threads
 from .base import About, Address, Changes, Move, Record, Revision, new_revision
-from .gathering import Read, Renewal, Request, Write, gathering, perform
+from .errands import Errand, carry_out
+from .gathering import Read, Renewal, Request, Write
+from .leases import lease_riding
 from .sql import Change, Table
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ class DatabaseStorage:
         return (await self.read_many([address])).get(address)
 
     async def read_many(self, addresses: Sequence[Address]) -> dict[Address, Record]:
-        found: dict[Address, Record] = await self._request(Read(addresses))
+        found: dict[Address, Record] = await self._request(Read(addresses), addresses)
         return {address: record.live() for address, record in found.items()}
 
     async def write(self, address: Address, record: Record) -> int:
@@ -80,7 +82,8 @@ class DatabaseStorage:
 
     async def write_many(self, changes: Changes) -> list[int | None]:
         new = [Change(address, record, new_revision()) for address, record in changes]
-        revisions: list[int | None] = await self._request(Write(new))
+        addresses = [address for address, _ in changes]
+        revisions: list[int | None] = await self._request(Write(new), addresses)
         return revisions
 
     async def renew(self, address: Address, record: Record) -> None:
@@ -96,14 +99,10 @@ class DatabaseStorage:
         """End this process's thread and connection for the database; the next use starts anew."""
         await asyncio.to_thread(threads.thread_of(self.using).close)
 
-    async def _request(self, request: Request) -> Any:
+    async def _request(self, request: Request, addresses: Sequence[Address] = ()) -> Any:
         table = self._table()
-        if not threads.sync_code_waits():
-            return await gathering(table).request(request)
-        (outcome,) = await sync_to_async(perform)(table, [request], again=False)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        lease, release = lease_riding(table.using, addresses)
+        return await carry_out(table.using, Errand(table, request, lease, release))
 
     async def _alone(self, unit: Callable[[Table], T]) -> T:
         """Do work that does not go together with that of others."""

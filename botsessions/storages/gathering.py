@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeAlias
-from weakref import WeakKeyDictionary
 
 from django.db import DatabaseError, transaction
 
@@ -52,7 +50,7 @@ Outcome: TypeAlias = "dict[Address, Record] | list[int | None] | Exception | Non
 
 
 class Gathering:
-    """The requests of one event loop for one table, which ``perform`` carries out."""
+    """The requests of one event loop for one database, which ``perform`` carries out."""
 
     def __init__(self, using: str, perform: Callable[[Sequence[Any], bool], list[Any]]) -> None:
         self._using = using
@@ -80,17 +78,14 @@ class Gathering:
         """Return what goes now and what waits on: a second write of an address."""
         batch: list[Any] = []
         rest: list[Any] = []
-        written: set[Address] = set()
+        written: set[Any] = set()
         for item in self._waiting:
-            request = item[0]
-            addresses = (
-                {c.address for c in request.changes} if isinstance(request, Write) else set()
-            )
-            if len(batch) == MOST_REQUESTS or addresses & written:
+            writes = getattr(item[0], "written", ())
+            if len(batch) == MOST_REQUESTS or not written.isdisjoint(writes):
                 rest.append(item)
             else:
                 batch.append(item)
-                written |= addresses
+                written.update(writes)
         return batch, rest
 
     def _end(self, batch: list[Any], done: asyncio.Future[list[Any]]) -> None:
@@ -107,18 +102,6 @@ class Gathering:
                 future.set_exception(outcome)
             else:
                 future.set_result(outcome)
-
-
-_of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, Gathering]] = WeakKeyDictionary()
-
-
-def gathering(table: Table) -> Gathering:
-    """Return where the running event loop's requests for ``table`` gather."""
-    of_tables = _of_loops.setdefault(asyncio.get_running_loop(), {})
-    key = (table.model, table.using)
-    if key not in of_tables:
-        of_tables[key] = Gathering(table.using, partial(perform, table))
-    return of_tables[key]
 
 
 def perform(table: Table, requests: Sequence[Request], again: bool) -> list[Outcome]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import logging
 import os
 import queue
 import threading
@@ -16,9 +17,12 @@ from django.db import connections
 
 from .care import looked_after, rest
 
+logger = logging.getLogger(__name__)
+
 Unit: TypeAlias = "Callable[[bool], Any]"
 """A unit of work; see :func:`looked_after`."""
-Job: TypeAlias = "tuple[Unit, asyncio.AbstractEventLoop, asyncio.Future[Any]]"
+Deliver: TypeAlias = "Callable[[Any, BaseException | None], object]"
+Job: TypeAlias = "tuple[Unit, Deliver]"
 Jobs: TypeAlias = "queue.SimpleQueue[Job | None]"
 
 IDLE_SECONDS = 1.0
@@ -48,11 +52,31 @@ class DatabaseThread:
         """Return a future of the unit's result. It is done to its end even if that is cancelled."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
+
+        def settle(result: Any, error: BaseException | None) -> None:
+            if future.cancelled():
+                return
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+        def deliver(result: Any, error: BaseException | None) -> None:
+            with suppress(RuntimeError):  # The loop is closed: nobody waits any more.
+                loop.call_soon_threadsafe(settle, result, error)
+
+        self._put(unit, deliver)
+        return future
+
+    def do(self, unit: Unit) -> None:
+        """Have a unit of work done for which nobody waits."""
+        self._put(unit, note_failure)
+
+    def _put(self, unit: Unit, deliver: Deliver) -> None:
         with self._mutex:
             if self._thread is None or not self._thread.is_alive():
                 self._start()
-            self._jobs.put((unit, loop, future))
-        return future
+            self._jobs.put((unit, deliver))
 
     def close(self) -> None:
         """End the thread and its connection, after the work that is waiting."""
@@ -91,22 +115,17 @@ def work_off_one(jobs: Jobs) -> bool:
     return job is not None
 
 
-def reply(unit: Unit, loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]) -> None:
+def reply(unit: Unit, deliver: Deliver) -> None:
     try:
         result, error = looked_after(unit), None
     except BaseException as exc:
         result, error = None, exc
+    deliver(result, error)
 
-    def deliver() -> None:
-        if future.cancelled():
-            return
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
 
-    with suppress(RuntimeError):  # The loop is closed: nobody waits any more.
-        loop.call_soon_threadsafe(deliver)
+def note_failure(result: Any, error: BaseException | None) -> None:
+    if error is not None:
+        logger.warning("Work for which nobody waits has failed.", exc_info=error)
 
 
 _threads: dict[str, DatabaseThread] = {}

@@ -1,0 +1,634 @@
+"""LOCK="database": one holder per key among all processes: rules E6 and E7."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any
+from unittest import IsolatedAsyncioTestCase, mock
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.db import connection, connections, transaction
+from django.db.backends.utils import CursorWrapper
+from django.db.models import F
+from django.test import TestCase, TransactionTestCase, override_settings
+from django.test.utils import CaptureQueriesContext
+from telegram.ext import CommandHandler
+
+from botsessions import DatabaseStorage, MemoryStorage, lazy_session, multi_session, session
+from botsessions.exceptions import SessionConflict, SessionLockError, SessionLockTimeout
+from botsessions.locks import database, process_lock
+from botsessions.models import BotSession, BotSessionLease
+from botsessions.scope import Scope
+from botsessions.signals import session_conflict
+from botsessions.storages import Address, lease_sql
+from botsessions.storages.errands import Errand, carry_out
+from botsessions.storages.gathering import Write
+from botsessions.storages.leases import Lease, NotHeldYet
+from botsessions.storages.threads import close_threads, thread_of
+from botsessions.testing import BotClient
+
+from .harness import building, client
+
+DEFAULT = "default"
+
+
+def counting() -> dict[str, int]:
+    return {"count": 0}
+
+
+async def count(update: Any, context: Any) -> None:
+    context.session["count"] += 1
+
+
+async def look(update: Any, context: Any) -> None:
+    assert context.session is not None
+
+
+def bot_of(declared: Any, *handlers: Any) -> Any:
+    """Return a client of a bot with the lock of the database."""
+    return client(declared, *handlers, builder=on_database)
+
+
+def on_database(builder: Any) -> Any:
+    """Have a builder with a session build bots with the lock of the database."""
+    builder._application_kwargs["session_lock"] = "database"
+    return builder
+
+
+def on_nothing(builder: Any) -> Any:
+    return builder.build()
+
+
+def lease_on(*keys: str, name: str = "", bot: str = "1") -> Lease:
+    """Return a lease as another process would ask for."""
+    return Lease(DEFAULT, [Address(bot, name, key) for key in keys])
+
+
+async def ask(lease: Lease) -> bool:
+    try:
+        await carry_out(DEFAULT, Errand(lease=lease))
+    except NotHeldYet:
+        return False
+    return True
+
+
+async def give_back(lease: Lease) -> None:
+    await thread_of(DEFAULT).run(lambda again: lease_sql.LeaseTable(DEFAULT).release([lease]))
+
+
+async def write_under(lease: Lease) -> None:
+    await carry_out(DEFAULT, Errand(request=Write(()), lease=lease))
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """Note what all statements do to which table, on all threads."""
+    made: list[str] = []
+    execute = CursorWrapper.execute
+
+    def note(cursor: Any, sql: str, *args: Any) -> Any:
+        table = "lease" if "botsessionlease" in sql else "session" if "botsession" in sql else ""
+        word = sql.split()[0].replace("WITH", "UPDATE")
+        made.append(f"{word} {table}".strip())
+        return execute(cursor, sql, *args)
+
+    with mock.patch.object(CursorWrapper, "execute", note):
+        yield made
+
+
+@pytest.mark.django_db(transaction=True)
+class Base(IsolatedAsyncioTestCase):
+    def setUp(self) -> None:
+        self.addCleanup(close_threads)
+
+    async def stored(self) -> dict[str, Any]:
+        def rows() -> dict[str, Any]:
+            try:
+                return dict(BotSession.objects.values_list("key", "data"))
+            finally:
+                connections.close_all()
+
+        return await asyncio.to_thread(rows)
+
+
+class Costs(Base):
+    """One statement on the way in and one on the way out, besides those of the session."""
+
+    async def statements_of(self, declared: Any, handler: Any, key: str = "42") -> list[str]:
+        maria = bot_of(declared, handler).user(id=int(key))
+        for attempt in range(2):  # The second time there is a session.
+            with statements() as made:
+                answers = await maria.send("x")
+                assert await ask(
+                    lease_on(f"another {attempt}")
+                )  # After the bot has given its lease back.
+            assert answers.errors == []
+        assert made.pop() == "INSERT lease"
+        return [statement for statement in made if statement.split()[1:]]
+
+    async def test_a_change_costs_a_statement_more_on_either_way(self) -> None:
+        made = await self.statements_of(session(initial=counting), count)
+        assert made == ["INSERT lease", "SELECT session", "UPDATE lease", "UPDATE session"]
+
+    async def test_a_look_at_the_session_too(self) -> None:
+        async def seen_before(update: Any, context: Any) -> None:
+            if not await context.application.session.aget("42"):
+                context.session["count"] = 1
+
+        made = await self.statements_of(session(initial=counting), seen_before)
+        made.remove("SELECT session")
+        assert made == ["INSERT lease", "SELECT session", "UPDATE lease"]
+
+    async def test_a_lazy_session_that_nobody_asks_for_costs_the_two(self) -> None:
+        made = await self.statements_of(lazy_session(initial=counting), look)
+        assert made == ["INSERT lease", "UPDATE lease"]
+
+    async def test_a_multi_session_costs_no_more(self) -> None:
+        async def count_both(update: Any, context: Any) -> None:
+            await count_a(update, context)
+            context.session.b["count"] += 1
+
+        async def count_a(update: Any, context: Any) -> None:
+            context.session.a["count"] += 1
+
+        part = session(initial=counting)
+        made = await self.statements_of(multi_session(a=part, b=part), count_both)
+        assert made == ["INSERT lease", "SELECT session", "UPDATE lease", "UPDATE session"]
+
+    async def test_a17_an_update_that_no_handler_takes_costs_none(self) -> None:
+        async def slow(update: Any, context: Any) -> None:
+            await asyncio.sleep(0.05)
+
+        maria = bot_of(session(initial=counting), CommandHandler("slow", slow)).user(id=42)
+        with statements() as made:
+            await asyncio.gather(maria.send("/slow"), maria.send("Hello"), maria.send("Hello"))
+            assert await ask(lease_on("another"))
+        made = [statement for statement in made if statement.endswith("lease")]
+        assert made == ["INSERT lease", "UPDATE lease", "INSERT lease"]
+
+    async def test_many_chats_at_once_share_statements(self) -> None:
+        bot = bot_of(session(initial=counting), count)
+        people = [bot.user(id=1000 + number) for number in range(20)]
+        await people[0].send("x")
+        with statements() as made:
+            await asyncio.gather(*(person.send("x") for person in people))
+        assert len(made) <= 4 * 4 + 3
+
+
+class AmongProcesses(Base):
+    """Another process is a lease that the bot knows nothing of."""
+
+    async def test_e6_an_update_waits_while_another_process_has_its_key(self) -> None:
+        maria = bot_of(session(initial=counting), count).user(id=42)
+        theirs = lease_on("42")
+        assert await ask(theirs)
+        update = asyncio.ensure_future(maria.send("x"))
+        await asyncio.sleep(0.1)
+        assert not update.done()
+        assert await self.stored() == {}
+        await give_back(theirs)
+        assert (await update).errors == []
+        assert await self.stored() == {"42": {"count": 1}}
+
+    async def test_e6_what_the_last_holder_stored_is_seen(self) -> None:
+        declared = session(initial=counting)
+        maria = bot_of(declared, count).user(id=42)
+        await maria.send("x")
+        theirs = lease_on("42")
+        assert await ask(theirs)
+        update = asyncio.ensure_future(maria.send("x"))
+        await asyncio.sleep(0.05)
+        await asyncio.to_thread(change_all, {"count": 50})
+        await give_back(theirs)
+        await update
+        assert await self.stored() == {"42": {"count": 51}}
+
+    async def test_e2_other_keys_do_not_wait(self) -> None:
+        bot = bot_of(session(initial=counting), count)
+        assert await ask(lease_on("42"))
+        assert (await asyncio.wait_for(bot.user(id=43).send("x"), 20)).errors == []
+
+    async def test_e6_a_holder_that_was_killed_is_succeeded_when_its_lease_ends(self) -> None:
+        with lasting(0.3):
+            assert await ask(lease_on("42"))
+        maria = bot_of(session(initial=counting), count).user(id=42)
+        assert (await asyncio.wait_for(maria.send("x"), 20)).errors == []
+
+    async def test_e6_a_handler_that_outlives_its_lease_keeps_the_key(self) -> None:
+        async def block(update: Any, context: Any) -> None:
+            time.sleep(2)  # Not even the event loop goes on.  # noqa: ASYNC251
+            tried.append(await ask(lease_on("42")))
+            context.session["count"] += 1
+
+        tried: list[bool] = []
+        with lasting(1.0):
+            answers = await bot_of(session(initial=counting), block).user(id=42).send("x")
+        assert answers.errors == []
+        assert tried == [False]
+        assert await self.stored() == {"42": {"count": 1}}
+
+    async def test_e6_a_holder_that_was_cut_off_cannot_write(self) -> None:
+        async def assign(update: Any, context: Any) -> None:
+            await lose_key(update, context)
+            context.session = {"count": 99}
+
+        async def delete(update: Any, context: Any) -> None:
+            await lose_key(update, context)
+            context.session = None
+
+        async def change(update: Any, context: Any) -> None:
+            await lose_key(update, context)
+            context.session["count"] = 99
+
+        async def lose_key(update: Any, context: Any) -> None:
+            await asyncio.to_thread(end_all_leases)
+            theirs = lease_on(context.session_key)
+            assert await ask(theirs)
+            if successor_is_done:
+                await give_back(theirs)
+
+        numbers = itertools.count(100)
+        for successor_is_done, handler, lazy, exists in itertools.product(  # noqa: B007
+            (False, True), (assign, delete, change), (False, True), (False, True)
+        ):
+            if handler is change and lazy:
+                continue
+            declared = (lazy_session if lazy else session)(initial=counting)
+            key = str(next(numbers))
+            if exists:
+                await asyncio.to_thread(store, key)
+            with self.subTest(handler=handler.__name__, lazy=lazy, exists=exists):
+                answers = await bot_of(declared, handler).user(id=int(key)).send("x")
+                if lazy or exists or handler is not delete:  # Else there is nothing to delete.
+                    assert [type(error) for error in answers.errors] == [SessionConflict]
+                stored = (await self.stored()).get(key)
+                assert stored == ({"count": 5} if exists else None)
+
+    async def test_e6_so_says_the_signal_session_conflict(self) -> None:
+        async def lose_key(update: Any, context: Any) -> None:
+            context.session["count"] = 99
+            await asyncio.to_thread(end_all_leases)
+            assert await ask(lease_on("42"))
+
+        told: list[dict[str, Any]] = []
+
+        def note(**kwargs: Any) -> None:
+            told.append(kwargs)
+
+        session_conflict.connect(note)
+        try:
+            await bot_of(session(initial=counting), lose_key).user(id=42).send("x")
+        finally:
+            session_conflict.disconnect(note)
+        (conflict,) = told
+        assert (conflict["bot"], conflict["name"], conflict["key"]) == ("1", "", "42")
+        assert conflict["sender"] is DatabaseStorage
+        assert conflict["revision"] is None
+
+    async def test_an_end_of_the_lease_that_nobody_has_noticed_is_no_conflict(self) -> None:
+        async def let_end(update: Any, context: Any) -> None:
+            await asyncio.to_thread(end_all_leases)
+            context.session["count"] += 1
+
+        answers = await bot_of(session(initial=counting), let_end).user(id=42).send("x")
+        assert answers.errors == []
+
+    async def test_whoever_waits_too_long_is_told(self) -> None:
+        assert await ask(lease_on("42"))
+        maria = bot_of(session(initial=counting), count).user(id=42)
+        with mock.patch.object(database, "PATIENCE_SECONDS", 0.05):
+            (error,) = (await maria.send("x")).errors
+        assert isinstance(error, SessionLockTimeout)
+        assert "'42'" in str(error)
+        assert "block=False" in str(error)
+        assert not process_lock().busy
+
+    async def test_e3_whoever_gives_up_leaves_nothing_behind(self) -> None:
+        theirs = lease_on("42")
+        assert await ask(theirs)
+        maria = bot_of(session(initial=counting), count).user(id=42)
+        update = asyncio.ensure_future(maria.send("x"))
+        await asyncio.sleep(0.05)
+        update.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await update
+        await give_back(theirs)
+        assert (await asyncio.wait_for(maria.send("x"), 20)).errors == []
+        assert await self.stored() == {"42": {"count": 1}}
+
+    async def test_e3_a_key_is_free_again_after_a_handler_has_failed(self) -> None:
+        async def fail(update: Any, context: Any) -> None:
+            raise ValueError("no")
+
+        await bot_of(session(initial=counting), fail).user(id=42).send("x")
+        assert await ask_again_and_again(lease_on("42"))
+
+    async def test_e4_sessions_with_keys_in_common_do_not_wait_in_a_circle(self) -> None:
+        parts = {name: session(initial=counting, get_session_key=word(n)) for n, name in PARTS}
+
+        async def count_all(update: Any, context: Any) -> None:
+            for name in parts:
+                getattr(context.session, name)["count"] += 1
+
+        bot = bot_of(multi_session(**parts), count_all)
+        others = [lease_on(*keys, name="a") for keys in (("1", "2"), ("2", "3"), ("3", "1"))]
+        keys = ["1 2", "2 3", "3 1"] * 5
+        results = asyncio.gather(
+            *(bot.user().send(words) for words in keys), *(hold_for_a_moment(o) for o in others * 3)
+        )
+        await asyncio.wait_for(results, 60)
+        assert {data["count"] for data in (await self.stored()).values()} == {5}
+
+    async def test_a_session_without_a_database_has_its_lease_on_the_default_one(self) -> None:
+        declared = session(initial=counting, storage=MemoryStorage())
+        maria = bot_of(declared, count).user(id=42)
+        theirs = lease_on("42")
+        assert await ask(theirs)
+        update = asyncio.ensure_future(maria.send("x"))
+        await asyncio.sleep(0.05)
+        assert not update.done()
+        await give_back(theirs)
+        assert (await update).errors == []
+        assert await maria.session == {"count": 1}
+
+
+class Queues(Base):
+    async def test_those_who_wait_are_served_in_order(self) -> None:
+        first, *waiting = [lease_on("42") for _ in range(5)]
+        assert await ask(first)
+        for lease in waiting:
+            assert not await ask(lease)
+        await give_back(first)
+        for lease in waiting:
+            assert [await ask(other) for other in reversed(waiting)].count(True) <= 1
+            assert lease.held
+            await give_back(lease)
+            waiting = [other for other in waiting if other is not lease]
+
+    async def test_nobody_is_passed_by_more_than_fifty_others(self) -> None:
+        for waiters in (1, 3):
+            key = f"4{waiters}"
+            first = lease_on(key)
+            assert await ask(first)
+            waiting = [lease_on(key) for _ in range(waiters)]
+            for lease in waiting:
+                assert not await ask(lease)
+            await give_back(first)
+            passed = 0
+            for lease in waiting:
+                while await ask(newcomer := lease_on(key)):
+                    passed += 1
+                    await give_back(newcomer)
+                assert await ask_again_and_again(lease)
+                await give_back(lease)
+                assert 0 < passed <= lease_sql.MOST_PASSED
+
+    async def test_whoever_does_not_come_any_more_is_passed_over(self) -> None:
+        first = lease_on("42")
+        assert await ask(first)
+        dead = [lease_on("42") for _ in range(3)]
+        for lease in dead:
+            assert not await ask(lease)
+        alive = lease_on("42")
+        assert not await ask(alive)
+        await give_back(first)
+        assert not await ask(alive)
+        assert await ask_again_and_again(alive)
+
+    async def test_several_keys_are_taken_together_or_not_at_all(self) -> None:
+        theirs, both, other = lease_on("1"), lease_on("1", "2"), lease_on("2")
+        assert await ask(theirs)
+        assert not await ask(both)
+        assert await ask(other)  # Nobody holds it while waiting for the other key.
+        await give_back(other)
+        assert not await ask(both)
+        await give_back(theirs)
+        assert await ask(both)
+
+    async def test_rows_that_were_deleted_meanwhile_do_no_harm(self) -> None:
+        first, second = lease_on("42"), lease_on("42")
+        assert await ask(first)
+        assert not await ask(second)
+        await asyncio.to_thread(delete_all_leases)
+        assert await ask_again_and_again(second)
+        with pytest.raises(SessionConflict):
+            await write_under(first)
+
+    async def test_keys_that_were_free_for_long_are_swept(self) -> None:
+        old, held = lease_on("1"), lease_on("2")
+        for lease in (old, held):
+            assert await ask(lease)
+        await give_back(old)
+        with mock.patch.object(lease_sql, "UNUSED_SECONDS", -1.0):
+            assert await asyncio.to_thread(sweep) == 1
+        await write_under(held)
+
+
+class Edits(TransactionTestCase):
+    """E7: ``edit()`` in a view, with the lock that the bot has."""
+
+    def setUp(self) -> None:
+        self.addCleanup(close_threads)
+        self.counter = session(initial=counting)
+        self.counter.installed("1", "database")
+
+    def test_e7_edit_waits_for_another_process(self) -> None:
+        theirs = lease_on("42")
+        assert async_to_sync(ask)(theirs)
+        edit = threading.Thread(target=in_thread(self.edit))
+        edit.start()
+        edit.join(0.1)
+        assert edit.is_alive()
+        BotSession.objects.create(bot="1", key="42", data={"count": 10})
+        async_to_sync(give_back)(theirs)
+        edit.join(20)
+        assert self.counter.get("42") == {"count": 11}
+
+    def edit(self) -> None:
+        with self.counter.edit("42") as data:
+            data["count"] += 1
+
+    def test_e7_other_processes_wait_for_edit(self) -> None:
+        theirs = lease_on("42")
+        with self.counter.edit("42") as data:
+            data["count"] = 1
+            assert not async_to_sync(ask)(theirs)
+        assert async_to_sync(ask_again_and_again)(theirs)
+
+    def test_outside_a_transaction_the_statements_are_those_of_an_update(self) -> None:
+        self.edit()
+        with statements() as made:
+            self.edit()
+        made = [statement for statement in made if statement.split()[1:]]
+        assert made == ["INSERT lease", "SELECT session", "UPDATE lease", "UPDATE session"]
+
+    def test_what_is_left_as_it_is_is_given_back_too(self) -> None:
+        with self.counter.edit("42"):
+            pass
+        with pytest.raises(ValueError, match="no"), self.counter.edit("43"):
+            raise ValueError("no")
+        for key in ("42", "43"):
+            assert async_to_sync(ask_again_and_again)(lease_on(key))
+
+    def test_delete_takes_the_key_as_well(self) -> None:
+        self.edit()
+        with statements() as made:
+            self.counter.delete("42")
+        made = [statement for statement in made if statement.split()[1:]]
+        assert made == ["INSERT lease", "UPDATE lease", "DELETE session"]
+
+    def test_e7_in_a_transaction_the_key_is_held_until_its_end(self) -> None:
+        theirs = lease_on("42")
+        for ends_well in (True, False):
+            with suppress(ValueError), transaction.atomic():
+                self.edit()
+                if connection.vendor == "sqlite":  # Nobody else can write: that is enough.
+                    assert not BotSessionLease.objects.exists()
+                else:
+                    assert not in_thread_of_its_own(ask_alone, theirs)
+                if not ends_well:
+                    raise ValueError
+            assert async_to_sync(ask_again_and_again)(theirs)
+            async_to_sync(give_back)(theirs)
+            theirs = lease_on("42")
+            BotSessionLease.objects.all().delete()
+        assert self.counter.get("42") == {"count": 1}
+
+    def test_e7_a_transaction_of_sqlite_does_not_wait_for_what_cannot_happen(self) -> None:
+        if connection.vendor != "sqlite":
+            self.skipTest("Of SQLite.")
+        assert async_to_sync(ask)(lease_on("42"))
+        with pytest.raises(SessionLockError, match=r"outside atomic\(\)"), transaction.atomic():
+            self.edit()
+        assert not process_lock().busy
+
+    def test_e7_a_holder_that_was_cut_off_in_a_transaction_cannot_write(self) -> None:
+        if connection.vendor == "sqlite":
+            self.skipTest("There nobody could have succeeded it.")
+        for edit in (self.edit, self.replace, lambda: self.counter.delete("42")):
+            self.counter.delete("42")
+            self.edit()
+            loses_key = mock.patch.object(Scope, "save", self.losing_key(Scope.save))
+            with pytest.raises(SessionConflict), transaction.atomic(), loses_key:
+                edit()
+            assert self.counter.get("42") == {"count": 1}
+            BotSessionLease.objects.all().delete()
+
+    def replace(self) -> None:
+        edit = self.counter.edit("42")
+        with edit:
+            edit.data = {"count": 99}
+
+    def losing_key(self, save: Any) -> Any:
+        async def lose_it_first(scope: Any, **kwargs: Any) -> None:
+            await asyncio.to_thread(in_thread_of_its_own, end_all_leases)
+            assert await asyncio.to_thread(ask_alone, lease_on("42"))
+            await save(scope, **kwargs)
+
+        return lose_it_first
+
+    def test_a_lock_is_known_by_the_bots_settings(self) -> None:
+        bots = {"shop": {"SESSION": self.counter, "APPLICATION": on_nothing, "LOCK": "database"}}
+        with override_settings(BOTSESSIONS={"BOTS": bots}):
+            with self.counter.edit("42") as data:
+                data["count"] = 1
+            assert BotSessionLease.objects.filter(id=lease_on("42", bot="shop").keys[0]).exists()
+
+
+class InATest(TestCase):
+    """Nobody outside a test's transaction can see what is in it, so no leases are taken there."""
+
+    def test_bots_and_edits_work_as_with_the_lock_of_the_process(self) -> None:
+        declared = session(initial=counting)
+        maria = BotClient(build=building(declared, count, builder=on_database)).user(id=42)
+        with CaptureQueriesContext(connection) as captured:
+            maria.send("x")
+            with transaction.atomic(), declared.edit("42") as data:
+                data["count"] += 1
+        assert maria.session == {"count": 2}
+        assert "lease" not in str(captured.captured_queries)
+        assert not BotSessionLease.objects.exists()
+
+
+PARTS = list(enumerate("ab"))
+
+
+def word(number: int) -> Any:
+    return lambda update: update.message.text.split()[number]
+
+
+async def ask_again_and_again(lease: Lease) -> bool:
+    for _ in range(400):
+        if await ask(lease):
+            return True
+        await asyncio.sleep(0.01)
+    return False
+
+
+async def hold_for_a_moment(lease: Lease) -> None:
+    mine = Lease(lease.using, lease.addresses)
+    assert await ask_again_and_again(mine)
+    await give_back(mine)
+
+
+def lasting(seconds: float) -> Any:
+    return mock.patch.object(lease_sql, "LEASE_SECONDS", seconds)
+
+
+def in_thread(function: Any) -> Any:
+    """Close the thread's connections in the end."""
+
+    def call(*args: Any) -> Any:
+        try:
+            return function(*args)
+        finally:
+            connections.close_all()
+
+    return call
+
+
+def in_thread_of_its_own(function: Any, *args: Any) -> Any:
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(in_thread(function), *args).result()
+
+
+def ask_alone(lease: Lease) -> bool:
+    table = lease_sql.LeaseTable(DEFAULT)
+
+    def unit() -> bool:
+        table.take([lease])
+        return lease.held
+
+    return bool(in_thread_of_its_own(unit))
+
+
+@in_thread
+def change_all(data: Any) -> None:
+    BotSession.objects.update(data=data, revision=1)
+
+
+@in_thread
+def store(key: str) -> None:
+    BotSession.objects.create(bot="1", key=key, data={"count": 5})
+
+
+@in_thread
+def end_all_leases() -> None:
+    BotSessionLease.objects.update(ends_at=F("ends_at") - 1000 * lease_sql.LEASE_SECONDS)
+
+
+@in_thread
+def delete_all_leases() -> None:
+    BotSessionLease.objects.all().delete()
+
+
+@in_thread
+def sweep() -> int:
+    return lease_sql.LeaseTable(DEFAULT).sweep()
