@@ -30,6 +30,7 @@ def main() -> None:
     )
     django.setup()
     from botsessions.storages import lease_sql  # noqa: PLC0415
+    from tests import harness  # noqa: F401, PLC0415 (so that workers need not import it)
 
     lease_sql.LEASE_SECONDS = config["lease_seconds"]
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Nobody asks what has become of a worker.
