@@ -4,7 +4,7 @@ import botsessions.models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("botsessions", "0004_admin")]
+    dependencies = [("botsessions", "0002_admin")]
 
     operations = [
         migrations.CreateModel(
