@@ -51,9 +51,13 @@ types: $(READY) ## Check types with mypy
 mutants: $(READY) ## Break the core in many small ways and count what the tests notice
 	@$(BIN)/python tools/mutants.py $(ARGS)
 
+.PHONY: bench
+bench: $(READY) ## Measure speed beside other libraries for docs/performance.md (ARGS="hot" chooses)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
 .PHONY: clean
 clean: ## Remove what the other targets made, but not the demo's database
-	@rm -rf $(VENV) build dist mutants .coverage .hypothesis .*_cache
+	@rm -rf $(VENV) .peers build dist mutants .coverage .hypothesis .*_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(READY): requirements*.txt pyproject.toml

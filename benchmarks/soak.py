@@ -1,6 +1,6 @@
 """Have a bot handle many updates, and show its threads, connections and memory as it goes on.
 
-    python benchmarks/soak.py [--updates 100000] [--debug] [--orm]
+    python -m benchmarks.soak [--updates 100000] [--debug] [--orm]
 
 The database server is chosen as for the tests, by ``BOTSESSIONS_DATABASE``; the database is one of
 its own, which is removed at the end.
@@ -12,18 +12,15 @@ import argparse
 import asyncio
 import json
 import os
-import resource
-import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import django
+
+from .databases import database
+from .memory import resident_memory
 
 CHATS = 50
 ROWS = 10
@@ -59,29 +56,8 @@ def main() -> None:
     from django.conf import settings  # noqa: PLC0415 (once Django is set up)
 
     settings.DEBUG = options.debug
-    with database():
+    with database("soak"):
         asyncio.run(show(options.updates, options.orm, as_json=options.json))
-
-
-@contextmanager
-def database() -> Iterator[None]:
-    """Make an empty database for as long as this lasts."""
-    from django.db import connection, connections  # noqa: PLC0415
-
-    with tempfile.TemporaryDirectory() as directory:
-        name = "botsessions_soak"
-        if connection.vendor == "sqlite":
-            name = str(Path(directory) / name)
-        connection.settings_dict["TEST"]["NAME"] = name
-        before = connection.settings_dict["NAME"]
-        # Django 6.1 has deprecated "serialize", which is on by default before.
-        never = {"serialize": False} if django.VERSION < (6, 1) else {}
-        connection.creation.create_test_db(verbosity=0, autoclobber=True, **never)
-        connections.close_all()
-        try:
-            yield
-        finally:
-            connection.creation.destroy_test_db(before, verbosity=0)
 
 
 async def show(updates: int, uses_orm: bool, as_json: bool) -> None:
@@ -139,11 +115,5 @@ async def soak(updates: int, uses_orm: bool) -> Any:
     await sync_to_async(connections.close_all)()
 
 
-def resident_memory() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 1e6
-
-
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     main()

@@ -35,7 +35,7 @@ def test_g4_threads_connections_and_memory_stay_as_they_are(options: list[str]) 
 def soak(*arguments: str) -> list[dict[str, Any]]:
     """Return what the benchmark of that name has seen."""
     done = subprocess.run(  # noqa: S603
-        [sys.executable, "-W", "error", "benchmarks/soak.py", "--json", *arguments],
+        [sys.executable, "-W", "error", "-m", "benchmarks.soak", "--json", *arguments],
         cwd=ROOT,
         env={**os.environ, "BOTSESSIONS_DATABASE": "sqlite"},
         capture_output=True,

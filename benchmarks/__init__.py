@@ -1,0 +1,1 @@
+"""How fast it is, here and now, beside others: ``make bench``."""

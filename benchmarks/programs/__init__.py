@@ -1,0 +1,1 @@
+"""What is measured: a small program each, which speaks the protocol."""

@@ -1,0 +1,97 @@
+"""What is measured, and what it must reach."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from .comparing import Comparison
+from .environments import aiogram, grammy, here
+from .growing import Growth
+from .sides import Program
+
+OURS = partial(here, "ours")
+GRAMMY = Program("grammY + storage-psql, pool of 10", grammy)
+DJANGO = Program("plain Django async ORM, one get and one save", partial(here, "django_orm"))
+HOT_HANDLER_SECONDS = 0.001
+
+ROWS: list[Comparison | Growth] = [
+    Comparison(
+        "500 chats, 64 at a time, PostgreSQL",
+        Program("botsessions", OURS),
+        GRAMMY,
+        "postgresql",
+        chats=500,
+        in_flight=64,
+        least=2.0,
+    ),
+    Comparison(
+        "500 chats, one after another, PostgreSQL",
+        Program("botsessions", OURS),
+        GRAMMY,
+        "postgresql",
+        chats=500,
+        in_flight=1,
+        least=0.8,
+    ),
+    Comparison(
+        "500 chats, 64 at a time, SQLite",
+        Program("botsessions", OURS),
+        DJANGO,
+        "sqlite",
+        chats=500,
+        in_flight=64,
+        least=8.0,
+    ),
+    Comparison(
+        "500 chats, 64 at a time, MariaDB",
+        Program("botsessions", OURS),
+        DJANGO,
+        "mariadb",
+        chats=500,
+        in_flight=64,
+        least=8.0,
+    ),
+    Comparison(
+        "an update that no handler takes, from its JSON on",
+        Program("botsessions", partial(here, "unhandled"), {"sessions": True}),
+        Program("python-telegram-bot alone", partial(here, "unhandled"), {"sessions": False}),
+        "sqlite",
+        chats=500,
+        in_flight=1,
+        least=1 / 1.3,
+    ),
+    Comparison(
+        '4 processes, 50 chats, 8 at a time each, LOCK="database", PostgreSQL',
+        Program("botsessions", OURS, {"lock": "database"}),
+        Program("aiogram, Redis storage and Redis lock", aiogram),
+        "postgresql",
+        chats=50,
+        in_flight=8,
+        processes=4,
+        in_turn=False,
+        least=1.0,
+    ),
+    Comparison(
+        '4 processes, one hot chat, 1 ms handler, LOCK="database", PostgreSQL',
+        Program("botsessions", OURS, {"lock": "database", "pause": HOT_HANDLER_SECONDS}),
+        Program(
+            "a row lock held over the handler",
+            partial(here, "row_lock"),
+            {"pause": HOT_HANDLER_SECONDS},
+        ),
+        "postgresql",
+        chats=1,
+        in_flight=4,
+        processes=4,
+        least=0.7,
+    ),
+    Growth(
+        "memory of the bot's process, each update from another chat, PostgreSQL",
+        Program("botsessions", OURS, {"reads": True}),
+        "postgresql",
+        warm_after=10_000,
+        chats=1_000_000,
+        in_flight=64,
+        most=20.0,
+    ),
+]
