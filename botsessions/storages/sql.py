@@ -17,14 +17,13 @@ from django.db import IntegrityError, connections, transaction
 from django.utils.timezone import get_default_timezone, is_aware, make_aware, make_naive
 
 from .base import ANY, MAX_TITLE_LENGTH, Address, Record, dumps, plain, utcnow
+from .statements import ADDRESS, Statements, statements_of
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
     from ..models import AbstractBotSession
 
-ADDRESS = ("bot", "name", "key")
-LOADED = (*ADDRESS, "data", "version", "expires_at", "revision")
 ABOUT = ("chat_id", "user_id", "chat_type", "title")
 
 PORTION_ROWS = 1000
@@ -67,20 +66,11 @@ class Table:
             keys.setdefault((bot, name), []).append(key)
         if not keys:
             return {}
-        # With OR, SQLite takes no thousand addresses, and reads all rows of a bot for a hundred.
-        sql = " UNION ALL ".join(self._selection(len(group)) for group in keys.values())
+        texts = self._texts
+        parameters = [p for start, some in keys.items() for p in (*start, texts.keys(some))]
         with self.connection.cursor() as cursor:
-            cursor.execute(
-                sql, [part for start, group in keys.items() for part in (*start, *group)]
-            )
+            cursor.execute(texts.select(len(keys)), parameters)
             return dict(self._loaded(row) for row in cursor.fetchall())
-
-    def _selection(self, count: int) -> str:
-        bot, name, key = map(self._quote, ADDRESS)
-        return (
-            f"SELECT {self._columns(LOADED)} FROM {self._name} "  # noqa: S608
-            f"WHERE {bot} = %s AND {name} = %s AND {key} IN ({', '.join(['%s'] * count)})"
-        )
 
     def write(self, changes: Iterable[Change]) -> set[Change]:
         """Make the changes whose revisions are right, by one statement of each kind; return them.
@@ -98,11 +88,10 @@ class Table:
 
     def renew(self, records: Mapping[Address, Record]) -> None:
         """Set when records expire, and nothing else, if they have their revisions still."""
-        expiry = self._field("expires_at")
         group: Group = []
         for address, record in records.items():
             expires_at = for_column(record.expires_at)
-            row = {"expires_at": expiry.get_db_prep_save(expires_at, self.connection)}
+            row = {"expires_at": self._prepared("expires_at", expires_at)}
             assert isinstance(record.revision, int)
             group.append((Change(address, record, record.revision), row))
         self._update(group)
@@ -129,30 +118,15 @@ class Table:
     # One statement for many rows.
 
     def _update(self, group: Group) -> set[Change]:
-        if len(group) == 1 or not self._can_update_many:
+        texts = self._texts
+        if len(group) == 1 or not texts.updates_many:
             return {change for change, row in group if self._update_one(change, row)}
-        if self._is_mysql:
-            return self._update_of_mysql(group)
-        (_, columns), *_ = group
-        source, values = self._source(group)
-        assignments = ", ".join(f"{self._quote(name)} = {self._new(name)}" for name in columns)
-        sql = (
-            f"WITH n AS ({source}) UPDATE {self._name} SET {assignments} FROM n "  # noqa: S608
-            f"WHERE {self._as_it_was} RETURNING {self._name}.{self._quote('revision')}"
-        )
-        return with_revisions(group, self._returned(sql, values))
-
-    def _update_of_mysql(self, group: Group) -> set[Change]:
-        (_, columns), *_ = group
-        source, values = self._source(group)
-        assignments = ", ".join(
-            f"{self._name}.{self._quote(name)} = {self._new(name)}" for name in columns
-        )
-        # Beginning with the table, it would lock all rows of a small one.
-        sql = (
-            f"UPDATE ({source}) n STRAIGHT_JOIN {self._name} "  # noqa: S608
-            f"ON {self._as_it_was} SET {assignments}"
-        )
+        (_, row), *_ = group
+        columns = tuple(row)
+        rows = [(*c.address, c.record.revision, *row.values()) for c, row in group]
+        sql, values = texts.update(columns), texts.rows(columns, rows)
+        if not self._is_mysql:
+            return with_revisions(group, self._returned(sql, values))
         # It does not tell which rows it has changed, only how many.
         with transaction.atomic(using=self.using):
             if self._execute(sql, values) == len(group):
@@ -160,52 +134,13 @@ class Table:
             stored = self.select(change.address for change, _ in group)
         return with_revisions(group, [record.revision for record in stored.values()])
 
-    def _source(self, group: Group) -> tuple[str, list[Any]]:
-        """Return a query for addresses, old revisions and new columns, and its parameters."""
-        (_, columns), *_ = group
-        if self.connection.vendor == "postgresql":
-            return self._source_of_postgresql(group)
-        quote = self.connection.ops.quote_name
-        given = [quote(f"new_{name}") for name in (*ADDRESS, *columns)] + [quote("old_revision")]
-        values = [v for c, row in group for v in (*c.address, *row.values(), c.record.revision)]
-        if self._is_mysql:
-            first = f"SELECT {', '.join(f'%s AS {name}' for name in given)}"
-            others = [f"SELECT {', '.join(['%s'] * len(given))}"] * (len(group) - 1)
-            return " UNION ALL ".join([first, *others]), values
-        named = ", ".join(f"column{number} AS {name}" for number, name in enumerate(given, 1))
-        return f"SELECT {named} FROM (VALUES {placeholders(len(given), len(group))})", values  # noqa: S608
-
-    def _source_of_postgresql(self, group: Group) -> tuple[str, list[Any]]:
-        # One parameter: to put thousands into the statement takes longer than the update.
-        (_, columns), *_ = group
-        types = {
-            **{f"new_{name}": self._type(name) for name in (*ADDRESS, *columns)},
-            "old_revision": self._type("revision"),
-        }
-        quote = self.connection.ops.quote_name
-        given = ", ".join(f"{quote(name)} {type_}" for name, type_ in types.items())
-        rows = [json_row(change, row) for change, row in group]
-        records = f"jsonb_to_recordset(CAST(%s AS jsonb)) AS n({given})"
-        # The limit tells the planner how many there are.
-        return f"SELECT * FROM {records} LIMIT {len(group)}", [f"[{','.join(rows)}]"]  # noqa: S608
-
-    def _new(self, name: str) -> str:
-        return f"n.{self.connection.ops.quote_name(f'new_{name}')}"
-
-    @property
-    def _as_it_was(self) -> str:
-        """Return the condition on a row and what replaces it."""
-        old = f"n.{self.connection.ops.quote_name('old_revision')}"
-        pairs = [*((name, self._new(name)) for name in ADDRESS), ("revision", old)]
-        return " AND ".join(f"{self._name}.{self._quote(name)} = {value}" for name, value in pairs)
-
     def _insert(self, group: Group) -> set[Change]:
         if self._is_mysql:
             return self._insert_of_mysql(group)
-        unless_there = f"ON CONFLICT ({self._columns(ADDRESS)}) DO NOTHING"
+        unless_there = f"ON CONFLICT ({self._texts.columns(ADDRESS)}) DO NOTHING"
         sql, values = self._insertion(group, unless_there)
-        if self._returns_rows:
-            sql = f"{sql} RETURNING {self._quote('revision')}"
+        if self._texts.returns_rows:
+            sql = f"{sql} RETURNING {self._texts.columns(['revision'])}"
             return with_revisions(group, self._returned(sql, values))
         if len(group) > 1:
             return {landed for one in group for landed in self._insert([one])}
@@ -227,38 +162,37 @@ class Table:
         if self._is_mysql:
             new, clause = "VALUES({})", "ON DUPLICATE KEY UPDATE"
         else:
-            new, clause = "EXCLUDED.{}", f"ON CONFLICT ({self._columns(ADDRESS)}) DO UPDATE SET"
+            address = self._texts.columns(ADDRESS)
+            new, clause = "EXCLUDED.{}", f"ON CONFLICT ({address}) DO UPDATE SET"
         (change, _), *_ = group
-        columns = [self._quote(name) for name in self._content(change)]
+        columns = [self._texts.columns([name]) for name in self._content(change)]
         assignments = ", ".join(f"{column} = {new.format(column)}" for column in columns)
         self._execute(*self._insertion(group, f"{clause} {assignments}"))
         return {change for change, _ in group}
 
     def _delete(self, group: Group) -> set[Change]:
-        where = " OR ".join([f"({self._at_address_and_revision})"] * len(group))
+        where = " OR ".join([f"({self._texts.at_address_and_revision})"] * len(group))
         values = [v for change, _ in group for v in (*change.address, change.record.revision)]
-        sql = f"DELETE FROM {self._name} WHERE {where}"  # noqa: S608
+        sql = f"DELETE FROM {self._texts.table} WHERE {where}"  # noqa: S608
         if self._execute(sql, values) == len(group):
             return {change for change, _ in group}
         left = self.select(change.address for change, _ in group)
         return {change for change, _ in group if change.address not in left}
 
     def _delete_any(self, group: Group) -> set[Change]:
-        where = " OR ".join([f"({self._at_address})"] * len(group))
-        sql = f"DELETE FROM {self._name} WHERE {where}"  # noqa: S608
+        where = " OR ".join([f"({self._texts.at_address})"] * len(group))
+        sql = f"DELETE FROM {self._texts.table} WHERE {where}"  # noqa: S608
         self._execute(sql, [part for change, _ in group for part in change.address])
         return {change for change, _ in group}
 
     def _update_one(self, change: Change, row: Row) -> bool:
-        assignments = ", ".join(f"{self._quote(name)} = %s" for name in row)
-        sql = f"UPDATE {self._name} SET {assignments} WHERE {self._at_address_and_revision}"  # noqa: S608
         values = [*row.values(), *change.address, change.record.revision]
-        return bool(self._execute(sql, values))
+        return bool(self._execute(self._texts.update_one(tuple(row)), values))
 
     def _insertion(self, group: Group, otherwise: str) -> tuple[str, list[Any]]:
         (_, columns), *_ = group
         sql = (
-            f"INSERT INTO {self._name} ({self._columns(columns)}) "  # noqa: S608
+            f"INSERT INTO {self._texts.table} ({self._texts.columns(columns)}) "  # noqa: S608
             f"VALUES {placeholders(len(columns), len(group))} {otherwise}"
         )
         return sql, [value for _, row in group for value in row.values()]
@@ -268,16 +202,16 @@ class Table:
     def _content(self, change: Change) -> Row:
         """Return the columns that a write sets, by field name."""
         record = change.record
-        values: Row = {
-            "expires_at": for_column(record.expires_at),
-            "updated_at": for_column(utcnow()),
+        row = self._form(change) | {
+            "expires_at": self._prepared("expires_at", for_column(record.expires_at)),
+            "updated_at": self._prepared("updated_at", for_column(utcnow())),
         }
         about = record.about
         if about is not None:
             title = about.title and about.title[:MAX_TITLE_LENGTH]
             known = (about.chat_id, about.user_id, about.chat_type, title)
-            values |= {n: v for n, v in zip(ABOUT, known, strict=True) if v is not None}
-        return self._form(change) | self._prepared(values)
+            row |= {n: v for n, v in zip(ABOUT, known, strict=True) if v is not None}
+        return row
 
     def _form(self, change: Change) -> Row:
         """Return the columns that hold the data and what follows from it."""
@@ -286,15 +220,14 @@ class Table:
             "data": data,
             "revision": change.revision,
             "size": len(data.encode()),
-            **self._prepared({"version": change.record.version}),
+            "version": self._prepared("version", change.record.version),
         }
 
-    def _prepared(self, values: Row) -> Row:
-        connection = self.connection
-        return {
-            name: self._field(name).get_db_prep_save(value, connection)
-            for name, value in values.items()
-        }
+    def _prepared(self, name: str, value: Any) -> Any:
+        """Return ``value`` as the database's driver takes it, which numbers and text are."""
+        if value is None:
+            return None
+        return self._field(name).get_db_prep_save(value, self.connection)
 
     def _new_row(self, change: Change) -> Row:
         content = self._content(change)
@@ -316,9 +249,10 @@ class Table:
 
     def _loaded(self, row: Sequence[Any]) -> tuple[Address, Record]:
         bot, name, key, data, version, expires_at, revision = row
-        expression = self._field("expires_at").get_col(self.model._meta.db_table)
-        for converter in self.connection.ops.get_db_converters(expression):
-            expires_at = converter(expires_at, expression, self.connection)
+        if expires_at is not None:
+            expression = self._field("expires_at").get_col(self.model._meta.db_table)
+            for converter in self.connection.ops.get_db_converters(expression):
+                expires_at = converter(expires_at, expression, self.connection)
         return Address(bot, name, key), Record(
             json.loads(data),
             None if version is None else plain(Decimal(str(version))),
@@ -339,38 +273,12 @@ class Table:
             return [value for (value,) in cursor.fetchall()]
 
     @property
+    def _texts(self) -> Statements:
+        return statements_of(self.model, self.using)
+
+    @property
     def _is_mysql(self) -> bool:
-        return self.connection.vendor == "mysql"
-
-    @property
-    def _returns_rows(self) -> bool:
-        return self.connection.features.can_return_rows_from_bulk_insert
-
-    @property
-    def _can_update_many(self) -> bool:
-        return self._is_mysql or self._returns_rows
-
-    @property
-    def _name(self) -> str:
-        return self.connection.ops.quote_name(self.model._meta.db_table)
-
-    @property
-    def _at_address(self) -> str:
-        return " AND ".join(f"{self._quote(name)} = %s" for name in ADDRESS)
-
-    @property
-    def _at_address_and_revision(self) -> str:
-        return f"{self._at_address} AND {self._quote('revision')} = %s"
-
-    def _columns(self, names: Iterable[str]) -> str:
-        return ", ".join(self._quote(name) for name in names)
-
-    def _type(self, name: str) -> str:
-        """Return the type of a column."""
-        return str(self._field(name).db_type(self.connection))
-
-    def _quote(self, name: str) -> str:
-        return self.connection.ops.quote_name(self._field(name).column)
+        return self._texts.vendor == "mysql"
 
     def _field(self, name: str) -> Any:
         return self.model._meta.get_field(name)
@@ -388,17 +296,6 @@ def portions(group: Group) -> Iterator[Group]:
             portion, room = [], PORTION_BYTES
     if portion:
         yield portion
-
-
-def json_row(change: Change, row: Row) -> str:
-    """Return address, old revision and new columns as JSON, the data inside as it is."""
-    values = {
-        **dict(zip(("new_bot", "new_name", "new_key"), change.address, strict=True)),
-        "old_revision": change.record.revision,
-        **{f"new_{name}": value for name, value in row.items() if name != "data"},
-    }
-    text = json.dumps(values, default=str)
-    return f'{text[:-1]}, "new_data": {row["data"]}}}' if "data" in row else text
 
 
 def placeholders(columns: int, rows: int) -> str:
