@@ -24,6 +24,7 @@ MAX_DEPTH = 30
 UNSTORABLE_TEXT = re.compile("[\0\ud800-\udfff]")
 PLACE = re.compile(r" - at (?:`key` in )?`(\$[^`]*)`\Z")
 """In msgspec's messages: where it is."""
+SORTED = json.JSONEncoder(sort_keys=True, allow_nan=False)
 MAX_DIGITS = 4300
 """Of an integer: what Python reads back by default (``sys.set_int_max_str_digits``)."""
 
@@ -82,7 +83,7 @@ class Codec(Generic[T]):
     def fingerprint(self, data: T) -> str | None:
         """Return a text that is the same for equal data, ``None`` for data that is no JSON."""
         try:
-            return json.dumps(self._builtins(data), sort_keys=True, allow_nan=False)
+            return SORTED.encode(self._builtins(data))
         except (TypeError, ValueError, RecursionError, SessionDataError):
             return None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
@@ -218,6 +219,14 @@ def check_key(key: object) -> str:
 
 def takes_ids(function: KeyFunction) -> frozenset[str] | None:
     """Return the ids that a key function takes by name, ``None`` if it takes updates only."""
+    try:
+        return known_ids(function)
+    except TypeError:  # An object that cannot be hashed can be a key function, too.
+        return known_ids.__wrapped__(function)
+
+
+@lru_cache(maxsize=64)
+def known_ids(function: KeyFunction) -> frozenset[str] | None:
     try:
         first, *others = inspect.signature(function).parameters.values()
     except ValueError:

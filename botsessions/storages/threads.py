@@ -34,9 +34,14 @@ def sync_code_waits() -> bool:
 
     Then database work belongs on that code's thread, in its transaction.
     """
-    if getattr(AsyncToSync.executors, "current", None) is not None:
+    if asyncio.get_running_loop() in AsyncToSync.loop_thread_executors:
         return True
-    return asyncio.get_running_loop() in AsyncToSync.loop_thread_executors
+    try:
+        waiting = AsyncToSync.executors.current
+    except AttributeError:
+        # To asgiref that is the same, and found at once: this is asked at every load and save.
+        AsyncToSync.executors.current = waiting = None
+    return waiting is not None
 
 
 class DatabaseThread:
