@@ -21,6 +21,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 
 POSTGRESQL = {"08", "40", "53", "55", "57"}
 """Classes of SQLSTATE: connection lost, rolled back, too much load, locked, shut down."""
+OUTDATED = "0A000"
+"""A SQLSTATE: a prepared statement would return other types since somebody altered the table."""
 MYSQL = {1040, 1053, 1205, 1213, *range(2000, 3000)}
 """Too many connections, shut down, locked, deadlock, and errors of the connection."""
 
@@ -44,6 +46,8 @@ def looked_after(unit: Callable[[bool], T]) -> T:
                 pause = next(pauses, None)
                 if pause is None or not may_pass(exc):
                     raise
+                if sqlstate(exc) == OUTDATED:
+                    connections.close_all()  # Of this thread.
             again = True
             close_broken_connections()
             time.sleep(pause)
@@ -60,9 +64,11 @@ def doubling_pauses() -> Iterator[float]:
 
 def may_pass(error: Exception) -> bool:
     """Whether a database's error says that another attempt may succeed."""
+    state = sqlstate(error)
+    if state == OUTDATED:
+        return True
     if not isinstance(error, (InterfaceError, OperationalError)):
         return False
-    state = getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "pgcode", None)
     if state is not None:
         return state[:2] in POSTGRESQL
     number = error.args[0] if error.args else None
@@ -71,6 +77,11 @@ def may_pass(error: Exception) -> bool:
     if type(error.__cause__).__module__ == "sqlite3":
         return "locked" in str(error)
     return True  # PostgreSQL could not be reached, or a pool has no connection left.
+
+
+def sqlstate(error: Exception) -> str | None:
+    cause = error.__cause__
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
 
 
 def close_unusable_connections() -> None:
