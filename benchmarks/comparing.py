@@ -10,9 +10,6 @@ from statistics import median
 
 from .sides import Program, Side, Work, running, scratch_database
 
-WARM_UP = 1_000
-"""Updates before it counts: rows are made, statements prepared, code is warm."""
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -61,9 +58,13 @@ class Comparison:
 
     def _updates_within(self, seconds: float, side: Side) -> int:
         """Warm a side up; return how many updates it handles within ``seconds``."""
-        self._run(side, WARM_UP, seed=-1)
-        rate = self._run(side, WARM_UP, seed=-1).rate
-        return max(round(rate * seconds), self.chats, self.processes)
+        some = max(self.chats, self.in_flight * self.processes)
+        work = self._run(side, some, seed=-1)
+        warm = 0.0
+        while warm < seconds:
+            work = self._run(side, some, seed=-1)
+            warm += work.seconds
+        return max(round(work.rate * seconds), some)
 
     def _run(self, side: Side, updates: int, seed: int) -> Work:
         return side.run(self._order(updates, seed), self.in_flight)

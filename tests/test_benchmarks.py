@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import comparing, page
+from benchmarks import page
 from benchmarks.comparing import Comparison
 from benchmarks.environments import Missing, here
 from benchmarks.growing import Growth
@@ -17,11 +17,6 @@ OURS = Program("botsessions", partial(here, "ours"))
 DJANGO = Program("Django", partial(here, "django_orm"))
 
 pytestmark = pytest.mark.once
-
-
-@pytest.fixture(autouse=True)
-def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparing, "WARM_UP", 20)
 
 
 def comparison(ours: Program = OURS, peer: Program = DJANGO, least: float = 0.0) -> Comparison:
