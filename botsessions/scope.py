@@ -62,8 +62,7 @@ class Scope:
         """Why there is no session: the error of the key function, the lock or the storage."""
         self.subjects: list[object] = [source.subject]
         """The update or job that the scope is for, and updates that joined it."""
-        self.origin = origin or self
-        """The scope of the update. Its non-blocking handlers have scopes of the same origin."""
+        self._origin = origin
         self._fragments = fragments
         self._bot = bot
         self._source = source
@@ -79,6 +78,11 @@ class Scope:
         self._loaded = False
         self._just_loaded = False
         self._saving = asyncio.Lock()
+
+    @property
+    def origin(self) -> Scope:
+        """The scope of the update. Its non-blocking handlers have scopes of the same origin."""
+        return self._origin or self
 
     # Hold.
 

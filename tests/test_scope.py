@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from decimal import Decimal
 from typing import Any
 
@@ -20,11 +22,11 @@ from botsessions.exceptions import (
 )
 from botsessions.locks import process_lock
 from botsessions.models import BotSession
-from botsessions.scope import awaits
+from botsessions.scope import awaits, current
 from botsessions.storages import ANY, Address, Record
 from botsessions.testing import BotClient
 
-from .harness import Store, client
+from .harness import Store, client, text
 
 MARIA = Address("1", "", "1001")
 
@@ -222,6 +224,23 @@ class Waiting(SimpleTestCase):
         assert not awaits(None, innermost)
         finish.set()
         await asyncio.gather(outermost, other)
+
+
+class WhatIsLeft(SimpleTestCase):
+    async def test_nothing_of_an_update_waits_for_the_garbage_collector(self) -> None:
+        scopes = []
+
+        async def work(update: Any, context: Any) -> None:
+            context.session["count"] += 1
+            scopes.append(weakref.ref(current.get()))
+
+        bot = client(session(initial=counting, storage=Store()), work)
+        gc.disable()
+        self.addCleanup(gc.enable)
+        await bot.application.initialize()
+        await bot.application.process_update(text(bot.user()))
+        (scope,) = scopes
+        assert scope() is None
 
 
 class CrossingTransactions(TransactionTestCase):
