@@ -9,6 +9,7 @@ fails ends. Other languages speak the same; here is Python's side, for whatever 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
 import time
@@ -57,13 +58,18 @@ async def run(
         for update in waiting:
             await handle(update)
 
+    # A bot has no thousands of updates that wait ready made, for the collector to look through.
+    gc.collect()
+    gc.freeze()
     begin, cpu = time.perf_counter(), time.process_time()
     await asyncio.gather(*(work() for _ in range(in_flight)))
-    return {
+    taken = {
         "seconds": time.perf_counter() - begin,
         "cpu": time.process_time() - cpu,
         "memory": resident_memory(),
     }
+    gc.unfreeze()
+    return taken
 
 
 def answer(message: dict[str, Any]) -> None:
