@@ -245,8 +245,7 @@ def statements() -> Iterator[list[str]]:
     real = CursorWrapper.execute
 
     def execute(cursor: Any, sql: Any, params: Any = None) -> Any:
-        words = sql.split()
-        made.append("UPDATE" if words[0] == "WITH" else words[0])
+        made.append(sql.split()[0])
         return real(cursor, sql, params)
 
     with mock.patch.object(CursorWrapper, "execute", execute):

@@ -425,8 +425,7 @@ class Migrating(TestCase):
             list(Migrate(batch_size=10).run(BotSession, "default"))
         locks = connection.features.has_select_for_update_skip_locked
         words = [q["sql"].split()[0] for q in queries if "SAVEPOINT" not in q["sql"]]
-        update = "UPDATE" if connection.vendor == "mysql" else "WITH"
-        batch = ["SELECT", "SELECT", update] if locks else ["SELECT", update]
+        batch = ["SELECT", "SELECT", "UPDATE"] if locks else ["SELECT", "UPDATE"]
         assert words == [*batch, *batch, "SELECT"]
 
     def test_large_sessions_are_divided_among_statements(self) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from unittest import IsolatedAsyncioTestCase, mock
 
 import pytest
-from asgiref.sync import sync_to_async
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 
 from botsessions.storages import DatabaseStorage, Record, prepared
@@ -14,14 +14,16 @@ from botsessions.storages.threads import close_threads, thread_of
 
 from .test_storages import ADDRESS
 
-
-def execute(sql: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
-
-
 PREPARED = "SELECT statement FROM pg_prepared_statements"
 TIMES = prepared.AFTER + 2
+
+
+def execute(sql: str) -> None:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+    finally:
+        connection.close()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -74,7 +76,7 @@ class PreparedStatements(IsolatedAsyncioTestCase):
     async def alter(self, to: str) -> None:
         """Do as a migration would, on another connection."""
         sql = f"ALTER TABLE botsessions_botsession ALTER COLUMN version TYPE {to}"
-        await sync_to_async(execute)(sql)
+        await asyncio.to_thread(execute, sql)
 
     async def query(self, sql: str) -> Any:
         """Ask on the storage's own connection."""

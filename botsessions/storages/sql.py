@@ -68,8 +68,9 @@ class Table:
             return {}
         texts = self._texts
         parameters = [p for start, some in keys.items() for p in (*start, texts.keys(some))]
+        lone = tuple(len(some) == 1 for some in keys.values())
         with self.connection.cursor() as cursor:
-            cursor.execute(texts.select(len(keys)), parameters)
+            cursor.execute(texts.select(lone), parameters)
             return dict(self._loaded(row) for row in cursor.fetchall())
 
     def write(self, changes: Iterable[Change]) -> set[Change]:

@@ -57,19 +57,25 @@ class Statements:
 
     # Select.
 
-    def _select(self, groups: int) -> str:
-        """Return the text for so many groups of keys: each a bot, a fragment, and :meth:`keys`."""
+    def _select(self, lone: Sequence[bool]) -> str:
+        """Return the text for groups of keys, each a bot, a fragment, and :meth:`keys`.
+
+        ``lone`` says of each group whether it is one key: then the planner knows that.
+        """
         bot, name, key = (self._columns[name] for name in ADDRESS)
         among = {"postgresql": "= ANY(%s)", "sqlite": "IN (SELECT value FROM json_each(%s))"}
-        group = (
-            f"SELECT {self.columns(LOADED)} FROM {self.table} "  # noqa: S608
-            f"WHERE {bot} = %s AND {name} = %s AND {key} {among.get(self.vendor, 'IN %s')}"
-        )
+        many = among.get(self.vendor, "IN %s")
         # With OR, SQLite reads all rows of a bot for a hundred addresses.
-        return " UNION ALL ".join([group] * groups)
+        return " UNION ALL ".join(
+            f"SELECT {self.columns(LOADED)} FROM {self.table} "  # noqa: S608
+            f"WHERE {bot} = %s AND {name} = %s AND {key} {'= %s' if is_lone else many}"
+            for is_lone in lone
+        )
 
     def keys(self, keys: Sequence[str]) -> Any:
         """Return ``keys`` as a parameter of :meth:`select`."""
+        if len(keys) == 1:
+            return keys[0]
         return json.dumps(keys) if self.vendor == "sqlite" else list(keys)
 
     # Update.
