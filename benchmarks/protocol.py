@@ -40,7 +40,8 @@ async def serve(
     while line := await asyncio.to_thread(sys.stdin.readline):
         asked = json.loads(line)
         if "prepare" in asked:
-            prepared = [update(chat) for chat in asked["prepare"]]
+            prepared.clear()  # So that there are never two lots in memory.
+            prepared += [update(chat) for chat in asked["prepare"]]
             answer({"prepared": len(prepared)})
         elif "run" in asked:
             answer(await run(handle, prepared, asked["run"]))
