@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextvars
+import threading
 import weakref
+from collections import deque
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -24,9 +27,10 @@ class Loop:
     """
 
     def __init__(self) -> None:
+        close_abandoned()
         self._loop = asyncio.new_event_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="botsessions-testing")
-        self.close = weakref.finalize(self, _close, self._loop, self._thread)
+        self._forgotten = weakref.finalize(self, abandon, self._loop, self._thread)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run ``coroutine`` and return its result."""
@@ -45,19 +49,42 @@ class Loop:
             vars(SyncToAsync.threadlocal).clear()
             vars(SyncToAsync.threadlocal).update(outer_loop)
 
+    def close(self) -> None:
+        """End what still runs on the loop; a second time does nothing."""
+        self._forgotten()
+        close_abandoned()
 
-def _close(loop: asyncio.AbstractEventLoop, thread: ThreadPoolExecutor) -> None:
-    def end() -> None:
-        loop.run_until_complete(cancel_tasks())
-        loop.close()
 
+_abandoned: deque[asyncio.AbstractEventLoop] = deque()
+
+
+def abandon(loop: asyncio.AbstractEventLoop, thread: ThreadPoolExecutor) -> None:
+    """Leave a loop to be closed later.
+
+    The garbage collector comes by anywhere, also where a lock is held that closing would need.
+    """
+    thread.shutdown(wait=False)
+    _abandoned.append(loop)
+
+
+@atexit.register
+def close_abandoned() -> None:
+    """Close the loops that nobody uses any more."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        end()
-    else:  # The garbage collector came by inside another event loop.
-        thread.submit(end)
-    thread.shutdown(wait=False)
+        end_all()
+    else:  # No other loop can run in this thread now.
+        thread = threading.Thread(target=end_all)
+        thread.start()
+        thread.join()
+
+
+def end_all() -> None:
+    while _abandoned:
+        loop = _abandoned.popleft()
+        loop.run_until_complete(cancel_tasks())
+        loop.close()
 
 
 async def cancel_tasks() -> None:
