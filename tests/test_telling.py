@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import json
 import os
 import threading
@@ -17,7 +16,6 @@ from typing import Any
 from uuid import uuid4
 
 from django.db import connection, connections
-from django.db.utils import ConnectionHandler
 from django.test import TestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -27,10 +25,11 @@ from botsessions.maintenance import Failure, Sweep
 from botsessions.models import BotSession
 from botsessions.signals import session_expired
 from botsessions.storages import Address, DatabaseStorage
-from project.settings import DATABASE, KNOWN_DATABASES
+from project.settings import DATABASE
 
 from .commands import TIMEOUT, manage, output
 from .servers import wait_until
+from .tables import Tables
 
 HOUR = timedelta(hours=1)
 
@@ -201,6 +200,13 @@ class Told(TestCase):
         assert "other" not in left()
 
 
+IN_TWO = connection.vendor == "mysql"
+"""Whether a batch is found by one statement and deleted by another."""
+NOTHING = ["SELECT"] if IN_TWO else ["DELETE", "SELECT"]
+QUIET = ["SELECT", "DELETE", "SELECT", "DELETE"] if IN_TWO else ["DELETE", "DELETE"]
+QUIET += NOTHING
+
+
 class Costs(TestCase):
     """Of a sweep, in statements."""
 
@@ -208,7 +214,7 @@ class Costs(TestCase):
         for key in range(6):
             make(str(key))
         declared = session(initial=counting, storage=enhance_storage(time_to_live=HOUR))
-        assert self.statements(declared) == ["SELECT", "DELETE", "SELECT", "DELETE", "SELECT"]
+        assert self.statements(declared) == QUIET
 
     def test_sessions_of_which_nobody_hears_are_deleted_in_batches_as_ever(self) -> None:
         for key in range(6):
@@ -216,14 +222,13 @@ class Costs(TestCase):
         declared = multi_session(
             quiet=session(initial=counting), loud=hearing(lambda key, data: None)
         )
-        quiet = ["SELECT", "DELETE", "SELECT", "DELETE", "SELECT"]
-        assert self.statements(declared) == [*quiet, "SELECT"]
+        assert self.statements(declared) == [*QUIET, "SELECT"]
 
     def test_one_that_is_told_costs_two(self) -> None:
         for key in range(3):
             make(str(key))
         made = self.statements(hearing(lambda key, data: None))
-        assert made == ["SELECT", "SELECT", *["SELECT", "DELETE"] * 3, "SELECT"]
+        assert made == [*NOTHING, "SELECT", *["SELECT", "DELETE"] * 3, "SELECT"]
 
     def test_data_that_is_not_told_is_not_loaded(self) -> None:
         make("42")
@@ -299,8 +304,8 @@ def test_a_sweep_that_is_killed_between_telling_and_deleting_tells_again_and_los
         "BOTS": json.dumps({"shop": {"SESSION": "tests.bots.baskets.baskets"}}),
         "TOLD": str(told),
     }
-    with django_db_blocker.unblock(), table(name) as rows:
-        rows(20)
+    with django_db_blocker.unblock(), Tables(name).made() as tables:
+        fill(tables, 20)
         killed = manage("sweep_sessions", env=environment | {"HANG_AT": "5"})
         try:
             wait_until(lambda: told.exists() and len(lines(told)) == 5, lambda: "not told")
@@ -317,38 +322,18 @@ def lines(told: Path) -> list[Any]:
     return [json.loads(line) for line in told.read_text().splitlines()]
 
 
-@contextmanager
-def table(name: str) -> Iterator[Callable[[int], None]]:
-    """Make a database with the table of sessions; yield what fills it with expired ones."""
-    config = copy.deepcopy(KNOWN_DATABASES[DATABASE]) | {"NAME": name}
-    database = ConnectionHandler({"default": config})["default"]
-
-    def on_server(statement: str) -> None:
-        with database._nodb_cursor() as cursor:
-            cursor.execute(statement)
-
-    def fill(count: int) -> None:
-        quote = database.ops.quote_name
-        columns = ("bot", "name", "key", "data", "revision", "size", "expires_at", "created_at")
-        columns += ("updated_at", "chat_type", "title")
-        sql = (
-            f"INSERT INTO botsessions_botsession ({', '.join(map(quote, columns))}) "  # noqa: S608
-            f"VALUES ({', '.join(['%s'] * len(columns))})"
-        )
-        past = "2026-01-01 00:00:00"
-        with database.cursor() as cursor:
-            for number in range(count):
-                data = json.dumps({"number": number})
-                row = ("shop", "", str(number), data, number, 9, past, past, past, "", "")
-                cursor.execute(sql, row)
-
-    if DATABASE != "sqlite":
-        on_server(f"CREATE DATABASE {name}")
-    try:
-        with database.schema_editor(atomic=False) as editor:
-            editor.create_model(BotSession)
-        yield fill
-    finally:
-        database.close()
-        if DATABASE != "sqlite":
-            on_server(f"DROP DATABASE {name}")
+def fill(tables: Tables, count: int) -> None:
+    """Store sessions that have expired."""
+    quote = tables.connection.ops.quote_name
+    columns = ("bot", "name", "key", "data", "revision", "size", "expires_at", "created_at")
+    columns += ("updated_at", "chat_type", "title")
+    sql = (
+        f"INSERT INTO botsessions_botsession ({', '.join(map(quote, columns))}) "  # noqa: S608
+        f"VALUES ({', '.join(['%s'] * len(columns))})"
+    )
+    past = "2026-01-01 00:00:00"
+    with tables.connection.cursor() as cursor:
+        for number in range(count):
+            data = json.dumps({"number": number})
+            row = ("shop", "", str(number), data, number, 9, past, past, past, "", "")
+            cursor.execute(sql, row)

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from botsessions.maintenance import Sweep, forget_handled
+from botsessions.maintenance import Sweep, forget_handled, forget_leases
 from botsessions.management.batches import EXIT_STATUS, BatchCommand, Task
 from botsessions.management.migration import migration, not_migrated
 
@@ -41,8 +41,9 @@ class Command(BatchCommand):
 
     def work(self, options: dict[str, Any]) -> None:
         if not options["dry_run"]:
-            for _ in forget_handled(options["database"]):
-                pass
+            for forget in (forget_handled, forget_leases):
+                for _ in forget(options["database"], batch_size=options["batch_size"]):
+                    pass
         super().work(options)
 
     def unreached(self, options: dict[str, Any]) -> list[str]:

@@ -1,0 +1,61 @@
+"""Deleting rows beside the sessions that nobody needs any more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from django.db import router
+from django.db.models.functions import Now
+
+from ..models import BotSessionLease, HandledUpdate
+from .batches import BATCH_SIZE, Batch, unit_of_work, with_keys
+from .tables import tables
+
+DELIVERED_FOR = timedelta(hours=24)
+"""For so long Telegram delivers an update again that was not answered."""
+FREE_FOR = timedelta(hours=24)
+"""After so long a key's lease is as good as one that never was."""
+
+
+def forget_handled(using: str | None = None, *, batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
+    """Delete the rows of updates that Telegram does not deliver any more.
+
+    Args:
+        using: only if they are kept in this database.
+        batch_size: how many a transaction deletes.
+    """
+    kept_in = router.db_for_write(HandledUpdate)
+    if using in (None, kept_in):
+        updates = HandledUpdate._default_manager.using(kept_in)
+        yield from deleted(updates.filter(claimed_until__lt=Now() - DELIVERED_FOR), batch_size)
+
+
+def forget_leases(using: str | None = None, *, batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
+    """Delete the rows of session keys that nobody has held for long (``LOCK="database"``).
+
+    Args:
+        using: only in this database.
+        batch_size: how many a transaction deletes.
+    """
+    kept_in = {alias for _, alias in tables()} | {router.db_for_write(BotSessionLease)}
+    # Of a day it is no matter whose clock it is.
+    before = round((time.time() - FREE_FOR.total_seconds()) * 1000)
+    for alias in sorted(kept_in if using is None else kept_in & {using}):
+        leases = BotSessionLease._default_manager.using(alias)
+        yield from deleted(leases.filter(ends_at__lt=before), batch_size)
+
+
+def deleted(due: Any, batch_size: int) -> Iterator[Batch]:
+    """Delete rows, going through their table once: no index finds them."""
+    keys: list[Any] = []
+    while keys := unit_of_work(due.db, next_keys, due, keys, batch_size):
+        count, _ = unit_of_work(due.db, with_keys(due, keys).delete)
+        yield Batch(count)
+
+
+def next_keys(due: Any, last: list[Any], size: int) -> list[Any]:
+    rows = due.filter(pk__gt=last[-1]) if last else due
+    return list(rows.order_by("pk").values_list("pk", flat=True)[:size])
