@@ -16,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from botsessions import enhance_storage, session
+from botsessions.exceptions import SessionLockTimeout
 from botsessions.maintenance import changing, exporting
 from botsessions.maintenance.exporting import in_parts
 from botsessions.models import BotSession
@@ -163,6 +164,16 @@ class TestChanges:
         BotSession.objects.all().delete()
         answer = send(login(*EVERYTHING), method, url(row, action), data, tag(row))
         assert answer.status_code == 404
+
+
+def test_a_session_that_is_kept_busy_is_for_later(login: Login, monkeypatch: Any) -> None:
+    def busy(*args: Any) -> Any:
+        raise SessionLockTimeout("Its key was not free.")
+
+    row = make()
+    monkeypatch.setattr(changing, "held", busy)
+    answer = send(login(*EVERYTHING), "POST", url(row, "expire/"), tag=tag(row))
+    assert (answer.status_code, answer.json()) == (503, {"detail": "Its key was not free."})
 
 
 def test_a_session_can_be_expired_extended_and_deleted(login: Login) -> None:

@@ -51,6 +51,7 @@ WRONG = {400: OpenApiResponse(OpenApiTypes.OBJECT, "What is wrong, by field.")}
 UNSEEN = {
     412: OpenApiResponse(ChangedMeanwhileSerializer, "It was changed meanwhile."),
     428: OpenApiResponse(ErrorSerializer, "If-Match is missing."),
+    503: OpenApiResponse(ErrorSerializer, "The bot keeps it busy: try again later."),
 }
 UNREADABLE = {
     413: OpenApiResponse(ErrorSerializer, "It is larger than any session may be."),

@@ -10,12 +10,12 @@ from django.http import Http404
 from django.utils.translation import gettext as _
 from rest_framework import mixins, status
 from rest_framework.decorators import action
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from ..exceptions import SessionConflict, SessionDataError, SessionVersionError
+from ..exceptions import SessionConflict, SessionDataError, SessionLockError, SessionVersionError
 from ..maintenance import Batch, changing
 from ..masking import masked_fields, unmask
 from ..models import AbstractBotSession, BotSession
@@ -111,6 +111,8 @@ class SessionViewSet(mixins.ListModelMixin, GenericViewSet[AbstractBotSession]):
                 return self._changed_meanwhile(self.get_object())
             except Http404 as gone:
                 exc = gone
+        if isinstance(exc, SessionLockError):
+            exc = KeyIsHeld(str(exc))
         if isinstance(exc, (SessionDataError, SessionVersionError)):
             exc = ValidationError({"data": [str(exc)]})
         return super().handle_exception(exc)
@@ -137,6 +139,12 @@ class SessionViewSet(mixins.ListModelMixin, GenericViewSet[AbstractBotSession]):
             status=status.HTTP_412_PRECONDITION_FAILED,
             headers={"ETag": entity_tag(session)},
         )
+
+
+class KeyIsHeld(APIException):
+    """A handler has held the session's key for longer than anybody waits."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
 
 
 def validated(serializer_class: type[Any], request: Request) -> Any:
