@@ -60,7 +60,6 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=50, help="updates a second")
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--chats", type=int, default=200)
-    parser.add_argument("--lock", default="database")
     options = parser.parse_args()
     os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
     django.setup()
@@ -73,7 +72,7 @@ def measured(options: argparse.Namespace) -> Outcome:
     from tests.tables import Tables  # noqa: PLC0415
 
     tally = {"SESSION": "tests.bots.tally.handled"}
-    bot = BOT | tally | {"APPLICATION": "tests.bots.tally.build", "LOCK": options.lock}
+    bot = BOT | tally | {"APPLICATION": "tests.bots.tally.build"}
     arguments = ["--workers", "2"]
     if options.server == "gunicorn":
         arguments += ["--threads", "16"]

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from .cell import Cell, Fragment
-from .exceptions import SessionClosed, SessionConflict, SessionError
+from .exceptions import SessionClosed, SessionConflict, SessionError, SessionLockTimeout
 from .keys import check_key
 from .locks import Leases, ProcessLock, Ticket, database_of, never_ends, process_lock, release
 from .signals import session_conflict
@@ -280,8 +280,11 @@ class Scope:
     @property
     def unloaded(self) -> bool:
         """Whether no handler has begun because a storage or a lock failed."""
-        # Without cells it was the key function; a SessionError is about the data, not the storage.
-        return bool(self.cells) and not isinstance(self.error, (SessionError, type(None)))
+        # Without cells it was the key function; other SessionErrors are about the data.
+        of_data = isinstance(self.error, SessionError) and not isinstance(
+            self.error, SessionLockTimeout
+        )
+        return bool(self.cells) and self.error is not None and not of_data
 
     def cell(self, name: str, *, over: bool = False) -> Cell[Any]:
         """Return a fragment's cell; ``over`` lets it be read when the scope is closed.

@@ -20,7 +20,7 @@ from .servers import children, lives, wait_until
 
 TOKEN = "4711001:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
 SECRET = "between-Telegram-and-us_1"
-BOT = {"TOKEN": TOKEN, "WEBHOOK_SECRET": SECRET, "LOCK": "process"}
+BOT = {"TOKEN": TOKEN, "WEBHOOK_SECRET": SECRET}
 
 SERVERS = {
     "uvicorn": ["-m", "uvicorn", "tests.bots.asgi:application", "--log-level", "warning"],

@@ -25,7 +25,7 @@ def api(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[BotApi]:
     settings.ROOT_URLCONF = "tests.bots.urls"
     settings.BOTSESSIONS = {
         "BOTS": {
-            "notes": bot | {"TOKEN": TOKEN, "WEBHOOK_SECRET": SECRET, "LOCK": "process"},
+            "notes": bot | {"TOKEN": TOKEN, "WEBHOOK_SECRET": SECRET},
             "polling": bot | {"TOKEN": OTHER_TOKEN},
             "offline": bot,
         }

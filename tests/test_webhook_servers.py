@@ -28,7 +28,7 @@ from .tables import Tables
 OTHER_TOKEN = "4711002:AAEhBOweik6ad9r_QXMENQjcrGbqCr4K-bc"
 OTHER = BOT | {"TOKEN": OTHER_TOKEN, "WEBHOOK_SECRET": "another"}
 TWO_WORKERS = ("--workers", "2")
-LOAD = ("--seconds", "3", "--rate", "20", "--chats", "100", "--lock", "process")
+LOAD = ("--seconds", "3", "--rate", "20", "--chats", "100")
 MANY_AT_ONCE = {"uvicorn": (), "gunicorn": ("--threads", "8")}
 """What lets a worker take several requests at the same moment."""
 Serve: TypeAlias = "Callable[..., AbstractContextManager[Site]]"
@@ -405,7 +405,7 @@ def test_the_command_sets_the_webhook_that_the_site_serves(
             "BOTS": json.dumps({"notes": BOT}),
             "BOT_API": api.url,
         }
-        said = output(manage("set_webhook", "--skip-checks", "--url", site.url, env=environment))
+        said = output(manage("set_webhook", "--url", site.url, env=environment))
         assert said == f"notes: Telegram sends updates to {site.webhook()}\n"
         account.say("one")
         site.wait_until(lambda: not account.pending)

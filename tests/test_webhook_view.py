@@ -89,7 +89,6 @@ def in_force(settings: Any, url: str, account: Account, **kwargs: Any) -> Accoun
             "notes": {
                 "TOKEN": TOKEN,
                 "WEBHOOK_SECRET": SECRET,
-                "LOCK": "process",
                 "SESSION": session(initial=lambda: {"count": 0}, **kwargs),
                 "APPLICATION": build,
             },
