@@ -25,6 +25,7 @@ from .sources import Source
 from .storages.base import ANY, Address, Record
 from .storages.expiry import is_being_told
 from .storages.layers import Outcome, peel, read_all, tell_all, write_all
+from .storages.leases import Ending
 
 T = TypeVar("T")
 Changes: TypeAlias = "Sequence[tuple[Cell[Any], Address, Record]]"
@@ -132,8 +133,13 @@ class Scope:
             except BaseException:
                 self._ticket = None
                 raise
+            inherited, self._ticket.leases = self._ticket.leases, None
             if self._lock == "database":
                 self._ticket.leases = self._new_leases(addresses)
+                if inherited is not None:
+                    self._ticket.leases.inherit(inherited)
+            elif inherited is not None:
+                inherited.let_go()
 
     def _new_leases(self, addresses: Iterable[Address]) -> Leases:
         by_database: dict[str, list[Address]] = {}
@@ -418,7 +424,7 @@ class Scope:
             outcomes = await write()
         else:
             try:
-                outcomes = await leases.write([s for s, *_ in requests], write, last=last)
+                outcomes = await leases.write([s for s, *_ in requests], write, self._ending(last))
             except SessionConflict as exc:
                 outcomes = [exc] * len(requests)
         for (cell, address, record), outcome in zip(changes, outcomes, strict=True):
@@ -426,6 +432,12 @@ class Scope:
                 logger.debug("Session %s was written: revision %s.", address, outcome)
                 cell.written(record, outcome)
         return outcomes
+
+    def _ending(self, last: bool) -> Ending:
+        if not last or self._ticket is None:
+            return Ending.KEPT
+        has_heir = process_lock().has_heir(self._ticket)
+        return Ending.HANDED_ON if has_heir else Ending.GIVEN_BACK
 
     # Release.
 

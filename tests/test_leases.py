@@ -173,6 +173,17 @@ class Costs(Base):
         made = [statement for statement in made if statement.endswith("lease")]
         assert made == ["INSERT lease", "UPDATE lease", "INSERT lease"]
 
+    async def test_a_key_that_is_handed_on_in_the_process_is_not_taken_again(self) -> None:
+        maria = bot_of(session(initial=counting), count).user(id=42)
+        await maria.send("x")
+        with statements() as made:
+            await asyncio.gather(*(maria.send("x") for _ in range(3)))
+            assert await ask(lease_on("another"))
+        assert made.count("INSERT lease") == 2
+        assert made.count("UPDATE lease") == made.count("UPDATE session") == 3
+        assert made.count("SELECT session") == 3
+        assert await ask_again_and_again(lease_on("42"))
+
     async def test_many_chats_at_once_share_statements(self) -> None:
         bot = bot_of(session(initial=counting), count)
         people = [bot.user(id=1000 + number) for number in range(20)]
@@ -389,6 +400,35 @@ class Queues(Base):
                 assert await ask_again_and_again(lease)
                 await give_back(lease)
                 assert 0 < passed <= lease_sql.MOST_PASSED
+
+    async def test_nor_by_those_that_a_process_hands_its_key_on_to(self) -> None:
+        theirs, asked = lease_on("42"), asyncio.Event()
+
+        async def count_and_let_them_ask(update: Any, context: Any) -> None:
+            await count(update, context)
+            await ask(theirs)
+            asked.set()
+
+        maria = bot_of(session(initial=counting), count_and_let_them_ask).user(id=42)
+        updates = asyncio.gather(*(maria.send("x") for _ in range(60)))
+        await asked.wait()
+        assert await ask_again_and_again(theirs)
+        passed = (await self.stored())["42"]["count"]
+        assert 1 < passed <= 1 + lease_sql.MOST_PASSED
+        await give_back(theirs)
+        assert [answers.errors for answers in await updates] == [[]] * 60
+        assert await maria.session == {"count": 60}
+
+    async def test_e3_whoever_inherits_a_key_and_gives_up_leaves_nothing_behind(self) -> None:
+        maria = bot_of(session(initial=counting), count).user(id=42)
+        for _ in range(10):
+            updates = [asyncio.ensure_future(maria.send("x")) for _ in range(4)]
+            updates[0].add_done_callback(lambda _, heir=updates[1]: heir.cancel())
+            await asyncio.gather(*updates, return_exceptions=True)
+            theirs = lease_on("42")
+            assert await ask_again_and_again(theirs)
+            await give_back(theirs)
+        assert not process_lock().busy
 
     async def test_whoever_does_not_come_any_more_is_passed_over(self) -> None:
         first = lease_on("42")

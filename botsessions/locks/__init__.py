@@ -25,9 +25,6 @@ def process_lock() -> ProcessLock:
 
 def release(ticket: Ticket) -> None:
     """Give up the keys of a ticket, among all processes and in this one."""
-    leases, ticket.leases = ticket.leases, None
-    if leases is not None:
-        leases.let_go()
     _lock.release(ticket)
 
 

@@ -25,7 +25,7 @@ from ..storages.errands import Errand, carry_out, give_back
 from ..storages.gathering import Write
 from ..storages.layers import peel
 from ..storages.lease_sql import LeaseTable
-from ..storages.leases import Lease, NotHeldYet, riding
+from ..storages.leases import Ending, Lease, NotHeldYet, riding
 from ..storages.threads import sync_code_waits
 from .renewal import renewal
 from .transaction import Transaction, transaction_of
@@ -105,12 +105,12 @@ class Leases:
         self.taken = True
         return await load()
 
-    async def write(self, storages: Collection[Storage], write: Load[T], *, last: bool) -> T:
+    async def write(self, storages: Collection[Storage], write: Load[T], ending: Ending) -> T:
         """Return what ``write`` gives, which is refused if a lease has gone to somebody else.
 
         Args:
             storages: what ``write`` writes to.
-            last: whether the leases may be given back with it.
+            ending: what is to become of the leases with it, if it can.
 
         Raises:
             SessionConflict: a lease has gone to somebody else.
@@ -123,8 +123,23 @@ class Leases:
                 await self._carry_out(Errand(request=Write(()), lease=lease))
         if self._way is Way.APART:
             return await write()
-        with riding(self._leases, release=last and rides):
+        with riding(self._leases, ending if rides else Ending.KEPT):
             return await write()
+
+    @property
+    def handed_on(self) -> bool:
+        """Whether they are kept for another in this process."""
+        return bool(self._leases) and all(lease.handed_on for lease in self._leases)
+
+    def inherit(self, others: Leases) -> None:
+        """Have what another in this process has handed on, if it is for the same keys."""
+        wanted = [(lease.using, lease.keys) for lease in self._leases]
+        if wanted != [(lease.using, lease.keys) for lease in others._leases]:
+            others.let_go()
+            return
+        self._leases, self._asked = others._leases, True
+        for lease in self._leases:
+            lease.handed_on = False
 
     @property
     def protects_writes(self) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Collection, Hashable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..exceptions import SessionLockError
@@ -27,7 +28,7 @@ class Ticket:
         self.keys = keys
         self.within = within
         self.leases: Leases | None = None
-        """What the keys are held with among all processes."""
+        """What the keys are held with among all processes; whoever waits may inherit it."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._granted: asyncio.Future[None] | None = None
 
@@ -83,10 +84,28 @@ class ProcessLock:
     def release(self, ticket: Ticket) -> None:
         """Give up the keys, or the place in their queues; a second time does nothing."""
         with self._mutex:
+            leases, ticket.leases = ticket.leases, None
+            if leases is not None and leases.handed_on and (heir := self._heir(ticket)):
+                heir.leases, leases = leases, None
             waiting = dict.fromkeys(self._leave(ticket))
             granted = [other for other in waiting if self._is_first(other)]
+        if leases is not None:
+            leases.let_go()
         for other in granted:
             self._grant(other)
+
+    def has_heir(self, ticket: Ticket) -> bool:
+        """Whether somebody waits for the very keys of a ticket, and is the next to get them."""
+        with self._mutex:
+            return self._heir(ticket) is not None
+
+    def _heir(self, ticket: Ticket) -> Ticket | None:
+        heirs: set[Ticket | None] = set()
+        for key in ticket.keys:
+            first, second, *_ = [*islice(self._queues.get(key, ()), 2), None, None]
+            heirs.add(second if first is ticket else None)
+        heir = heirs.pop()
+        return heir if not heirs and heir and len(heir.keys) == len(ticket.keys) else None
 
     def _leave(self, ticket: Ticket) -> Iterator[Ticket]:
         """Take the ticket out of its queues and yield those who are first there now."""

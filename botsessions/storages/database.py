@@ -101,8 +101,8 @@ class DatabaseStorage:
 
     async def _request(self, request: Request, addresses: Sequence[Address] = ()) -> Any:
         table = self._table()
-        lease, release = lease_riding(table.using, addresses)
-        return await carry_out(table.using, Errand(table, request, lease, release))
+        errand = Errand(table, request, *lease_riding(table.using, addresses))
+        return await carry_out(table.using, errand)
 
     async def _alone(self, unit: Callable[[Table], T]) -> T:
         """Do work that does not go together with that of others."""

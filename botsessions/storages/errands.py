@@ -18,7 +18,7 @@ from .care import may_pass
 from .gathering import Gathering, Outcome, Request, Write, landed_before, perform, refusal
 from .gathering import revisions as revisions_of
 from .lease_sql import LeaseTable
-from .leases import Lease, NotHeldYet, cut_off
+from .leases import Ending, Lease, NotHeldYet, cut_off
 from .sql import Table
 from .threads import sync_code_waits, thread_of
 
@@ -33,8 +33,8 @@ class Errand:
     table: Table | None = None
     request: Request | None = None
     lease: Lease | None = None
-    release: bool = False
-    """Whether a write gives the lease back, too."""
+    ending: Ending = Ending.KEPT
+    """What a write makes of the lease."""
 
     @property
     def written(self) -> Collection[Any]:
@@ -125,7 +125,7 @@ def landed(writes: Sequence[Errand]) -> dict[Errand, Outcome]:
         before = landed_before(table, [write_of(errand) for errand in group])
         outcomes |= {e: before[write_of(e)] for e in group if write_of(e) in before}
     for errand in outcomes:
-        note_written(errand)
+        note_ended(errand)
     return outcomes
 
 
@@ -135,7 +135,7 @@ def write_under_leases(table: LeaseTable, writes: Sequence[Errand]) -> dict[Erra
         return {}
     try:
         with transaction.atomic(using=table.using):
-            check(table, writes)
+            handed_on = check(table, writes)
             for sessions, group in by_table(writes).items():
                 changed = sessions.write(c for errand in group for c in write_of(errand).changes)
                 for errand in group:
@@ -148,21 +148,39 @@ def write_under_leases(table: LeaseTable, writes: Sequence[Errand]) -> dict[Erra
             return {writes[0]: exc}
         return {e: outcome for w in writes for e, outcome in write_under_leases(table, [w]).items()}
     for errand in writes:
-        note_written(errand)
+        note_ended(errand, handed_on)
     return {errand: revisions_of(write_of(errand)) for errand in writes}
 
 
-def check(table: LeaseTable, writes: Sequence[Errand]) -> None:
-    """Raise SessionConflict if one of the leases has gone to somebody else."""
-    given_back = {errand.lease for errand in writes if errand.release and errand.lease}
-    kept = {errand.lease for errand in writes if errand.lease} - given_back
-    if not (table.renew(kept) and table.release(given_back)):
+def check(table: LeaseTable, writes: Sequence[Errand]) -> Collection[Lease]:
+    """Raise SessionConflict if one of the leases has gone to somebody else.
+
+    Otherwise do with them what is to become of them, and return those that were handed on.
+    """
+    leases: dict[Ending, set[Lease]] = {ending: set() for ending in Ending}
+    for errand in writes:
+        if errand.lease is not None:
+            leases[errand.ending].add(errand.lease)
+    leases[Ending.KEPT] -= leases[Ending.GIVEN_BACK] | leases[Ending.HANDED_ON]
+    handed_on = table.hand_on(leases[Ending.HANDED_ON])
+    if (
+        handed_on is None
+        or not table.renew(leases[Ending.KEPT])
+        or not table.release(leases[Ending.GIVEN_BACK])
+    ):
         raise cut_off(next(errand.lease for errand in writes if errand.lease))
+    return handed_on
 
 
-def note_written(errand: Errand) -> None:
-    if errand.release and errand.lease is not None:
-        errand.lease.held, errand.lease.released = False, True
+def note_ended(errand: Errand, handed_on: Collection[Lease] | None = None) -> None:
+    """Note what has become of an errand's lease; of one to be handed on, ``None``: unknown."""
+    lease = errand.lease
+    if lease is None or errand.ending is Ending.KEPT:
+        return
+    if errand.ending is Ending.GIVEN_BACK or (handed_on is not None and lease not in handed_on):
+        lease.held, lease.released = False, True
+    else:
+        lease.handed_on = handed_on is not None
 
 
 def take(table: LeaseTable, errands: Sequence[Errand]) -> Mapping[Errand, Outcome]:

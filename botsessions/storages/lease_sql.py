@@ -122,6 +122,34 @@ class LeaseTable:
         """Give leases back; return whether all of them were still held."""
         return self._end_at(leases, f"ends_at = {self._now}, holder = {NOBODY}")
 
+    def hand_on(self, leases: Collection[Lease]) -> Collection[Lease] | None:
+        """Keep leases for others in this process, as far as these may pass those who wait.
+
+        Returns those that were kept, the rest was given back; or ``None``: one was not held.
+        """
+        may_pass = self._may_pass(self._name)
+        waiting = f"({self._name}.drawn - {self._name}.served)"
+        assignments = (
+            f"ends_at = CASE WHEN {may_pass} THEN {self._end} ELSE {self._now} END, "
+            f"holder = CASE WHEN {may_pass} THEN {self._name}.holder ELSE {NOBODY} END, "
+            f"passed = CASE WHEN {waiting} = 0 THEN 0 WHEN {may_pass} THEN {self._name}.passed + 1 "
+            f"ELSE {self._name}.passed END"
+        )
+        keys = [key for lease in leases for key in lease.keys]
+        if not keys:
+            return ()
+        sql, values = self._ending(leases, assignments)
+        returns_rows = self.connection.features.can_return_rows_from_bulk_insert
+        if returns_rows and not self._is_mysql:  # MariaDB does, but for INSERT only.
+            rows = rows_of(self._returned(f"{sql} RETURNING {self._columns}", values))
+        else:
+            rows = self._rows(keys) if self._execute(sql, values) == len(keys) else {}
+        if len(rows) < len(keys):
+            return None
+        return {
+            lease for lease in leases if all(rows[key].holder == lease.holder for key in lease.keys)
+        }
+
     def is_held_by_others(self, lease: Lease) -> bool:
         """Whether somebody else holds one of the keys now."""
         sql = (
@@ -142,8 +170,7 @@ class LeaseTable:
         passed_over = f"{name}.ends_at + {waiting} * {milliseconds(GRACE_SECONDS)} <= {self._now}"
         free = (
             f"{name}.holder = {new('holder')} OR {name}.ends_at <= {self._now} "
-            f"AND (({name}.passed + 1) * {waiting} * ({waiting} + 1) <= {MOST_PASSED} "
-            f"OR {passed_over})"
+            f"AND ({self._may_pass(name)} OR {passed_over})"
         )
         # MySQL sees what earlier assignments have set, the others see the row as it was.
         taken = f"{name}.holder = {new('holder')}" if self._is_mysql else free
@@ -182,6 +209,11 @@ class LeaseTable:
         sql = f"SELECT {self._columns} FROM {self._name} WHERE {where}"  # noqa: S608
         return rows_of(self._returned(sql, keys))
 
+    def _may_pass(self, name: str) -> str:
+        """Return the condition that one more may pass those who wait."""
+        waiting = f"({name}.drawn - {name}.served)"
+        return f"({name}.passed + 1) * {waiting} * ({waiting} + 1) <= {MOST_PASSED}"
+
     @property
     def _columns(self) -> str:
         return f"id, holder, ends_at <= {self._now}, drawn, served"
@@ -197,16 +229,18 @@ class LeaseTable:
         return bool(self._execute(sql, [lease.holder, number, number, key, number]))
 
     def _end_at(self, leases: Collection[Lease], assignments: str) -> bool:
+        count = sum(len(lease.keys) for lease in leases)
+        return not count or self._execute(*self._ending(leases, assignments)) == count
+
+    def _ending(self, leases: Collection[Lease], assignments: str) -> tuple[str, list[int]]:
         keys = [key for lease in leases for key in lease.keys]
-        if not keys:
-            return True
         holders = [lease.holder for lease in leases]
         rows = f"id IN {listed(keys)} AND holder IN {listed(holders)}"
         if self.connection.vendor == "postgresql":  # It would lock them in any order.
             ordered = f"SELECT id FROM {self._name} WHERE {rows} ORDER BY id FOR UPDATE"  # noqa: S608
             rows = f"id IN ({ordered})"
         sql = f"UPDATE {self._name} SET {assignments} WHERE {rows}"  # noqa: S608
-        return self._execute(sql, [*keys, *holders]) == len(keys)
+        return sql, [*keys, *holders]
 
     # Text.
 

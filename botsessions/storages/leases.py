@@ -6,6 +6,7 @@ write checks that it is still held, and may give it back, in the same transactio
 
 from __future__ import annotations
 
+import enum
 import secrets
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ class Lease:
     __slots__ = (
         "addresses",
         "before",
+        "handed_on",
         "held",
         "holder",
         "keys",
@@ -41,6 +43,8 @@ class Lease:
         self.keys = sorted({lease_key(address) for address in addresses})
         self.released = False
         """Whether nobody wants it any more."""
+        self.handed_on = False
+        """Whether the last that was done under it has kept it, for another in this process."""
         self.before = 0
         """How many are to be served before whoever waits for it."""
         self.start_anew()
@@ -54,35 +58,44 @@ class Lease:
         self.held = False
 
 
+class Ending(enum.Enum):
+    """What becomes of a lease with a write."""
+
+    KEPT = enum.auto()
+    GIVEN_BACK = enum.auto()
+    HANDED_ON = enum.auto()
+    """Kept for another in this process, if that may pass those who wait in others."""
+
+
 class Ride(NamedTuple):
     leases: Sequence[Lease] = ()
-    release: bool = False
+    ending: Ending = Ending.KEPT
 
 
 _ride: ContextVar[Ride] = ContextVar("botsessions_ride", default=Ride())  # noqa: B039 (immutable)
 
 
 @contextmanager
-def riding(leases: Sequence[Lease], *, release: bool = False) -> Iterator[None]:
+def riding(leases: Sequence[Lease], ending: Ending = Ending.KEPT) -> Iterator[None]:
     """Let leases ride along with the reads and writes of their addresses.
 
     Args:
-        release: whether a write gives its lease back.
+        ending: what becomes of them with a write.
     """
-    token = _ride.set(Ride(leases, release))
+    token = _ride.set(Ride(leases, ending))
     try:
         yield
     finally:
         _ride.reset(token)
 
 
-def lease_riding(using: str, addresses: Collection[Address]) -> tuple[Lease | None, bool]:
-    """Return the lease that rides along with a request, and whether a write gives it back."""
-    leases, release = _ride.get()
+def lease_riding(using: str, addresses: Collection[Address]) -> tuple[Lease | None, Ending]:
+    """Return the lease that rides along with a request, and what becomes of it with a write."""
+    leases, ending = _ride.get()
     for lease in leases:
         if lease.using == using and addresses and set(addresses) <= set(lease.addresses):
-            return lease, release
-    return None, False
+            return lease, ending
+    return None, Ending.KEPT
 
 
 def lease_key(address: Address) -> int:
