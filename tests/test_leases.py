@@ -94,6 +94,9 @@ def statements() -> Iterator[list[str]]:
     execute = CursorWrapper.execute
 
     def note(cursor: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("WITH held"):
+            made.append("UPDATE both")
+            return execute(cursor, sql, *args)
         table = "lease" if "botsessionlease" in sql else "session" if "botsession" in sql else ""
         word = sql.split()[0].replace("WITH", "UPDATE")
         made.append(f"{word} {table}".strip())
@@ -101,6 +104,13 @@ def statements() -> Iterator[list[str]]:
 
     with mock.patch.object(CursorWrapper, "execute", note):
         yield made
+
+
+def saving() -> list[str]:
+    """Return the statements that change a session and give its lease back."""
+    return (
+        ["UPDATE both"] if connection.vendor == "postgresql" else ["UPDATE lease", "UPDATE session"]
+    )
 
 
 @pytest.mark.django_db(transaction=True)
@@ -119,7 +129,7 @@ class Base(IsolatedAsyncioTestCase):
 
 
 class Costs(Base):
-    """One statement on the way in and one on the way out, besides those of the session."""
+    """One statement on the way in and at most one on the way out, besides the session's."""
 
     async def statements_of(self, declared: Any, handler: Any, key: str = "42") -> list[str]:
         maria = bot_of(declared, handler).user(id=int(key))
@@ -133,9 +143,9 @@ class Costs(Base):
         assert made.pop() == "INSERT lease"
         return [statement for statement in made if statement.split()[1:]]
 
-    async def test_a_change_costs_a_statement_more_on_either_way(self) -> None:
+    async def test_a_change_costs_at_most_a_statement_more_on_either_way(self) -> None:
         made = await self.statements_of(session(initial=counting), count)
-        assert made == ["INSERT lease", "SELECT session", "UPDATE lease", "UPDATE session"]
+        assert made == ["INSERT lease", "SELECT session", *saving()]
 
     async def test_a_look_at_the_session_too(self) -> None:
         async def seen_before(update: Any, context: Any) -> None:
@@ -180,7 +190,7 @@ class Costs(Base):
             await asyncio.gather(*(maria.send("x") for _ in range(3)))
             assert await ask(lease_on("another"))
         assert made.count("INSERT lease") == 2
-        assert made.count("UPDATE lease") == made.count("UPDATE session") == 3
+        assert all(made.count(statement) == 3 for statement in saving())
         assert made.count("SELECT session") == 3
         assert await ask_again_and_again(lease_on("42"))
 
@@ -507,7 +517,7 @@ class Edits(TransactionTestCase):
         with statements() as made:
             self.edit()
         made = [statement for statement in made if statement.split()[1:]]
-        assert made == ["INSERT lease", "SELECT session", "UPDATE lease", "UPDATE session"]
+        assert made == ["INSERT lease", "SELECT session", *saving()]
 
     def test_what_is_left_as_it_is_is_given_back_too(self) -> None:
         with self.counter.edit("42"):

@@ -109,6 +109,8 @@ def perform_errands(using: str, errands: Sequence[Errand], again: bool) -> list[
     outcomes: dict[Errand, Outcome] = {}
     if again:
         outcomes |= landed(writes)
+    if table.connection.vendor == "postgresql":
+        outcomes |= write_at_once(table, [errand for errand in writes if errand not in outcomes])
     outcomes |= write_under_leases(table, [errand for errand in writes if errand not in outcomes])
     outcomes |= take(table, [errand for errand in leased if errand not in outcomes])
     others = [errand for errand in errands if errand not in outcomes]
@@ -126,6 +128,32 @@ def landed(writes: Sequence[Errand]) -> dict[Errand, Outcome]:
         outcomes |= {e: before[write_of(e)] for e in group if write_of(e) in before}
     for errand in outcomes:
         note_ended(errand)
+    return outcomes
+
+
+def write_at_once(table: LeaseTable, writes: Sequence[Errand]) -> dict[Errand, Outcome]:
+    """Make changes and end their leases by one statement; return the outcomes of what landed.
+
+    The rest has to be written in another way, which tells why it was not.
+    """
+    lone = [e for e in writes if e.ending is not Ending.KEPT and len(write_of(e).changes) == 1]
+    outcomes: dict[Errand, Outcome] = {}
+    for sessions, group in by_table(lone).items():
+        leases = {errand.lease: errand.ending for errand in group if errand.lease is not None}
+        handed_on = [lease for lease, ending in leases.items() if ending is Ending.HANDED_ON]
+        if len(leases) < len(group) or any(len(lease.keys) > 1 for lease in leases):
+            continue
+        changes = [write_of(errand).changes[0] for errand in group]
+        try:
+            landed, kept = sessions.update_if_held(changes, table.ending(leases, handed_on))
+        except DatabaseError as exc:
+            if may_pass(exc):
+                raise
+            continue
+        for errand, change in zip(group, changes, strict=True):
+            if change in landed:
+                note_ended(errand, [lease for lease in leases if lease.keys[0] in kept])
+                outcomes[errand] = revisions_of(write_of(errand))
     return outcomes
 
 

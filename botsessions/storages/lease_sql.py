@@ -10,7 +10,7 @@ nobody would do anything until these look again; but only :data:`MOST_PASSED` ti
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from django.apps import apps
 from django.db import connections, transaction
@@ -38,6 +38,9 @@ NOW = {
     "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
 }
 """Milliseconds since 1970 on the database's clock, the same all through a statement."""
+
+
+Statement: TypeAlias = "tuple[str, Sequence[Any]]"
 
 
 class Row(NamedTuple):
@@ -120,25 +123,35 @@ class LeaseTable:
 
     def release(self, leases: Collection[Lease]) -> bool:
         """Give leases back; return whether all of them were still held."""
-        return self._end_at(leases, f"ends_at = {self._now}, holder = {NOBODY}")
+        assignments = f"ends_at = {self._now}, holder = {NOBODY}"
+        return self._end_at(leases, assignments, given_back=True)
+
+    def ending(self, leases: Collection[Lease], handed_on: Collection[Lease]) -> Statement:
+        """Return a statement that gives leases back, or hands some of them on, for PostgreSQL.
+
+        It returns id and holder of those that were held: a negative one where it is given back,
+        which :meth:`release` and :meth:`hand_on` take for held until somebody else has it.
+        """
+        name, keys = self._name, [key for lease in leases for key in lease.keys]
+        rows = "id = ANY(%s::bigint[]) AND holder = ANY(%s::bigint[])"
+        if len(keys) > 1:
+            rows = f"id IN (SELECT id FROM {name} WHERE {rows} ORDER BY id FOR UPDATE)"  # noqa: S608
+        kept = f"{name}.id = ANY(%s::bigint[]) AND {self._may_pass(name)}"
+        sql = f"UPDATE {name} SET {self._kept_if(kept, f'-{name}.holder')} WHERE {rows} "  # noqa: S608
+        kept_keys = [key for lease in handed_on for key in lease.keys]
+        holders = [lease.holder for lease in leases]
+        return f"{sql} RETURNING id, holder", [*[kept_keys] * 3, keys, holders]
 
     def hand_on(self, leases: Collection[Lease]) -> Collection[Lease] | None:
         """Keep leases for others in this process, as far as these may pass those who wait.
 
         Returns those that were kept, the rest was given back; or ``None``: one was not held.
         """
-        may_pass = self._may_pass(self._name)
-        waiting = f"({self._name}.drawn - {self._name}.served)"
-        assignments = (
-            f"ends_at = CASE WHEN {may_pass} THEN {self._end} ELSE {self._now} END, "
-            f"holder = CASE WHEN {may_pass} THEN {self._name}.holder ELSE {NOBODY} END, "
-            f"passed = CASE WHEN {waiting} = 0 THEN 0 WHEN {may_pass} THEN {self._name}.passed + 1 "
-            f"ELSE {self._name}.passed END"
-        )
+        assignments = self._kept_if(self._may_pass(self._name), str(NOBODY))
         keys = [key for lease in leases for key in lease.keys]
         if not keys:
             return ()
-        sql, values = self._ending(leases, assignments)
+        sql, values = self._at_end(leases, assignments, given_back=True)
         returns_rows = self.connection.features.can_return_rows_from_bulk_insert
         if returns_rows and not self._is_mysql:  # MariaDB does, but for INSERT only.
             rows = rows_of(self._returned(f"{sql} RETURNING {self._columns}", values))
@@ -228,13 +241,30 @@ class LeaseTable:
         number = lease.numbers[key]
         return bool(self._execute(sql, [lease.holder, number, number, key, number]))
 
-    def _end_at(self, leases: Collection[Lease], assignments: str) -> bool:
-        count = sum(len(lease.keys) for lease in leases)
-        return not count or self._execute(*self._ending(leases, assignments)) == count
+    def _kept_if(self, may_be_kept: str, given_back: str) -> str:
+        """Return the assignments that keep a lease on a condition, or give it back."""
+        name = self._name
+        return (
+            f"ends_at = CASE WHEN {may_be_kept} THEN {self._end} ELSE {self._now} END, "
+            f"holder = CASE WHEN {may_be_kept} THEN ABS({name}.holder) ELSE {given_back} END, "
+            f"passed = CASE WHEN {name}.drawn = {name}.served THEN 0 "
+            f"WHEN {may_be_kept} THEN {name}.passed + 1 ELSE {name}.passed END"
+        )
 
-    def _ending(self, leases: Collection[Lease], assignments: str) -> tuple[str, list[int]]:
+    def _end_at(
+        self, leases: Collection[Lease], assignments: str, *, given_back: bool = False
+    ) -> bool:
+        count = sum(len(lease.keys) for lease in leases)
+        statement = self._at_end(leases, assignments, given_back=given_back)
+        return not count or self._execute(*statement) == count
+
+    def _at_end(
+        self, leases: Collection[Lease], assignments: str, *, given_back: bool
+    ) -> Statement:
         keys = [key for lease in leases for key in lease.keys]
         holders = [lease.holder for lease in leases]
+        if given_back:
+            holders += [-holder for holder in holders]
         rows = f"id IN {listed(keys)} AND holder IN {listed(holders)}"
         if self.connection.vendor == "postgresql":  # It would lock them in any order.
             ordered = f"SELECT id FROM {self._name} WHERE {rows} ORDER BY id FOR UPDATE"  # noqa: S608

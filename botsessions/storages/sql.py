@@ -87,6 +87,35 @@ class Table:
             landed |= statement(group)
         return landed
 
+    def update_if_held(
+        self, changes: Sequence[Change], held: tuple[str, Sequence[Any]]
+    ) -> tuple[set[Change], Collection[int]]:
+        """Make changes of rows if a statement put before it returns a row for each.
+
+        Returns what has landed, and the ids of the rows that still have a holder. Nothing lands if
+        the changes are not all of the same kind.
+        """
+        group: Group = []
+        for change in changes:
+            statement, row = self._statement(change)
+            if statement != self._update or (group and row.keys() != group[0][1].keys()):
+                return set(), ()
+            group.append((change, row))
+        (change, row), *others = group
+        columns, (text, values) = tuple(row), held
+        if others:
+            rows = [(*c.address, c.record.revision, *row.values()) for c, row in group]
+            sql = self._texts.update(columns, text)
+            own = self._texts.rows(columns, rows)
+        else:
+            sql = self._texts.update_one(columns, text)
+            own = [*row.values(), *change.address, change.record.revision]
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, [*values, *own, len(group)])
+            found = cursor.fetchall()
+        landed = with_revisions(group, [revision for revision, _ in found])
+        return landed, found[0][1] if found else ()
+
     def renew(self, records: Mapping[Address, Record]) -> None:
         """Set when records expire, and nothing else, if they have their revisions still."""
         group: Group = []

@@ -80,8 +80,11 @@ class Statements:
 
     # Update.
 
-    def _update(self, columns: Sequence[str]) -> str:
-        """Return the text that sets ``columns`` in many rows, given as :meth:`rows`."""
+    def _update(self, columns: Sequence[str], held: str = "") -> str:
+        """Return the text that sets ``columns`` in many rows, given as :meth:`rows`.
+
+        ``held`` is put before it: see :meth:`if_held`.
+        """
         new = {name: self._new(name) for name in columns}
         where = " AND ".join(
             f"{self.table}.{self._columns[name]} = n.new_{new}"
@@ -95,9 +98,20 @@ class Statements:
             # Beginning with the table, it would lock all rows of a small one.
             return f"UPDATE {rows} STRAIGHT_JOIN {self.table} ON {where} SET {assignments}"  # noqa: S608
         assignments = ", ".join(f"{self._columns[name]} = {value}" for name, value in new.items())
+        update = f"UPDATE {self.table} SET {assignments} FROM {self._rows(columns)} WHERE {where}"  # noqa: S608
+        if held:
+            return self.if_held(update, held)
+        return f"{update} RETURNING {self.table}.{self._columns['revision']}"
+
+    def if_held(self, update: str, held: str) -> str:
+        """Return the text of an update that happens if ``held`` returns a given number of rows.
+
+        It returns revisions, each with the ids of those rows that still have a holder.
+        """
         return (
-            f"UPDATE {self.table} SET {assignments} FROM {self._rows(columns)} "  # noqa: S608
-            f"WHERE {where} RETURNING {self.table}.{self._columns['revision']}"
+            f"WITH held AS ({held}) {update} AND (SELECT COUNT(*) FROM held) = %s "  # noqa: S608
+            f"RETURNING {self.table}.{self._columns['revision']}, "
+            "ARRAY(SELECT id FROM held WHERE holder > 0)"
         )
 
     def rows(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Any]:
@@ -141,10 +155,11 @@ class Statements:
             return f"CAST(n.new_data AS {self._parameters[name]['type']})"
         return f"n.new_{name}"
 
-    def _update_one(self, columns: Sequence[str]) -> str:
+    def _update_one(self, columns: Sequence[str], held: str = "") -> str:
         """Return the text that sets ``columns`` in one row: the values, address, old revision."""
         assignments = ", ".join(f"{self._columns[name]} = %s" for name in columns)
-        return f"UPDATE {self.table} SET {assignments} WHERE {self.at_address_and_revision}"  # noqa: S608
+        update = f"UPDATE {self.table} SET {assignments} WHERE {self.at_address_and_revision}"  # noqa: S608
+        return self.if_held(update, held) if held else update
 
     @property
     def at_address(self) -> str:
