@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
+import os
 import random
+import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -39,10 +41,16 @@ PATIENCE_SECONDS = 300.0
 """So long a key is waited for,"""
 PATIENCE_WITHIN_SECONDS = 30.0
 """and so long by code that holds another key, for which others may be waiting in turn."""
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.003, 0.1
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.0015, 0.1
 """Between two looks at a key, the longest well below the time that one in front has to turn up."""
 PAUSE_PER_WAITED = 0.1
 """Whoever has waited for longer looks less often; that adds so much to the waiting, at most."""
+PAUSE_PER_LEFT = 0.3
+"""Whoever is not expected to have its turn yet looks after so much of the time that is left."""
+TURNS_WEIGHT = 0.7
+"""Of what was expected of a turn, against the last one."""
+MOST_TURNS = 1000
+"""So many keys' turns are remembered."""
 
 
 class Way(enum.Enum):
@@ -180,17 +188,23 @@ class Leases:
 
 async def wait(lease: Lease, attempt: Load[T], since: float, patience: float) -> T:
     """Return what ``attempt`` gives once it no longer finds the lease with somebody else."""
-    before, moved = lease.before, time.monotonic()
+    before, moved = -1, time.monotonic()
     while True:
         try:
-            return await attempt()
+            loaded = await attempt()
         except NotHeldYet:
             now = time.monotonic()
+        else:
+            if before >= 0:
+                note_turns(lease, before + 1, time.monotonic() - moved)
+            return loaded
         if now - since > patience:
             raise timed_out(lease, now - since)
         if lease.before != before:
+            if lease.before < before:
+                note_turns(lease, before - lease.before, now - moved)
             before, moved = lease.before, now
-        await asyncio.sleep(pause(before, now - moved))
+        await asyncio.sleep(pause(before, now - moved, _turns.get(lease.keys[0], 0.0)))
 
 
 def way_of_sync_code(lease: Lease) -> Way:
@@ -215,16 +229,40 @@ def way_of_sync_code(lease: Lease) -> Way:
     return Way.NOT_AT_ALL
 
 
-def pause(before: int, waited: float) -> float:
+def pause(before: int, waited: float, turn: float) -> float:
     """Return for how long not to look whether a key is free.
 
     Args:
         before: how many are to be served before.
         waited: since when there are so many.
+        turn: how long others had the key lately.
     """
+    left = (1 + max(0, before)) * turn - waited
     shortest = SHORTEST_PAUSE * (1 + max(0, before))
-    longest = min(LONGEST_PAUSE, max(shortest, PAUSE_PER_WAITED * waited))
+    longest = min(LONGEST_PAUSE, max(shortest, PAUSE_PER_WAITED * waited, PAUSE_PER_LEFT * left))
     return longest * random.uniform(0.75, 1)  # noqa: S311
+
+
+def note_turns(lease: Lease, turns: int, seconds: float) -> None:
+    """Note how long others had a key, to look for it at the right time."""
+    key, turn = lease.keys[0], seconds / turns
+    with _mutex:
+        _turns[key] = turn + (_turns.pop(key, turn) - turn) * TURNS_WEIGHT
+        if len(_turns) > MOST_TURNS:
+            del _turns[next(iter(_turns))]
+
+
+_turns: dict[int, float] = {}
+_mutex = threading.Lock()
+
+
+def _renew_mutex() -> None:
+    global _mutex
+    _mutex = threading.Lock()
+
+
+# A thread that the child does not have may have held it.
+os.register_at_fork(after_in_child=_renew_mutex)
 
 
 def timed_out(lease: Lease, waited: float) -> SessionLockTimeout:
