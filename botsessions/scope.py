@@ -133,12 +133,14 @@ class Scope:
             except BaseException:
                 self._ticket = None
                 raise
-            inherited, self._ticket.leases = self._ticket.leases, None
+            inherited = self._ticket.leases
             if self._lock == "database":
-                self._ticket.leases = self._new_leases(addresses)
+                leases = self._new_leases(addresses)
                 if inherited is not None:
-                    self._ticket.leases.inherit(inherited)
+                    leases.inherit(inherited)
+                self._ticket.leases = leases
             elif inherited is not None:
+                self._ticket.leases = None
                 inherited.let_go()
 
     def _new_leases(self, addresses: Iterable[Address]) -> Leases:
