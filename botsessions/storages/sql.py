@@ -154,9 +154,10 @@ class Table:
         (_, row), *_ = group
         columns = tuple(row)
         rows = [(*c.address, c.record.revision, *row.values()) for c, row in group]
-        sql, values = texts.update(columns), texts.rows(columns, rows)
+        values = texts.rows(columns, rows)
         if not self._is_mysql:
-            return with_revisions(group, self._returned(sql, values))
+            return with_revisions(group, self._returned(texts.update(columns), values))
+        sql = texts.update(columns, count=len(group))
         # It does not tell which rows it has changed, only how many.
         with transaction.atomic(using=self.using):
             if self._execute(sql, values) == len(group):

@@ -1,7 +1,8 @@
 """The texts of the statements that the ORM cannot say, a dialect each.
 
 Where there may be many rows, they are one parameter, JSON that the database makes a table of. So a
-text does not depend on how many there are: it is put together once, and parsed less often.
+text does not depend on how many there are: it is put together once, and parsed less often. Not so
+on MySQL and MariaDB: an update joined with ``JSON_TABLE`` crashes servers of MariaDB 10.11.
 """
 
 from __future__ import annotations
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
 ADDRESS = ("bot", "name", "key")
 LOADED = (*ADDRESS, "data", "version", "expires_at", "revision")
 
-UTF8 = "CHARACTER SET utf8mb4"
 ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
-FIRST_MARIADB_WITH_JSON_TABLE = (10, 6)
 MOST_TEXTS = 64
 
 
@@ -41,13 +40,7 @@ class Statements:
         self._columns = {field.name: quote(field.column) for field in fields}
         self._parameters = {field.name: field.db_parameters(connection) for field in fields}
         self.returns_rows = connection.features.can_return_rows_from_bulk_insert
-        self.updates_many = self.returns_rows
-        if self.vendor == "mysql":
-            mariadb: Any = connection
-            self.updates_many = (
-                not mariadb.mysql_is_mariadb
-                or mariadb.mysql_version >= FIRST_MARIADB_WITH_JSON_TABLE
-            )
+        self.updates_many = self.returns_rows or self.vendor == "mysql"
         self.update = lru_cache(maxsize=MOST_TEXTS)(self._update)
         self.update_one = lru_cache(maxsize=MOST_TEXTS)(self._update_one)
         self.select = lru_cache(maxsize=MOST_TEXTS)(self._select)
@@ -80,10 +73,10 @@ class Statements:
 
     # Update.
 
-    def _update(self, columns: Sequence[str], held: str = "") -> str:
+    def _update(self, columns: Sequence[str], held: str = "", count: int = 0) -> str:
         """Return the text that sets ``columns`` in many rows, given as :meth:`rows`.
 
-        ``held`` is put before it: see :meth:`if_held`.
+        ``held`` is put before it: see :meth:`if_held`. ``count`` says for MySQL how many rows.
         """
         new = {name: self._new(name) for name in columns}
         where = " AND ".join(
@@ -94,7 +87,7 @@ class Statements:
             assignments = ", ".join(
                 f"{self.table}.{self._columns[name]} = {value}" for name, value in new.items()
             )
-            rows = self._rows(columns)
+            rows = self._rows_of_mysql(columns, count)
             # Beginning with the table, it would lock all rows of a small one.
             return f"UPDATE {rows} STRAIGHT_JOIN {self.table} ON {where} SET {assignments}"  # noqa: S608
         assignments = ", ".join(f"{self._columns[name]} = {value}" for name, value in new.items())
@@ -116,7 +109,9 @@ class Statements:
 
     def rows(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Any]:
         """Return parameters of :meth:`update`: of each row address, old revision, ``columns``."""
-        if self.vendor != "postgresql":
+        if self.vendor == "mysql":
+            return [value for row in rows for value in row]
+        if self.vendor == "sqlite":
             return [ENCODER.encode(rows)]
         names = self._given(columns)
         return [ENCODER.encode([dict(zip(names, row, strict=True)) for row in rows]), len(rows)]
@@ -124,31 +119,29 @@ class Statements:
     def _rows(self, columns: Sequence[str]) -> str:
         """Return what makes a table ``n`` of the parameter."""
         given = self._given(columns)
-        types = {name: self._type(name.removeprefix("new_")) for name in given}
         if self.vendor == "postgresql":
-            taken = [f"{name} {kind}" for name, kind in types.items()]
+            taken = [f"{name} {self._type(name.removeprefix('new_'))}" for name in given]
             # The limit tells the planner how many there are: it would expect a hundred.
             return (
                 f"(SELECT * FROM json_to_recordset(%s) AS given ({', '.join(taken)}) "  # noqa: S608
                 "LIMIT %s) AS n"
             )
-        if self.vendor == "mysql":
-            taken = [f"{n} {t} PATH '$[{i}]'" for i, (n, t) in enumerate(types.items())]
-            return f"JSON_TABLE(%s, '$[*]' COLUMNS ({', '.join(taken)})) AS n"
         taken = [f"json_extract(value, '$[{i}]') AS {name}" for i, name in enumerate(given)]
         return f"(SELECT {', '.join(taken)} FROM json_each(%s)) AS n"  # noqa: S608
+
+    def _rows_of_mysql(self, columns: Sequence[str], count: int) -> str:
+        given = self._given(columns)
+        first = f"SELECT {', '.join(f'%s AS {name}' for name in given)}"
+        others = [f"SELECT {', '.join(['%s'] * len(given))}"] * (count - 1)
+        return f"({' UNION ALL '.join([first, *others])}) AS n"
 
     def _given(self, columns: Sequence[str]) -> list[str]:
         return [f"new_{name}" for name in (*ADDRESS, "old", *columns)]
 
     def _type(self, name: str) -> str:
         if name == "data":  # Text of JSON, which itself is not part of the parameter's.
-            return "text" if self.vendor == "postgresql" else f"longtext {UTF8}"
-        parameters: Any = self._parameters["revision" if name == "old" else name]
-        if self.vendor == "mysql" and "char" in parameters["type"]:
-            collation = parameters.get("collation")
-            return f"{parameters['type']} {UTF8}{f' COLLATE {collation}' if collation else ''}"
-        return str(parameters["type"])
+            return "text"
+        return str(self._parameters["revision" if name == "old" else name]["type"])
 
     def _new(self, name: str) -> str:
         if name == "data" and self.vendor == "postgresql":
