@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 from asgiref.sync import sync_to_async
@@ -188,10 +189,15 @@ class MovingStorage(Storage, Protocol):
 
 async def awaited(method: Callable[..., Any], *args: Any) -> Any:
     """Call ``method``, be it ``async`` or not, and return its result."""
-    if inspect.iscoroutinefunction(method):
+    if is_async(getattr(method, "__func__", method)):
         return await method(*args)
     result = await sync_to_async(method)(*args)
     return await result if inspect.isawaitable(result) else result
+
+
+@lru_cache
+def is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function)
 
 
 async def all_of(coroutines: Iterable[Awaitable[T]]) -> list[T]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from asgiref.sync import sync_to_async
@@ -55,18 +56,20 @@ class DatabaseStorage:
         label = self._model if isinstance(self._model, str) else self._model._meta.label
         return label.lower(), self._using
 
-    @property
+    @cached_property
     def model(self) -> type[AbstractBotSession]:
         """The model of the table."""
-        return self._table().model
+        found = apps.get_model(self._model) if isinstance(self._model, str) else self._model
+        return cast("type[AbstractBotSession]", found)
 
     @property
     def using(self) -> str:
         """The alias of the database."""
-        return self._table().using
+        return self._using or str(router.db_for_write(self.model))
 
     async def read(self, address: Address) -> Record | None:
-        return (await self.read_many([address])).get(address)
+        record: Record | None = (await self._request(Read([address]), [address])).get(address)
+        return record and record.live()
 
     async def read_many(self, addresses: Sequence[Address]) -> dict[Address, Record]:
         found: dict[Address, Record] = await self._request(Read(addresses), addresses)
@@ -113,8 +116,4 @@ class DatabaseStorage:
         return done
 
     def _table(self) -> Table:
-        model = cast(
-            "type[AbstractBotSession]",
-            apps.get_model(self._model) if isinstance(self._model, str) else self._model,
-        )
-        return Table(model, self._using or router.db_for_write(model))
+        return Table(self.model, self.using)

@@ -23,7 +23,7 @@ from .sql import Table
 from .threads import sync_code_waits, thread_of
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Errand:
     """A request for a table's sessions, or none, under a lease, or none.
 
@@ -103,21 +103,26 @@ def perform_errands(using: str, errands: Sequence[Errand], again: bool) -> list[
     Raises:
         DatabaseError: one that may pass.
     """
-    table = LeaseTable(using)
     leased = [errand for errand in errands if errand.lease is not None]
-    writes = [errand for errand in leased if isinstance(errand.request, Write)]
-    outcomes: dict[Errand, Outcome] = {}
-    if again:
-        outcomes |= landed(writes)
-    if table.connection.vendor == "postgresql":
-        outcomes |= write_at_once(table, [errand for errand in writes if errand not in outcomes])
-    outcomes |= write_under_leases(table, [errand for errand in writes if errand not in outcomes])
-    outcomes |= take(table, [errand for errand in leased if errand not in outcomes])
+    outcomes = perform_leased(LeaseTable(using), leased, again) if leased else {}
     others = [errand for errand in errands if errand not in outcomes]
     for sessions, group in by_table(others).items():
         requests = [errand.request for errand in group if errand.request is not None]
         outcomes |= zip(group, perform(sessions, requests, again), strict=True)
     return [outcomes.get(errand) for errand in errands]
+
+
+def perform_leased(
+    table: LeaseTable, errands: Sequence[Errand], again: bool
+) -> dict[Errand, Outcome]:
+    """Write under leases, and take leases; return the outcomes of what is done, or has to wait."""
+    writes = [errand for errand in errands if isinstance(errand.request, Write)]
+    outcomes = landed(writes) if again else {}
+    if table.connection.vendor == "postgresql":
+        outcomes |= write_at_once(table, [errand for errand in writes if errand not in outcomes])
+    outcomes |= write_under_leases(table, [errand for errand in writes if errand not in outcomes])
+    outcomes |= take(table, [errand for errand in errands if errand not in outcomes])
+    return outcomes
 
 
 def landed(writes: Sequence[Errand]) -> dict[Errand, Outcome]:

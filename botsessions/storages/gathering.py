@@ -23,21 +23,21 @@ MOST_REQUESTS = 250
 """In one batch; with more, each would wait longer than it gains."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Read:
     """A request for records."""
 
     addresses: Sequence[Address]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Write:
     """A request for changes: all of them, or none."""
 
     changes: Sequence[Change]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Renewal:
     """A request for a later expiry of a record, unless that was changed meanwhile."""
 

@@ -126,6 +126,9 @@ async def write_all(requests: Sequence[tuple[Storage, Address, Record]]) -> list
     Returns for each the new revision, ``None`` for a deletion, or the error. A storage with
     batches makes all of its changes or none.
     """
+    if len(requests) == 1:  # Nearly always.
+        layered, address, record = requests[0]
+        return [await write_one(peel(layered)[1], address, outgoing(layered, record))]
     outcomes: list[Outcome] = [None] * len(requests)
 
     async def write(storage: Storage, indices: list[int]) -> None:

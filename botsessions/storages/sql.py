@@ -38,7 +38,7 @@ Group: TypeAlias = "list[tuple[Change, Row]]"
 """Changes that one statement makes: all set the same columns."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Change:
     """A record to be stored, or one without a value to delete what is stored."""
 
