@@ -17,6 +17,7 @@ from django.db import IntegrityError, connections, transaction
 from django.utils.timezone import get_default_timezone, is_aware, make_aware, make_naive
 
 from .base import ANY, MAX_TITLE_LENGTH, Address, Record, dumps, plain, utcnow
+from .cursors import cursor_of
 from .statements import ADDRESS, Statements, statements_of
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Table:
         texts = self._texts
         parameters = [p for start, some in keys.items() for p in (*start, texts.keys(some))]
         lone = tuple(len(some) == 1 for some in keys.values())
-        with self.connection.cursor() as cursor:
+        with cursor_of(self.connection) as cursor:
             cursor.execute(texts.select(lone), parameters)
             return dict(self._loaded(row) for row in cursor.fetchall())
 
@@ -294,12 +295,12 @@ class Table:
     # Text.
 
     def _execute(self, sql: str, parameters: Sequence[Any]) -> int:
-        with self.connection.cursor() as cursor:
+        with cursor_of(self.connection) as cursor:
             cursor.execute(sql, parameters)
             return int(cursor.rowcount)
 
     def _returned(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
-        with self.connection.cursor() as cursor:
+        with cursor_of(self.connection) as cursor:
             cursor.execute(sql, parameters)
             return [value for (value,) in cursor.fetchall()]
 

@@ -16,6 +16,7 @@ from asgiref.sync import AsyncToSync
 from django.db import connections
 
 from .care import looked_after, rest
+from .cursors import keep_cursors_in_this_thread
 from .prepared import prepare_in_this_thread
 
 logger = logging.getLogger(__name__)
@@ -104,6 +105,7 @@ class DatabaseThread:
 
 def work(jobs: Jobs) -> None:
     prepare_in_this_thread()
+    keep_cursors_in_this_thread()
     try:
         while work_off_one(jobs):
             pass
