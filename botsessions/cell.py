@@ -80,8 +80,8 @@ class Cell(Generic[T]):
         self._assigned = False
         self._promise: Promise[T] | None = None
         self._reading: asyncio.Task[None] | None = None
-        self._stored: str | None = None  # Fingerprints of what is stored,
-        self._writing: str | None = None  # and of what is about to be.
+        self._stored: bytes | None = None  # Fingerprints of what is stored,
+        self._writing: bytes | None = None  # and of what is about to be.
 
     # What handlers do.
 

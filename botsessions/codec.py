@@ -6,11 +6,10 @@ and lone surrogates, at most 30 levels deep.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import is_dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 import msgspec.inspect
@@ -20,11 +19,15 @@ from .storages.base import Json, dumps
 
 T = TypeVar("T")
 
+Place: TypeAlias = "tuple[()] | tuple[Place, str | int]"
+"""In JSON: the place of a container, and the key or index there; the root is empty."""
+
+ROOT: Place = ()
 MAX_DEPTH = 30
 UNSTORABLE_TEXT = re.compile("[\0\ud800-\udfff]")
-PLACE = re.compile(r" - at (?:`key` in )?`(\$[^`]*)`\Z")
+PLACE_TOLD = re.compile(r" - at (?:`key` in )?`(\$[^`]*)`\Z")
 """In msgspec's messages: where it is."""
-SORTED = json.JSONEncoder(sort_keys=True, allow_nan=False)
+SORTED = msgspec.json.Encoder(order="sorted")
 MAX_DIGITS = 4300
 """Of an integer: what Python reads back by default (``sys.set_int_max_str_digits``)."""
 
@@ -80,11 +83,11 @@ class Codec(Generic[T]):
             value = {name: value[name] for name in value if name in self._fields}
         return Decoded(self._convert(value), unknown)
 
-    def fingerprint(self, data: T) -> str | None:
+    def fingerprint(self, data: T) -> bytes | None:
         """Return a text that is the same for equal data, ``None`` for data that is no JSON."""
         try:
-            return SORTED.encode(self._builtins(data))
-        except (TypeError, ValueError, RecursionError, SessionDataError):
+            return SORTED.encode(strict(self._builtins(data)))
+        except SessionDataError:
             return None
 
     def _builtins(self, data: T) -> Any:
@@ -125,7 +128,7 @@ def field_names(data_type: Any) -> frozenset[str]:
     return frozenset(field.encode_name for field in fields)
 
 
-def strict(value: Any, path: str = "$", depth: int = 0) -> Any:
+def strict(value: Any, place: Place = ROOT, depth: int = 0) -> Any:
     """Return a deep copy of ``value`` in plain JSON types: tuples become lists.
 
     Raises:
@@ -134,42 +137,55 @@ def strict(value: Any, path: str = "$", depth: int = 0) -> Any:
     if value is None or value is True or value is False:
         return value
     if isinstance(value, str):
-        return text(value, path)
+        return text(value, place)
     if isinstance(value, int):
-        return integer(value, path)
+        return integer(value, place)
     if isinstance(value, float):
-        return finite(value, path)
+        return finite(value, place)
     if depth >= MAX_DEPTH:
-        raise too_deep(path)
+        raise too_deep(path_of(place))
     if isinstance(value, (list, tuple)):
-        return [strict(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
+        return [strict(item, (place, i), depth + 1) for i, item in enumerate(value)]
     if isinstance(value, dict):
         return {
-            text(name, path, "has a key that"): strict(item, f"{path}.{name}", depth + 1)
+            text(name, place, "has a key that"): strict(item, (place, name), depth + 1)
             for name, item in value.items()
         }
-    raise unstorable(path, f"is {type(value).__name__}, which needs a declared type (data_type)")
+    problem = f"is {type(value).__name__}, which needs a declared type (data_type)"
+    raise unstorable(path_of(place), problem)
 
 
-def text(value: Any, path: str, subject: str = "is text that") -> str:
+def text(value: Any, place: Place, subject: str = "is text that") -> str:
+    if type(value) is str and value.isascii() and "\0" not in value:  # Nearly always.
+        return value
     if not isinstance(value, str):
-        raise unstorable(path, f"{subject} is {type(value).__name__}; JSON's keys are text")
+        problem = f"{subject} is {type(value).__name__}; JSON's keys are text"
+        raise unstorable(path_of(place), problem)
     if UNSTORABLE_TEXT.search(value):
-        raise unstorable(path, f"{subject} holds a NUL or a lone surrogate")
+        raise unstorable(path_of(place), f"{subject} holds a NUL or a lone surrogate")
     return str.__str__(value)
 
 
-def integer(value: int, path: str) -> int:
+def integer(value: int, place: Place) -> int:
     # 3 bits are less than a decimal digit.
     if value.bit_length() > MAX_DIGITS * 3 and abs(value) >= 10**MAX_DIGITS:
-        raise unstorable(path, f"is an integer of more than {MAX_DIGITS} digits")
+        raise unstorable(path_of(place), f"is an integer of more than {MAX_DIGITS} digits")
     return int(value)
 
 
-def finite(value: float, path: str) -> float:
+def finite(value: float, place: Place) -> float:
     if not math.isfinite(value):
-        raise unstorable(path, "is infinite or not a number")
+        raise unstorable(path_of(place), "is infinite or not a number")
     return float(value)
+
+
+def path_of(place: Place) -> str:
+    """Return the text of a place, which nobody needs where nothing is wrong."""
+    path = ""
+    while place:
+        place, step = place
+        path = (f"[{step}]" if isinstance(step, int) else f".{step}") + path
+    return f"${path}"
 
 
 def refuse_larger(value: Json, max_bytes: int) -> None:
@@ -189,7 +205,7 @@ def too_deep(path: str) -> SessionDataError:
 def misfit(error: msgspec.ValidationError, data_type: Any) -> SessionDataError:
     # msgspec's message may show the value, but not where it says what it expected.
     message = str(error)
-    place = PLACE.search(message)
+    place = PLACE_TOLD.search(message)
     problem, path = (message[: place.start()], place[1]) if place else (message, "$")
     if not problem.startswith(("Expected `", "Object missing required field")):
         problem = "Unexpected value"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import enum
 import inspect
-import json
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -14,6 +13,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
+import msgspec
 from asgiref.sync import sync_to_async
 
 from ..exceptions import SessionConflict
@@ -216,12 +216,9 @@ def utcnow() -> datetime:
     return datetime.now(timezone.utc)
 
 
-compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-
-
 def dumps(value: Json) -> str:
     """Return the JSON text that is stored, and whose length in UTF-8 is a session's size."""
-    return compact.encode(value)
+    return msgspec.json.encode(value).decode()
 
 
 def plain(number: Decimal) -> Decimal:
