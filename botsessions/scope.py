@@ -504,12 +504,14 @@ async def to_its_end(coroutine: Coroutine[Any, Any, T]) -> T:
     to wait for it.
     """
     task = asyncio.ensure_future(coroutine)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as exc:
-            cancelled = exc
-    if cancelled is not None:
-        raise cancelled
+    end = Uncancellable()
+    task.add_done_callback(lambda _: end.set_result(None))
+    await end
     return task.result()
+
+
+class Uncancellable(asyncio.Future[Any]):
+    """What a cancelled task goes on to wait for, and only then is told that it is cancelled."""
+
+    def cancel(self, msg: object = None) -> bool:
+        return False

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from telegram.ext import Application, ApplicationHandlerStop, ExtBot, Job, JobQueue
@@ -63,7 +63,7 @@ class SessionApplication(
                 await super().process_update(update)
                 return
         with self.handling(update):
-            async with self._in_scope(scope, update=update):
+            async with CurrentScope(self, scope, update=update):
                 # A conversation's state must not be looked at while another update may change it.
                 # If nobody holds a key it is enough to wait until a handler takes the update.
                 if process_lock().busy or self.session.has_async_keys:
@@ -77,7 +77,7 @@ class SessionApplication(
         fragments, source = self.session.fragments, FromMigration(update, new)
         scope = MovingScope(fragments, self.session_bot, source, old, new, lock=self.session_lock)
         with self.handling(update):
-            async with self._in_scope(scope, update=update):
+            async with CurrentScope(self, scope, update=update):
                 await scope.enter()
                 if scope.error is None:
                     await super().process_update(update)
@@ -142,7 +142,7 @@ class SessionApplication(
             scope.subjects.append(job)
         else:
             scope = self._scope(FromJob(job))
-        async with self._in_scope(scope, job=job):
+        async with CurrentScope(self, scope, job=job):
             await job.run(self)
 
     def stop_running(self) -> None:
@@ -165,24 +165,42 @@ class SessionApplication(
         fragments, lock = self.session.fragments, self.session_lock
         return Scope(fragments, self.session_bot, source, lock=lock, **kwargs)
 
-    @asynccontextmanager
-    async def _in_scope(
-        self, scope: Scope, *, update: object = None, job: Job[Any] | None = None
-    ) -> AsyncIterator[None]:
-        """Make ``scope`` the current one, save its session if no handler failed, and close it."""
-        outer = current.get()
-        current.set(scope)
+
+class CurrentScope:
+    """Makes a scope the current one, saves its session if no handler failed, and closes it."""
+
+    def __init__(
+        self,
+        application: SessionApplication,
+        scope: Scope,
+        *,
+        update: object = None,
+        job: Job[Any] | None = None,
+    ) -> None:
+        self._application = application
+        self._scope = scope
+        self._outer = current.get()
+        self._update = update
+        self._job = job
+
+    async def __aenter__(self) -> None:
+        current.set(self._scope)
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        scope = self._scope
         try:
-            yield
-            if scope.opened and not scope.failed:
-                try:
-                    await scope.save(last=True)
-                except Exception as exc:
-                    await self.process_error(update, exc, job)
+            if error is None and scope.opened and not scope.failed:
+                await self._save()
         finally:
             scope.close()
-            current.set(outer)
+            current.set(self._outer)
             await look_after_connections()
+
+    async def _save(self) -> None:
+        try:
+            await self._scope.save(last=True)
+        except Exception as exc:
+            await self._application.process_error(self._update, exc, self._job)
 
 
 async def run_beside(scope: Scope, coroutine: Awaitable[T]) -> T:
