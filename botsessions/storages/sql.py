@@ -80,8 +80,9 @@ class Table:
         No two of them may be of one address.
         """
         groups: dict[Any, Group] = {}
+        now = self._prepared("updated_at", for_column(utcnow()))
         for change in changes:
-            statement, row = self._statement(change)
+            statement, row = self._statement(change, now)
             groups.setdefault((statement, tuple(row)), []).append((change, row))
         landed: set[Change] = set()
         for (statement, _), group in groups.items():
@@ -135,16 +136,16 @@ class Table:
         group = [(change, self._form(change)) for change in changes]
         return {landed for portion in portions(group) for landed in self._update(portion)}
 
-    def _statement(self, change: Change) -> tuple[Callable[[Group], set[Change]], Row]:
+    def _statement(self, change: Change, now: Any) -> tuple[Callable[[Group], set[Change]], Row]:
         """Return what makes a change, and the columns that it sets."""
         record = change.record
         if record.value is None:
             return self._delete_any if record.revision is ANY else self._delete, {}
         if record.revision is ANY:
-            return self._replace, self._new_row(change)
+            return self._replace, self._new_row(change, now)
         if record.revision is None:
-            return self._insert, self._new_row(change)
-        return self._update, self._content(change)
+            return self._insert, self._new_row(change, now)
+        return self._update, self._content(change, now)
 
     # One statement for many rows.
 
@@ -196,8 +197,9 @@ class Table:
         else:
             address = self._texts.columns(ADDRESS)
             new, clause = "EXCLUDED.{}", f"ON CONFLICT ({address}) DO UPDATE SET"
-        (change, _), *_ = group
-        columns = [self._texts.columns([name]) for name in self._content(change)]
+        (change, row), *_ = group
+        changed = self._content(change, row["updated_at"])
+        columns = [self._texts.columns([name]) for name in changed]
         assignments = ", ".join(f"{column} = {new.format(column)}" for column in columns)
         self._execute(*self._insertion(group, f"{clause} {assignments}"))
         return {change for change, _ in group}
@@ -231,12 +233,12 @@ class Table:
 
     # Rows.
 
-    def _content(self, change: Change) -> Row:
+    def _content(self, change: Change, now: Any) -> Row:
         """Return the columns that a write sets, by field name."""
         record = change.record
         row = self._form(change) | {
             "expires_at": self._prepared("expires_at", for_column(record.expires_at)),
-            "updated_at": self._prepared("updated_at", for_column(utcnow())),
+            "updated_at": now,
         }
         about = record.about
         if about is not None:
@@ -261,8 +263,8 @@ class Table:
             return None
         return self._field(name).get_db_prep_save(value, self.connection)
 
-    def _new_row(self, change: Change) -> Row:
-        content = self._content(change)
+    def _new_row(self, change: Change, now: Any) -> Row:
+        content = self._content(change, now)
         row = dict(zip(ADDRESS, change.address, strict=True)) | content
         row["created_at"] = row["updated_at"]
         return row | self._defaults(row)
