@@ -98,8 +98,9 @@ class Table:
         the changes are not all of the same kind.
         """
         group: Group = []
+        now = self._prepared("updated_at", for_column(utcnow()))
         for change in changes:
-            statement, row = self._statement(change)
+            statement, row = self._statement(change, now)
             if statement != self._update or (group and row.keys() != group[0][1].keys()):
                 return set(), ()
             group.append((change, row))
@@ -112,7 +113,7 @@ class Table:
         else:
             sql = self._texts.update_one(columns, text)
             own = [*row.values(), *change.address, change.record.revision]
-        with self.connection.cursor() as cursor:
+        with cursor_of(self.connection) as cursor:
             cursor.execute(sql, [*values, *own, len(group)])
             found = cursor.fetchall()
         landed = with_revisions(group, [revision for revision, _ in found])
