@@ -138,7 +138,7 @@ def bot(database: dict[str, Any], directory: Path, **config: Any) -> Iterator[Bo
         process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "tests.bots.loaded"],
             cwd=ROOT,
-            env={**os.environ, "LOADED_BOT": json.dumps({"database": database, **config})},
+            env={**os.environ, "LOADED_BOT": json.dumps({"database": database, **config}, default=str)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,

@@ -84,10 +84,11 @@ def sqlstate(error: Exception) -> str | None:
 def tidy_connections() -> None:
     """Close this thread's connections that are too old, or do not answer after an earlier error.
 
-    The database is not asked otherwise: that would double the time of a unit of work.
+    The database is not asked otherwise: that would double the time of a unit of work. Queries that
+    Django has logged are forgotten: with ``DEBUG`` it would keep them for ever.
     """
     for connection in connections.all(initialized_only=True):
-        connection.queries_log.clear()  # With DEBUG, Django would keep them for ever.
+        connection.queries_log.clear()
         if connection.errors_occurred:
             connection.close_if_unusable_or_obsolete()
         elif connection.settings_dict["CONN_MAX_AGE"] and is_too_old(connection):
