@@ -134,11 +134,12 @@ class Bot:
 def bot(database: dict[str, Any], directory: Path, **config: Any) -> Iterator[Bot]:
     create_table(database)
     errors = directory / "stderr"
+    options = {"database": database, **config}
     with errors.open("w") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "tests.bots.loaded"],
             cwd=ROOT,
-            env={**os.environ, "LOADED_BOT": json.dumps({"database": database, **config}, default=str)},
+            env={**os.environ, "LOADED_BOT": json.dumps(options, default=str)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
