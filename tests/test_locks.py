@@ -342,6 +342,8 @@ class Handlers(SimpleTestCase):
             await bot.user(id=number).send("x")
         assert not process_lock().busy
         assert process_lock()._queues == {}
+        assert not bot.application._chat_ids_to_be_updated_in_persistence
+        assert not bot.application._user_ids_to_be_updated_in_persistence
 
     async def test_e8_a_handler_that_edits_its_own_key_gets_an_error_not_a_deadlock(self) -> None:
         declared = session(initial=dict, storage=Store())

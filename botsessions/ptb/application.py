@@ -145,6 +145,11 @@ class SessionApplication(
         async with CurrentScope(self, scope, job=job):
             await job.run(self)
 
+    def _mark_for_persistence_update(self, **kwargs: Any) -> None:
+        # PTB would note the ids of all chats and users for ever, also where nobody asks for them.
+        if self.persistence is not None:
+            super()._mark_for_persistence_update(**kwargs)
+
     def stop_running(self) -> None:
         """Let the application end what it has begun, and stop; see PTB."""
         if self.on_stop_running is None:
