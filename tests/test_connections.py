@@ -14,6 +14,7 @@ from django.test import override_settings
 from botsessions import session
 from botsessions.models import BotSession
 from botsessions.ptb import connections as djangos
+from botsessions.storages import threads
 from botsessions.storages.threads import close_threads
 
 from .harness import client
@@ -74,6 +75,8 @@ class OfSessions(IsolatedAsyncioTestCase):
     def setUp(self) -> None:
         self.addCleanup(close_threads)
 
+    # A busy machine may leave the thread without work for long.
+    @mock.patch.object(threads, "IDLE_SECONDS", 60)
     async def test_many_updates_side_by_side_need_one_connection(self) -> None:
         opened = []
         bot = client(session(initial=lambda: {"count": 0}), count)
