@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from django.db import InterfaceError, OperationalError, connections
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connections, reset_queries
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 T = TypeVar("T")
@@ -35,21 +36,25 @@ def looked_after(unit: Callable[[bool], T]) -> T:
     Raises:
         Exception: what the last attempt raised, after at most about :data:`RETRY_SECONDS`.
     """
-    tidy_connections()
+    close_unusable_connections()
     pauses = doubling_pauses()
     again = False
-    while True:
-        try:
-            return unit(again)
-        except Exception as exc:
-            pause = next(pauses, None)
-            if pause is None or not may_pass(exc):
-                raise
-            if sqlstate(exc) == OUTDATED:
-                connections.close_all()  # Of this thread.
-        again = True
-        close_broken_connections()
-        time.sleep(pause)
+    try:
+        while True:
+            try:
+                return unit(again)
+            except Exception as exc:
+                pause = next(pauses, None)
+                if pause is None or not may_pass(exc):
+                    raise
+                if sqlstate(exc) == OUTDATED:
+                    connections.close_all()  # Of this thread.
+            again = True
+            close_broken_connections()
+            time.sleep(pause)
+    finally:
+        if settings.DEBUG:  # Django would keep them for ever.
+            reset_queries()
 
 
 def doubling_pauses() -> Iterator[float]:
@@ -81,14 +86,12 @@ def sqlstate(error: Exception) -> str | None:
     return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
 
 
-def tidy_connections() -> None:
+def close_unusable_connections() -> None:
     """Close this thread's connections that are too old, or do not answer after an earlier error.
 
-    The database is not asked otherwise: that would double the time of a unit of work. Queries that
-    Django has logged are forgotten: with ``DEBUG`` it would keep them for ever.
+    The database is not asked otherwise: that would double the time of a unit of work.
     """
     for connection in connections.all(initialized_only=True):
-        connection.queries_log.clear()
         if connection.errors_occurred:
             connection.close_if_unusable_or_obsolete()
         elif connection.settings_dict["CONN_MAX_AGE"] and is_too_old(connection):
