@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any
 from unittest import IsolatedAsyncioTestCase, mock
 
@@ -24,6 +25,7 @@ from telegram.ext import CommandHandler
 from botsessions import DatabaseStorage, MemoryStorage, lazy_session, multi_session, session
 from botsessions.exceptions import SessionConflict, SessionLockError, SessionLockTimeout
 from botsessions.locks import database, process_lock
+from botsessions.maintenance import unused
 from botsessions.models import BotSession, BotSessionLease
 from botsessions.scope import Scope
 from botsessions.signals import session_conflict
@@ -476,7 +478,7 @@ class Queues(Base):
         for lease in (old, held):
             assert await ask(lease)
         await give_back(old)
-        with mock.patch.object(lease_sql, "UNUSED_SECONDS", -1.0):
+        with mock.patch.object(unused, "FREE_FOR", timedelta(seconds=-1)):
             assert await asyncio.to_thread(sweep) == 1
         await write_under(held)
 
@@ -681,4 +683,4 @@ def delete_all_leases() -> None:
 
 @in_thread
 def sweep() -> int:
-    return lease_sql.LeaseTable(DEFAULT).sweep()
+    return sum(batch.done for batch in unused.forget_leases(DEFAULT))

@@ -28,8 +28,6 @@ GRACE_SECONDS = 0.15
 MOST_PASSED = 50
 """So many, at most, are let through before one who waits. While ``n`` are waiting, it is an
 ``n * (n + 1)``-th of them, and the sum of these is at most the whole, however many there are."""
-UNUSED_SECONDS = 24 * 3600.0
-"""After so long a key's row is swept."""
 
 NOBODY = 0
 NOW = {
@@ -170,11 +168,6 @@ class LeaseTable:
             f"AND ends_at > {self._now} AND holder <> {NOBODY} AND holder <> %s"
         )
         return bool(self._returned(sql, [*lease.keys, lease.holder]))
-
-    def sweep(self) -> int:
-        """Delete the rows of keys that have been free for long; return how many."""
-        unused = f"{self._now} - {milliseconds(UNUSED_SECONDS)}"
-        return self._execute(f"DELETE FROM {self._name} WHERE ends_at < {unused}", [])  # noqa: S608
 
     def _draw(self, holders: Mapping[int, int]) -> dict[int, Row]:
         """Take each key for its holder, or draw a number; return what the rows are then."""
