@@ -175,19 +175,23 @@ PAGES = ("list", "session", "edit", "conflict", "confirm", "expired", "error", "
 
 
 def visit(page: Page, name: str) -> None:
-    """Go from the list to one of the pages."""
+    """Go from the list to one of the pages, and wait until it is there."""
+    if name == "list":
+        return
     if name == "empty":
         find(page, "nobody is called so")
-    elif name == "confirm":
+        expect(page.get_by_text("0 sessions", exact=True)).to_be_visible()
+        return
+    if name == "confirm":
         page.get_by_role("checkbox", name="Select all objects").check()
         start(page, "Extend")
         expect(page.get_by_role("button", name="Extend")).to_be_visible()
-    elif name == "expired":
-        page.get_by_role("link", name="Jürgen").click()
-    elif name != "list":
-        page.get_by_role("link", name="Maria Rossi").click()
+        return
+    page.get_by_role("link", name="Jürgen" if name == "expired" else "Maria Rossi").click()
+    expect(page.get_by_role("link", name="History")).to_be_visible()
     if name == "history":
         page.get_by_role("link", name="History").click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text("Change history")
     if name in ("edit", "conflict", "error"):
         page.get_by_role("link", name="Edit data").click()
         expect(page.get_by_label("Data, as JSON")).to_be_visible()

@@ -36,7 +36,7 @@ def redis() -> Iterator[Any]:
     [
         (None, -1),
         (timedelta(milliseconds=200), 1),
-        (timedelta(hours=1), 3600),
+        (timedelta(seconds=3599.5), 3600),
         (timedelta(days=36500), -1),
     ],
     ids=str,
