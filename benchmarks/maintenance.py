@@ -1,6 +1,6 @@
 """Sweep and migrate a big table, and set the time beside that of the plain way to do it.
 
-    BOTSESSIONS_DATABASE=postgresql python benchmarks/maintenance.py [--rows 1000000]
+    BOTSESSIONS_DATABASE=postgresql python -m benchmarks.maintenance [--rows 1000000]
 
 It needs PostgreSQL, makes a database of its own, removes it at the end, and prints a table in
 Markdown. Both ways take turns, so that what else the machine does slows both down alike. Memory is
@@ -19,11 +19,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import islice, zip_longest
-from pathlib import Path
 from typing import Any
 
 import django
-from soak import database, resident_memory
+
+from .databases import database
+from .memory import resident_memory
 
 EXPIRED_OF = 5
 """Every fifth session has expired."""
@@ -78,7 +79,7 @@ def main() -> None:
         sys.exit("It compares with PostgreSQL's own DELETE: set BOTSESSIONS_DATABASE=postgresql.")
     settings.DEBUG = False
     settings.BOTSESSIONS = {"BOTS": {"pets": {"SESSION": declared()}}}
-    with database():
+    with database("maintenance"):
         print(machine(), end="\n\n")
         print("| work | sessions | speed | median batch | longest | memory growth |")
         print("| --- | --- | --- | --- | --- | --- |", flush=True)
@@ -214,5 +215,4 @@ def machine() -> str:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     main()

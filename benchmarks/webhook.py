@@ -1,6 +1,6 @@
 """Send a site many updates at a steady pace, and show what has become of them.
 
-    python benchmarks/webhook.py [--server uvicorn] [--rate 50] [--seconds 60] [--chats 200]
+    python -m benchmarks.webhook [--server uvicorn] [--rate 50] [--seconds 60] [--chats 200]
 
 The server runs with two workers. The database server is chosen as for the tests, by
 ``BOTSESSIONS_DATABASE``; the database is one of its own, which is removed at the end. Each
@@ -14,7 +14,6 @@ import asyncio
 import json
 import os
 import resource
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -194,5 +193,4 @@ def connections(tables: Any) -> int:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     main()

@@ -415,7 +415,7 @@ def test_the_command_sets_the_webhook_that_the_site_serves(
 @both_servers
 def test_under_load_no_update_is_lost_or_handled_twice(server: str) -> None:
     done = subprocess.run(  # noqa: S603
-        [sys.executable, "benchmarks/webhook.py", "--server", server, *LOAD],
+        [sys.executable, "-m", "benchmarks.webhook", "--server", server, *LOAD],
         cwd=ROOT,
         env=os.environ,
         capture_output=True,

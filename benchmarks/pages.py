@@ -1,0 +1,202 @@
+"""How long the admin's pages and the API's take at 2,000,000 sessions, against 20,000.
+
+    BOTSESSIONS_DATABASE=postgresql python -m benchmarks.pages [--rows 2000000]
+
+It makes a database of its own, fills it, asks for each page as a member of staff would, exports
+half of the sessions, and removes the database. In the table the newest sessions are another bot's
+than the oldest, expired ones are old, and few are behind: an order that is bad for pages by primary
+key.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from base64 import b64encode
+from typing import Any
+from urllib.parse import urlencode
+
+import django
+
+from .databases import database
+from .memory import resident_memory
+
+ADMIN = "/admin/botsessions/botsession/"
+API = "/api/sessions/"
+
+SMALL = 20_000
+REPEATS = 20
+MOST_MILLISECONDS, MOST_TIMES = 40.0, 1.5
+MOST_STATEMENTS = {ADMIN: 8, API: 6}
+"""Those that find out whose request it is included."""
+EXPORTED = 10
+"""So often the memory is looked at while sessions are exported."""
+
+FILL = """
+INSERT INTO botsessions_botsession
+    (bot, name, key, data, version, revision, size, expires_at, created_at, updated_at,
+     chat_id, user_id, chat_type, title)
+SELECT
+    CASE WHEN n <= {rows} / 2 THEN 'old' ELSE 'new' END,
+    CASE WHEN n % 3 = 0 THEN 'user' ELSE '' END,
+    (10000000 + n)::text,
+    jsonb_build_object('pizza_count', n, 'notes', repeat('pizza ', 30)),
+    CASE WHEN n % 20000 = 3 THEN 1 ELSE 2 END,
+    n, 220,
+    CASE WHEN n <= {rows} / 10 THEN now() - interval '1 day'
+         WHEN n % 100 = 7 THEN now() + interval '2 hours'
+         WHEN n % 2 = 0 THEN now() + interval '30 days' END,
+    now() - interval '90 days', now() - n % 86400 * interval '1 second',
+    10000000 + n, CASE WHEN n % 3 = 0 THEN n END, 'private',
+    (ARRAY['Maria', 'Pizza lovers', 'Jürgen', 'Team'])[1 + n % 4] || ' ' || n
+FROM generate_series(1, {rows}) AS n
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    rows = parser.parse_args().rows
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+    django.setup()
+    from django.conf import settings  # noqa: PLC0415 (once Django is set up)
+    from django.db import connection  # noqa: PLC0415
+
+    if connection.vendor != "postgresql":
+        sys.exit("Its table is filled by PostgreSQL: set BOTSESSIONS_DATABASE=postgresql.")
+    settings.DEBUG = False
+    settings.ALLOWED_HOSTS = ["testserver"]
+    declare()
+    with database("pages"):
+        slow = measure(rows)
+    sys.exit(f"{slow} pages are over the limit." if slow else 0)
+
+
+def measure(rows: int) -> int:
+    """Print how long the pages take; return how many take too long."""
+    client = staff()
+    small = times(client, SMALL)
+    large = times(client, rows)
+    small = dict(zip(large, small.values(), strict=True))  # Their searches differ.
+    print(f"{'page':40} {'statements':>10} {SMALL:>10,} {rows:>10,} ms")
+    slow = 0
+    for (start, name), (milliseconds, statements) in large.items():
+        before = small[start, name][0]
+        limit = max(MOST_MILLISECONDS, MOST_TIMES * before)
+        bad = milliseconds > limit or statements > MOST_STATEMENTS[start]
+        slow += bad
+        mark = "  over the limit" if bad else ""
+        label = f"{start.split('/')[1]}: {name}"
+        print(f"{label:40} {statements:10} {before:10.1f} {milliseconds:10.1f}{mark}")
+    export(client, rows // 2)
+    return slow
+
+
+def export(client: Any, rows: int) -> None:
+    """Print the memory while sessions are exported."""
+    begun, memory = time.perf_counter(), []
+    response = client.get(f"{API}export/?bot=old")
+    lines = 0
+    for chunk in response.streaming_content:
+        before, lines = lines, lines + chunk.count(b"\n")
+        if before * EXPORTED // rows < lines * EXPORTED // rows:
+            memory.append(resident_memory())
+    seconds = time.perf_counter() - begun
+    print(f"{lines:,} sessions were exported in {seconds:.0f} s. Memory meanwhile, in MB:")
+    print(*(f"{megabytes:.1f}" for megabytes in memory))
+
+
+def declare() -> None:
+    """Let two bots have sessions of two fragments, with versions."""
+    from django.conf import settings  # noqa: PLC0415
+
+    from botsessions import enhance_storage, multi_session, session  # noqa: PLC0415
+    from botsessions.sessions import MultiSession, Session  # noqa: PLC0415
+
+    def declared() -> Session[Any]:
+        return session(storage=enhance_storage(migrations={2: lambda old: old}))
+
+    both = MultiSession({"user": declared()})
+    both.fragments = {**both.fragments, "": declared().fragment}
+    assert multi_session
+    bot = {"SESSION": both, "APPLICATION": print}
+    settings.BOTSESSIONS = {"BOTS": {"old": bot, "new": bot, "empty": bot}}
+
+
+def staff() -> Any:
+    from django.contrib.auth.models import Permission, User  # noqa: PLC0415
+    from django.test import Client  # noqa: PLC0415
+
+    user = User.objects.create_user("staff", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(content_type__app_label="botsessions"))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def times(client: Any, rows: int) -> dict[tuple[str, str], tuple[float, int]]:
+    """Fill the table; return the least milliseconds and the statements of each page."""
+    from django.db import connection  # noqa: PLC0415
+    from django.test.utils import CaptureQueriesContext  # noqa: PLC0415
+
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE botsessions_botsession RESTART IDENTITY")
+        cursor.execute(FILL.format(rows=rows))
+        cursor.execute("VACUUM (ANALYZE) botsessions_botsession")
+    found = {}
+    for (start, name), query in pages(rows).items():
+        path = f"{start}{query}"
+        taken = []
+        for _ in range(REPEATS):
+            started = time.perf_counter()
+            response = client.get(path)
+            taken.append(1000 * (time.perf_counter() - started))
+            assert response.status_code == 200, (name, response)
+        with CaptureQueriesContext(connection) as queries:
+            client.get(path)
+        found[start, name] = min(taken), len(queries)
+    return found
+
+
+def pages(rows: int) -> dict[tuple[str, str], str]:
+    """Return what follows the start of each page's address, by that start and the page's name."""
+    middle = rows // 2
+    chat = 10_000_000 + middle
+    filters = [
+        *("state=live", "state=soon", "state=expired"),
+        *("bot=old", "bot=new", "bot=empty"),
+        *("version=behind", "version=current", "version=newer"),
+        *("bot=old&version=behind", "bot=old&state=soon"),
+    ]
+    of_fragments = ["fragment=user", "fragment=-", "state=expired&fragment=user"]
+    searches = [str(chat), f"1000{middle}"[:6], "1", "Maria", "maria 12", "Team 77", "nobody"]
+    admin = {
+        "list": "",
+        "older": f"?p=older-{middle}",
+        "newer": f"?p=newer-{middle}",
+        "oldest": "?p=oldest",
+        **{f"filter {query}": f"?{query}" for query in [*filters, *of_fragments]},
+        **{f"search {text!r}": f"?{urlencode({'q': text})}" for text in searches},
+        "filter and search": "?bot=old&q=Maria",
+        "of one chat": f"?of=chat:{chat}",
+        "of one user": f"?of=user:{middle}",
+        "session": f"{middle}/change/",
+        "edit": f"{middle}/edit/",
+    }
+    of_names = ["name=user", "name=", "state=expired&name=user", f"chat_id={chat}", f"key={chat}"]
+    cursor = b64encode(f"p={middle}".encode()).decode()
+    api = {
+        "list": "",
+        "page of 1000": "?page_size=1000",
+        "older": f"?{urlencode({'cursor': cursor})}",
+        **{f"filter {query}": f"?{query}" for query in [*filters, *of_names]},
+        **{f"search {text!r}": f"?{urlencode({'search': text})}" for text in searches},
+        "session": f"{middle}/",
+    }
+    return {(start, n): q for start, some in ((ADMIN, admin), (API, api)) for n, q in some.items()}
+
+
+if __name__ == "__main__":
+    main()
