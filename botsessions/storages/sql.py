@@ -35,6 +35,8 @@ MYSQL_DUPLICATE = 1062
 """The number of MySQL's and MariaDB's error for a row that exists."""
 
 Row: TypeAlias = "dict[str, Any]"
+Query: TypeAlias = "tuple[str, Sequence[Any]]"
+"""A statement and its parameters."""
 Group: TypeAlias = "list[tuple[Change, Row]]"
 """Changes that one statement makes: all set the same columns."""
 
@@ -60,19 +62,25 @@ class Table:
     def connection(self) -> BaseDatabaseWrapper:
         return connections[self.using]
 
-    def select(self, addresses: Iterable[Address]) -> dict[Address, Record]:
-        """Return what is stored, expired or not."""
+    # What the event loop sends by itself, and makes of the rows that it gets.
+
+    def selection(self, addresses: Iterable[Address]) -> Query:
+        """Return the query for what is stored; :meth:`loaded` reads its rows."""
         keys: dict[tuple[str, str], list[str]] = {}
         for bot, name, key in addresses:
             keys.setdefault((bot, name), []).append(key)
-        if not keys:
-            return {}
         texts = self._texts
         parameters = [p for start, some in keys.items() for p in (*start, texts.keys(some))]
-        lone = tuple(len(some) == 1 for some in keys.values())
-        with cursor_of(self.connection) as cursor:
-            cursor.execute(texts.select(lone), parameters)
-            return dict(self._loaded(row) for row in cursor.fetchall())
+        return texts.select(tuple(len(some) == 1 for some in keys.values())), parameters
+
+    def loaded(self, rows: Iterable[Sequence[Any]]) -> dict[Address, Record]:
+        """Return what is stored, expired or not."""
+        return dict(map(self._loaded, rows))
+
+    def select(self, addresses: Iterable[Address]) -> dict[Address, Record]:
+        """Return what is stored, expired or not."""
+        asked_for = [*addresses]
+        return self.loaded(self._rows(*self.selection(asked_for))) if asked_for else {}
 
     def write(self, changes: Iterable[Change]) -> set[Change]:
         """Make the changes whose revisions are right, by one statement of each kind; return them.
@@ -90,7 +98,7 @@ class Table:
         return landed
 
     def update_if_held(
-        self, changes: Sequence[Change], held: tuple[str, Sequence[Any]]
+        self, changes: Sequence[Change], held: Query
     ) -> tuple[set[Change], Collection[int]]:
         """Make changes of rows if a statement put before it returns a row for each.
 
@@ -104,18 +112,7 @@ class Table:
             if statement != self._update or (group and row.keys() != group[0][1].keys()):
                 return set(), ()
             group.append((change, row))
-        (change, row), *others = group
-        columns, (text, values) = tuple(row), held
-        if others:
-            rows = [(*c.address, c.record.revision, *row.values()) for c, row in group]
-            sql = self._texts.update(columns, text)
-            own = self._texts.rows(columns, rows)
-        else:
-            sql = self._texts.update_one(columns, text)
-            own = [*row.values(), *change.address, change.record.revision]
-        with cursor_of(self.connection) as cursor:
-            cursor.execute(sql, [*values, *own, len(group)])
-            found = cursor.fetchall()
+        found = self._rows(*self._updating(group, held))
         landed = with_revisions(group, [revision for revision, _ in found])
         return landed, found[0][1] if found else ()
 
@@ -152,14 +149,12 @@ class Table:
 
     def _update(self, group: Group) -> set[Change]:
         texts = self._texts
+        if texts.tells_what_it_updates:
+            return with_revisions(group, self._returned(*self._updating(group)))
         if len(group) == 1 or not texts.updates_many:
             return {change for change, row in group if self._update_one(change, row)}
-        (_, row), *_ = group
-        columns = tuple(row)
-        rows = [(*c.address, c.record.revision, *row.values()) for c, row in group]
-        values = texts.rows(columns, rows)
-        if not self._is_mysql:
-            return with_revisions(group, self._returned(texts.update(columns), values))
+        columns = tuple(group[0][1])
+        values = texts.rows(columns, rows_of(group))
         sql = texts.update(columns, count=len(group))
         # It does not tell which rows it has changed, only how many.
         with transaction.atomic(using=self.using):
@@ -167,6 +162,17 @@ class Table:
                 return {change for change, _ in group}
             stored = self.select(change.address for change, _ in group)
         return with_revisions(group, [record.revision for record in stored.values()])
+
+    def _updating(self, group: Group, held: Query = ("", ())) -> Query:
+        """Return what updates rows and returns their revisions, if ``held`` says that it may."""
+        (change, row), *others = group
+        columns, (text, values) = tuple(row), held
+        if others:
+            sql, own = self._texts.update(columns, text), self._texts.rows(columns, rows_of(group))
+        else:
+            sql = self._texts.update_one(columns, text)
+            own = [*row.values(), *change.address, change.record.revision]
+        return sql, [*values, *own, *([len(group)] if text else [])]
 
     def _insert(self, group: Group) -> set[Change]:
         if self._is_mysql:
@@ -302,10 +308,13 @@ class Table:
             cursor.execute(sql, parameters)
             return int(cursor.rowcount)
 
-    def _returned(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
+    def _rows(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
         with cursor_of(self.connection) as cursor:
             cursor.execute(sql, parameters)
-            return [value for (value,) in cursor.fetchall()]
+            return list(cursor.fetchall())
+
+    def _returned(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
+        return [value for (value,) in self._rows(sql, parameters)]
 
     @property
     def _texts(self) -> Statements:
@@ -331,6 +340,11 @@ def portions(group: Group) -> Iterator[Group]:
             portion, room = [], PORTION_BYTES
     if portion:
         yield portion
+
+
+def rows_of(group: Group) -> list[tuple[Any, ...]]:
+    """Return of each change what updates many rows: address, old revision, and new values."""
+    return [(*c.address, c.record.revision, *row.values()) for c, row in group]
 
 
 def placeholders(columns: int, rows: int) -> str:

@@ -40,6 +40,8 @@ class Statements:
         self._columns = {field.name: quote(field.column) for field in fields}
         self._parameters = {field.name: field.db_parameters(connection) for field in fields}
         self.returns_rows = connection.features.can_return_rows_from_bulk_insert
+        # MariaDB returns the rows that it inserts, but not those that it updates.
+        self.tells_what_it_updates = self.returns_rows and self.vendor != "mysql"
         self.updates_many = self.returns_rows or self.vendor == "mysql"
         self.update = lru_cache(maxsize=MOST_TEXTS)(self._update)
         self.update_one = lru_cache(maxsize=MOST_TEXTS)(self._update_one)
@@ -76,7 +78,7 @@ class Statements:
     def _update(self, columns: Sequence[str], held: str = "", count: int = 0) -> str:
         """Return the text that sets ``columns`` in many rows, given as :meth:`rows`.
 
-        ``held`` is put before it: see :meth:`if_held`. ``count`` says for MySQL how many rows.
+        ``held`` is put before it: see :meth:`_told`. ``count`` says for MySQL how many rows.
         """
         new = {name: self._new(name) for name in columns}
         where = " AND ".join(
@@ -92,20 +94,21 @@ class Statements:
             return f"UPDATE {rows} STRAIGHT_JOIN {self.table} ON {where} SET {assignments}"  # noqa: S608
         assignments = ", ".join(f"{self._columns[name]} = {value}" for name, value in new.items())
         update = f"UPDATE {self.table} SET {assignments} FROM {self._rows(columns)} WHERE {where}"  # noqa: S608
-        if held:
-            return self.if_held(update, held)
-        return f"{update} RETURNING {self.table}.{self._columns['revision']}"
+        return self._told(update, held)
 
-    def if_held(self, update: str, held: str) -> str:
-        """Return the text of an update that happens if ``held`` returns a given number of rows.
+    def _told(self, update: str, held: str) -> str:
+        """Return the text of an update that returns new revisions, if the database can.
 
-        It returns revisions, each with the ids of those rows that still have a holder.
+        With ``held`` it happens if that returns a given number of rows, and returns with each
+        revision the ids of those rows that still have a holder.
         """
-        return (
-            f"WITH held AS ({held}) {update} AND (SELECT COUNT(*) FROM held) = %s "  # noqa: S608
-            f"RETURNING {self.table}.{self._columns['revision']}, "
-            "ARRAY(SELECT id FROM held WHERE holder > 0)"
-        )
+        revision = f"{self.table}.{self._columns['revision']}"
+        if held:
+            return (
+                f"WITH held AS ({held}) {update} AND (SELECT COUNT(*) FROM held) = %s "  # noqa: S608
+                f"RETURNING {revision}, ARRAY(SELECT id FROM held WHERE holder > 0)"
+            )
+        return f"{update} RETURNING {revision}" if self.tells_what_it_updates else update
 
     def rows(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Any]:
         """Return parameters of :meth:`update`: of each row address, old revision, ``columns``."""
@@ -152,7 +155,7 @@ class Statements:
         """Return the text that sets ``columns`` in one row: the values, address, old revision."""
         assignments = ", ".join(f"{self._columns[name]} = %s" for name in columns)
         update = f"UPDATE {self.table} SET {assignments} WHERE {self.at_address_and_revision}"  # noqa: S608
-        return self.if_held(update, held) if held else update
+        return self._told(update, held)
 
     @property
     def at_address(self) -> str:
