@@ -709,6 +709,17 @@ class Clients(SimpleTestCase):
         thread.join(5)
         assert not thread.is_alive()
 
+    def test_an_async_client_that_is_forgotten_lives_until_its_loop_ends(self) -> None:
+        async def talk() -> None:
+            await client(session(initial=Pizza, storage=Store()), count).user().send("x")
+
+        async def talk_and_forget() -> list[bool]:
+            await talk()
+            await asyncio.to_thread(gc.collect)
+            return [task.done() for task in asyncio.all_tasks() - {asyncio.current_task()}]
+
+        assert asyncio.run(talk_and_forget()) == [False]
+
 
 def button(label: str, data: str) -> InlineKeyboardButton:
     return InlineKeyboardButton(label, callback_data=data)

@@ -33,6 +33,8 @@ answering: ContextVar[Answers | None] = ContextVar("answering", default=None)
 """Of the update that the running code belongs to."""
 Build = Callable[[Any], SessionApplication]
 
+FOREVER_SECONDS = 10 * 365 * 24 * 3600
+
 
 class Conversation:
     """A bot's application, offline, and what it does with updates."""
@@ -333,9 +335,13 @@ class AsyncBotClient(Client[Awaitable[Answers], Awaitable[Any]]):
             writes.
     """
 
+    _kept: asyncio.TimerHandle | None = None
+
     async def aclose(self) -> None:
         """Stop the bot."""
         await self.conversation.close()
+        if self._kept is not None:
+            self._kept.cancel()
 
     async def __aenter__(self) -> Self:
         return self
@@ -345,6 +351,11 @@ class AsyncBotClient(Client[Awaitable[Answers], Awaitable[Any]]):
 
     async def _deliver(self, update: object, wait: bool) -> Answers:
         self._refuse_lost_rollback()
+        if self._kept is None:
+            # A forgotten application lives as long as the loop. The garbage collector would end
+            # PTB's task that waits for updates anywhere, be it while another loop runs.
+            loop = asyncio.get_running_loop()
+            self._kept = loop.call_later(FOREVER_SECONDS, id, self.application)
         return await self.conversation.deliver(update, wait)
 
     async def _stored(self, place: Place) -> Any:
