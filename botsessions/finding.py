@@ -11,7 +11,7 @@ from operator import or_
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import models
+from django.db import connections, models
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -33,6 +33,8 @@ else:  # Subscriptable for type checkers only.
 
 SOON = timedelta(days=1)
 MAX_ID = 2**63 - 1
+LISTED = 2_000
+"""So many of those that an index finds out of the order of their keys can be paged through."""
 
 
 class State(models.TextChoices):
@@ -145,6 +147,24 @@ def search_parts(text: str) -> list[Q]:
 
 def any_of(parts: Iterable[Q]) -> Q:
     return reduce(or_, parts, Q(pk__in=[]))
+
+
+def found(sessions: Sessions, parts: list[Q], order: Iterable[str] = ()) -> tuple[list[Any], bool]:
+    """Return the primary keys of the first :data:`LISTED` sessions, and whether there are more.
+
+    Args:
+        parts: the conditions of which one holds; an index answers each.
+        order: of those indexes.
+    """
+    each = [sessions.filter(part).order_by(*order).values_list("pk", flat=True) for part in parts]
+    if not each:
+        return [], False
+    if len(each) > 1:
+        can_slice = connections[sessions.db].features.supports_slicing_ordering_in_compound
+        each = [keys[: LISTED + 1] if can_slice else keys.order_by() for keys in each]
+        each = [each[0].union(*each[1:])]
+    keys = list(each[0][: LISTED + 1])
+    return keys[:LISTED], len(keys) > LISTED
 
 
 class BeginsWith(_Lookup):

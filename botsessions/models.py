@@ -81,7 +81,7 @@ class AbstractBotSession(models.Model):
             models.Index(
                 fields=["title"], opclasses=["varchar_pattern_ops"], name="%(class)s_title"
             ),
-            models.Index(fields=["expires_at"], name="%(class)s_expiry"),
+            models.Index(fields=["expires_at", "id"], name="%(class)s_expiry"),
             models.Index(fields=["bot", "id"], name="%(class)s_bot"),
             models.Index(fields=["bot", "version", "name"], name="%(class)s_version"),
         ]

@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from botsessions import enhance_storage, multi_session, session
+from botsessions import enhance_storage, finding, multi_session, session
 from botsessions.admin import changelist
 from botsessions.models import BotSession
 
@@ -187,7 +187,7 @@ def test_what_an_index_finds_is_listed_up_to_a_bound(viewer: Client, monkeypatch
         make(n, title=f"s{n}", expires_at=now - n * HOUR)
     assert "60 sessions" in html(viewer, "?state=expired")
     assert len(shown(html(viewer, "?state=expired&p=oldest"))) == 50
-    monkeypatch.setattr(changelist, "LISTED", 5)
+    monkeypatch.setattr(finding, "LISTED", 5)
     page = html(viewer, "?state=expired")
     assert shown(page) == ["s4", "s3", "s2", "s1", "s0"]
     assert "more than 5 sessions" in page

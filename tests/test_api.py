@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import Permission, User
 from django.db import connection
-from django.test import AsyncClient, Client
+from django.test import AsyncClient, Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from botsessions import enhance_storage, session
+from botsessions import enhance_storage, finding, session
+from botsessions.api import pagination
 from botsessions.exceptions import SessionLockTimeout
 from botsessions.maintenance import changing, exporting
 from botsessions.maintenance.exporting import in_parts
@@ -218,16 +221,125 @@ def test_more_than_any_session_may_hold_is_not_even_parsed(login: Login, setting
     assert answer.status_code == 413
 
 
-def test_sessions_are_listed_without_their_data_page_by_page(login: Login) -> None:
-    rows = [make(str(n)) for n in range(5)]
+def test_sessions_are_listed_without_their_data(login: Login) -> None:
+    make()
+    body = login("view").get(LIST).json()
+    assert "data" not in body["results"][0]
+    assert (body["next"], body["previous"], body["incomplete"]) == (None, None, False)
+
+
+def follow(client: Client, page: Any, way: str) -> list[list[str]]:
+    """Return the keys of a page and of those that it leads to."""
+    pages = [page]
+    while pages[-1][way]:
+        pages.append(client.get(pages[-1][way]).json())
+    return [[row["key"] for row in page["results"]] for page in pages]
+
+
+def of_three_states() -> None:
+    """Make sessions of which many end at the same moment, in other orders than the keys'."""
+    now = timezone.now()
+    for n in range(12):
+        ended = now - timedelta(microseconds=n % 2)
+        ends = (ended, now + HOUR * (1 + n // 6), None)[n % 3]
+        make(str(n), expires_at=ends, title=f"Maria {n}", bot=("shop", "other")[n // 6])
+
+
+@pytest.mark.parametrize(
+    ("query", "keys"),
+    [
+        ({}, "11 10 9 8 7 6 5 4 3 2 1 0"),
+        ({"bot": "other"}, "11 10 9 8 7 6"),
+        ({"state": "live"}, "11 8 5 2"),
+        ({"state": "soon"}, "10 7 4 1"),
+        ({"state": "expired"}, "6 0 9 3"),
+        ({"state": "expired", "bot": "shop"}, "0 3"),
+        ({"search": "Maria"}, "11 10 9 8 7 6 5 4 3 2 1 0"),
+        ({"search": "maria 1"}, "11 10 1"),
+        ({"search": "Maria", "state": "expired"}, "9 6 3 0"),
+        ({"search": "Maria", "state": "soon", "bot": "other"}, "10 7"),
+        ({"search": "nobody"}, ""),
+        ({"search": " ", "state": "expired"}, "6 0 9 3"),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_pages_turn_both_ways(login: Login, query: Any, keys: str, size: int) -> None:
+    of_three_states()
     client = login("view")
-    page = client.get(LIST, {"page_size": 2}).json()
-    keys = [row["key"] for row in page["results"]]
-    assert "data" not in page["results"][0]
+    page = client.get(LIST, query | {"page_size": size}).json()
+    pages = follow(client, page, "next")
+    assert [key for keys in pages for key in keys] == keys.split()
+    assert all(len(keys) == size for keys in pages[:-1])
     while page["next"]:
         page = client.get(page["next"]).json()
-        keys += [row["key"] for row in page["results"]]
-    assert keys == [row.key for row in reversed(rows)]
+    assert follow(client, page, "previous")[::-1] == pages
+
+
+def test_pages_turn_by_expiry_without_time_zones(login: Login) -> None:
+    with override_settings(USE_TZ=False, TIME_ZONE="Asia/Kolkata"):
+        of_three_states()
+        client = login("view")
+        page = client.get(LIST, {"state": "expired", "page_size": 1}).json()
+        assert follow(client, page, "next") == [["6"], ["0"], ["9"], ["3"]]
+
+
+@pytest.mark.parametrize("query", [{}, {"state": "expired"}, {"search": "1"}])
+def test_pages_turn_where_sessions_are_deleted(login: Login, query: Any) -> None:
+    now = timezone.now()
+    for n in range(10, 20):
+        make(str(n), expires_at=now)
+    client = login("view")
+
+    def keys(page: Any) -> list[str]:
+        return [row["key"] for row in page["results"]]
+
+    def after_deleting(gone: list[str], link: str) -> Any:
+        BotSession.objects.filter(key__in=gone).delete()
+        return client.get(link).json()
+
+    first = client.get(LIST, query | {"page_size": 3}).json()
+    assert keys(first) == ["19", "18", "17"]
+    second = after_deleting(["17", "16"], first["next"])
+    assert keys(second) == ["15", "14", "13"]
+    none = after_deleting(["12", "11", "10"], second["next"])
+    assert (keys(none), none["next"]) == ([], None)
+    last = client.get(none["previous"]).json()
+    assert (keys(last), last["next"]) == (["15", "14", "13"], None)
+    none = after_deleting(["19", "18"], last["previous"])
+    assert (keys(none), none["previous"]) == ([], None)
+    assert keys(client.get(none["next"]).json()) == ["15", "14", "13"]
+    none = after_deleting(["15", "14", "13"], none["next"])
+    assert none == {"next": None, "previous": None, "results": [], "incomplete": False}
+
+
+def test_what_changes_while_a_page_is_loaded_hides_nothing(login: Login, monkeypatch: Any) -> None:
+    def bot_comes_first(*args: Any) -> Any:
+        BotSession.objects.filter(key="1").update(expires_at=None)
+        BotSession.objects.filter(key="2").delete()
+        return real(*args)
+
+    now = timezone.now()
+    for n in range(4):
+        make(str(n), expires_at=now - n * HOUR)
+    real = pagination.with_keys
+    monkeypatch.setattr(pagination, "with_keys", bot_comes_first)
+    client = login("view")
+    page = client.get(LIST, {"state": "expired", "page_size": 2}).json()
+    assert follow(client, page, "next") == [["0"], ["3"]]
+
+
+def test_a_search_that_finds_too_much_is_marked(login: Login, monkeypatch: Any) -> None:
+    monkeypatch.setattr(finding, "LISTED", 5)
+    for n in range(6):
+        make(f"1{n}", expires_at=timezone.now() + HOUR * (n - 1), title="Maria")
+    client = login("view")
+    for query in ({"search": "1"}, {"search": "Maria"}, {"search": "1", "bot": "shop"}):
+        page = client.get(LIST, query | {"page_size": 3}).json()
+        assert page["incomplete"] is True
+        assert client.get(page["next"]).json()["incomplete"] is True
+        assert [len(keys) for keys in follow(client, page, "next")] == [3, 2]
+    for query in ({}, {"state": "soon"}, {"search": "12"}, {"search": "1", "state": "soon"}):
+        assert client.get(LIST, query).json()["incomplete"] is False
 
 
 @pytest.mark.parametrize(
@@ -263,9 +375,32 @@ def test_wrong_filters_are_explained(login: Login, query: Any) -> None:
     assert next(iter(query)) in answer.json()
 
 
-@pytest.mark.parametrize("cursor", ["x", "cD1h", "cD0lMDA=", "bz1hJnA9MQ=="])
-def test_a_wrong_cursor_is_not_found(login: Login, cursor: str) -> None:
-    assert login("view").get(LIST, {"cursor": cursor}).status_code == 404
+@pytest.mark.parametrize("query", [{}, {"state": "expired"}, {"search": "1"}])
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        *("p=a", "p=%00", "p=", "p=,", "p=1,a", "p=1,2,3", "p=1.5", "o=a&p=1", f"p={'9' * 5000}"),
+        *(f"p={10**30}", f"p={10**30},1", f"p=1,{10**30}", f"p=-{10**17},1"),
+    ],
+)
+def test_a_wrong_cursor_is_not_found(login: Login, cursor: str, query: Any) -> None:
+    client = login("view")
+    encoded = b64encode(cursor.encode()).decode()
+    assert client.get(LIST, query | {"cursor": encoded}).status_code == 404
+    assert client.get(LIST, query | {"cursor": "x"}).status_code == 404
+
+
+def test_a_cursor_of_another_order_is_not_found(login: Login) -> None:
+    of_three_states()
+    client = login("view")
+    queries: tuple[Any, ...] = ({}, {"state": "expired"}, {"state": "expired", "search": "Maria"})
+    by_key, by_expiry, searched = (
+        parse_qs(urlsplit(client.get(LIST, query | {"page_size": 1}).json()["next"]).query)
+        for query in queries
+    )
+    for query, wrong in ((queries[0], by_expiry), (queries[1], by_key), (queries[2], by_expiry)):
+        assert client.get(LIST, query | {"cursor": wrong["cursor"]}).status_code == 404
+    assert client.get(LIST, {"cursor": searched["cursor"]}).status_code == 200
 
 
 def test_sessions_are_exported_a_line_each(login: Login) -> None:
@@ -333,14 +468,35 @@ def test_each_verb_has_its_permission(
     assert done == allowed
 
 
-@pytest.mark.parametrize("query", [{}, {"state": "soon"}, {"version": "behind"}, {"search": "1"}])
-def test_a_page_of_a_list_costs_five_statements(login: Login, query: Any) -> None:
-    make("1", version=1)
+@pytest.mark.parametrize(
+    "query",
+    [
+        *({}, {"bot": "shop"}, {"state": "live"}, {"state": "soon"}, {"version": "behind"}),
+        *({"search": "1"}, {"search": "Maria"}, {"search": "Maria", "state": "soon"}),
+    ],
+)
+def test_a_page_of_a_list_costs_six_statements(login: Login, query: Any) -> None:
+    soon, later = timezone.now() + HOUR, timezone.now() + 30 * HOUR
+    for n in range(12):
+        make(f"1/{n}", chat_id=1, title="Maria", version=1, expires_at=(soon, later)[n % 2])
+    client = login("view")
+    link = LIST + "?" + urlencode(query | {"page_size": 4})
+    for _page in range(2):
+        with CaptureQueriesContext(connection) as queries:
+            page = client.get(link).json()
+        assert len(queries) == 6
+        statements = " ".join(query["sql"] for query in queries)
+        assert not any(word in statements for word in ('"data"', "`data`", "OFFSET"))
+        assert page["results"]
+        link = page["next"]
+
+
+def test_the_largest_page_costs_no_more_statements(login: Login) -> None:
+    BotSession.objects.bulk_create(BotSession(bot="shop", key=str(n), data={}) for n in range(1001))
     client = login("view")
     with CaptureQueriesContext(connection) as queries:
-        assert client.get(LIST, query).json()["results"]
-    assert len(queries) == 5
-    assert not any('"data"' in query["sql"] for query in queries)
+        assert len(client.get(LIST, {"page_size": 9999}).json()["results"]) == 1000
+    assert len(queries) == 6
 
 
 def test_reading_a_session_costs_five_statements(login: Login) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from django.utils import timezone
 from botsessions import enhance_storage, multi_session, session
 from botsessions.finding import Age, State, age_of, in_state, of_age, search, state_of
 from botsessions.models import BotSession
+from botsessions.paging import walk_by_expiry
 
 from .sessions import make
 
@@ -82,23 +85,45 @@ def test_every_part_of_a_search_is_answered_by_an_index() -> None:
         )
         for n in range(4000)
     )
-    with connection.cursor() as cursor:
-        if connection.vendor != "mysql":  # There it would commit the test's transaction.
-            cursor.execute(f"ANALYZE {BotSession._meta.db_table}")
+    analyze()
     for text, needed in (
         ("4711", ["address", "title", "chat", "user"]),
         ("key 47", ["address", "title"]),
     ):
-        plan = plan_of(search(BotSession.objects.all(), text).order_by("-pk")[:50])
+        sessions = search(BotSession.objects.all(), text).order_by("-pk")[:50]
+        plan = plan_of(partial(list, sessions))
         if connection.vendor == "mysql":  # Its statistics do not know the rows of this transaction.
             assert "botsession_title" in plan
             continue
         assert [index for index in needed if f"botsession_{index}" not in plan] == [], plan
 
 
-def plan_of(sessions: Any) -> str:
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("is_first", [False, True])
+def test_a_page_by_expiry_is_found_by_an_index_alone(backwards: bool, is_first: bool) -> None:
+    now = timezone.now()
+    BotSession.objects.bulk_create(
+        BotSession(bot="default", key=str(n), data={}, expires_at=now - n % 2 * HOUR)
+        for n in range(4000)
+    )
+    analyze()
+    expired = in_state(BotSession.objects.all(), State.EXPIRED)
+    beyond = None if is_first else (now, expired.get(key="2000").pk)
+    plan = plan_of(partial(walk_by_expiry, expired, backwards, beyond, 10)).lower()
+    assert "botsession_expiry" in plan
+    assert "sort" not in plan
+    assert "b-tree" not in plan
+
+
+def analyze() -> None:
+    if connection.vendor != "mysql":  # There it would commit the test's transaction.
+        with connection.cursor() as cursor:
+            cursor.execute(f"ANALYZE {BotSession._meta.db_table}")
+
+
+def plan_of(find: Callable[[], Any]) -> str:
     with CaptureQueriesContext(connection) as queries:
-        list(sessions)
+        find()
     explain = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
     with connection.cursor() as cursor:
         cursor.execute(f"{explain} {queries[0]['sql']}")

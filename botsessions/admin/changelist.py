@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
@@ -15,13 +15,12 @@ from django.http import HttpRequest
 from django.utils import formats
 from django.utils.translation import gettext
 
-from ..finding import Age, State, age_parts, search_parts
+from ..finding import Age, State, age_parts, found, search_parts
+from ..paging import Take, among, page, walk
 from .filters import StateFilter, VersionFilter
 
 COUNTED = 10_000
 """More rows than these are not counted one by one."""
-LISTED = 2_000
-"""So many of those that an index finds out of the order of their keys can be paged through."""
 OLDER, NEWER, OLDEST = "older-", "newer-", "oldest"
 
 
@@ -42,15 +41,11 @@ class Count(int):
         return self.text
 
 
-Take: TypeAlias = Callable[[bool, Any, int], list[Any]]
-"""From a direction (backwards?), a key to begin beyond, and a number to so many keys."""
-
-
 class SessionChangeList(ChangeList):
     """Turns pages by primary key, and counts no more than it has to.
 
     Where an index finds the sessions in another order than that of the keys, the first
-    :data:`LISTED` that it finds are those whose pages can be turned.
+    :data:`.finding.LISTED` that it finds are those whose pages can be turned.
     """
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
@@ -59,12 +54,11 @@ class SessionChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         turn = request.GET.get(PAGE_VAR, "")
         hint = hinted(self.query, self.params)
-        keys = found(self.queryset, *hint) if hint else []
-        self.incomplete = len(keys) > LISTED
+        keys, self.incomplete = found(self.queryset, *hint) if hint else ([], False)
         if hint:
-            self._show(turn, partial(among, keys[:LISTED]))
+            self._show(turn, partial(among, keys))
             pattern = gettext("more than {n}") if self.incomplete else "{n}"
-            self.result_count = Count(len(keys[:LISTED]), pattern)
+            self.result_count = Count(len(keys), pattern)
         else:
             self._show(turn, partial(walk, self.queryset))
             whole = not self.newer and not self.older
@@ -81,19 +75,12 @@ class SessionChangeList(ChangeList):
 
     def _show(self, turn: str, take: Take) -> None:
         """Find the rows of a page, and how to turn to newer and to older ones, if there are."""
-        size = self.list_per_page
-        backwards = turn == OLDEST or turn.startswith(NEWER)
+        backwards, beyond = turn == OLDEST or turn.startswith(NEWER), None
         if turn.startswith((NEWER, OLDER)):
-            keys = take(backwards, self._key(turn.partition("-")[2]), size + 1)
-        else:
-            turn = turn if backwards else ""
-            keys = take(backwards, None, size + 1)
-        if turn and not keys:  # Deleted meanwhile.
+            beyond = self._key(turn.partition("-")[2])
+        shown, newer, older = page(take, backwards, beyond, self.list_per_page)
+        if not shown and (backwards or beyond is not None):  # Deleted meanwhile.
             return self._show("", take)
-        goes_on = len(keys) > size
-        shown = keys[:size][::-1] if backwards else keys[:size]
-        newer = goes_on if backwards else bool(turn)
-        older = turn != OLDEST if backwards else goes_on
         self.newer = f"{NEWER}{shown[0]}" if newer else ""
         self.older = f"{OLDER}{shown[-1]}" if older else ""
         rows = self.root_queryset.filter(pk__in=shown).defer("data").order_by("-pk")
@@ -119,33 +106,6 @@ def hinted(query: str, params: Mapping[str, str]) -> tuple[list[Q], list[str]] |
     if params.get(StateFilter.parameter_name) in (State.SOON, State.EXPIRED):
         return [Q()], ["-expires_at"]
     return None
-
-
-def walk(sessions: QuerySet[Any], backwards: bool, beyond: Any, size: int) -> list[Any]:
-    """Return primary keys in their order: to that alone, an index on keys and bot can answer."""
-    if beyond is not None:
-        sessions = sessions.filter(pk__gt=beyond) if backwards else sessions.filter(pk__lt=beyond)
-    keys = sessions.order_by("pk" if backwards else "-pk").values_list("pk", flat=True)
-    return list(keys[:size])
-
-
-def among(keys: list[Any], backwards: bool, beyond: Any, size: int) -> list[Any]:
-    """Return those of some primary keys that :func:`walk` would return."""
-    if beyond is not None:
-        keys = [key for key in keys if (key > beyond if backwards else key < beyond)]
-    return sorted(keys, reverse=not backwards)[:size]
-
-
-def found(sessions: QuerySet[Any], parts: list[Q], order: list[str]) -> list[Any]:
-    """Return the primary keys of sessions, at most one more than :data:`LISTED`."""
-    each = [sessions.filter(part).order_by(*order).values_list("pk", flat=True) for part in parts]
-    if not each:
-        return []
-    if len(each) == 1:
-        return list(each[0][: LISTED + 1])
-    can_slice = connections[sessions.db].features.supports_slicing_ordering_in_compound
-    each = [keys[: LISTED + 1] if can_slice else keys.order_by() for keys in each]
-    return list(each[0].union(*each[1:])[: LISTED + 1])
 
 
 def count(sessions: QuerySet[Any]) -> Count:

@@ -60,7 +60,7 @@ class SessionViewSet(mixins.ListModelMixin, GenericViewSet[AbstractBotSession]):
         return super().get_serializer_context() | {"contents": contents}
 
     def list(self, request: Request) -> Response:
-        """Return sessions without their data, the newest first, a page at a time."""
+        """Return sessions without their data, a page at a time."""
         return super().list(request)
 
     def retrieve(self, request: Request, pk: str) -> Response:
