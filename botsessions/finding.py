@@ -167,6 +167,18 @@ def found(sessions: Sessions, parts: list[Q], order: Iterable[str] = ()) -> tupl
     return keys[:LISTED], len(keys) > LISTED
 
 
+def hints(text: str, age: str | None) -> tuple[list[Q], list[str]] | None:
+    """Return what :func:`found` needs for a search, or a version that may be rare.
+
+    A walk by primary key might meet a million other sessions before it meets one of these.
+    """
+    if text.strip():
+        return search_parts(text), []
+    if age in (Age.BEHIND, Age.NEWER):
+        return age_parts(age), ["bot", "version", "name"]
+    return None
+
+
 class BeginsWith(_Lookup):
     """Whether text begins with other text, answered by an index, in the column's own order.
 

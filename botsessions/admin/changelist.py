@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.utils import formats
 from django.utils.translation import gettext
 
-from ..finding import Age, State, age_parts, found, search_parts
+from ..finding import State, found, hints
 from ..paging import Take, among, page, walk
 from .filters import StateFilter, VersionFilter
 
@@ -95,14 +95,9 @@ class SessionChangeList(ChangeList):
 
 
 def hinted(query: str, params: Mapping[str, str]) -> tuple[list[Q], list[str]] | None:
-    """Return the conditions that indexes answer one by one, and the order of those indexes.
-
-    A walk by primary key may meet a million other sessions before it meets one of these.
-    """
-    if query.strip():
-        return search_parts(query), []
-    if params.get(VersionFilter.parameter_name) in (Age.BEHIND, Age.NEWER):
-        return age_parts(params[VersionFilter.parameter_name]), ["bot", "version", "name"]
+    """Return the conditions that indexes answer one by one, and the order of those indexes."""
+    if hint := hints(query, params.get(VersionFilter.parameter_name)):
+        return hint
     if params.get(StateFilter.parameter_name) in (State.SOON, State.EXPIRED):
         return [Q()], ["-expires_at"]
     return None

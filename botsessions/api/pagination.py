@@ -10,7 +10,7 @@ from rest_framework.exceptions import NotFound
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.response import Response
 
-from ..finding import LISTED, MAX_ID, State, found, search_parts
+from ..finding import LISTED, MAX_ID, State, found, hints
 from ..maintenance.batches import with_keys
 from ..paging import Take, among, page, walk, walk_by_expiry
 from ..storages.sql import for_column, from_column
@@ -39,8 +39,8 @@ class SessionPagination(CursorPagination):
         by_expiry = self.ordering == BY_EXPIRY
         take: Take = partial(walk_by_expiry if by_expiry else walk, queryset)
         self.incomplete = False
-        if text := searched(request):
-            keys, self.incomplete = found(queryset, search_parts(text))
+        if hint := hinted(request):
+            keys, self.incomplete = found(queryset, *hint)
             take = partial(among, keys)
         size: Any = self.get_page_size(request)
         self.places, self.has_previous, self.has_next = page(take, backwards, beyond, size)
@@ -51,7 +51,7 @@ class SessionPagination(CursorPagination):
     def get_ordering(self, request: Any, queryset: Any, view: Any) -> tuple[str, ...]:
         """Return the order in which indexes find what is asked for."""
         by_expiry = request.query_params.get("state") in (State.SOON, State.EXPIRED)
-        return BY_EXPIRY if by_expiry and not searched(request) else BY_KEY
+        return BY_EXPIRY if by_expiry and not hinted(request) else BY_KEY
 
     def decode_cursor(self, request: Any) -> Any:
         """Return the cursor of a request, with the place that it names.
@@ -83,7 +83,7 @@ class SessionPagination(CursorPagination):
         described: dict[str, Any] = super().get_paginated_response_schema(schema)
         described["properties"]["incomplete"] = {
             "type": "boolean",
-            "description": f"Whether the search finds more than the {LISTED:,} that are listed.",
+            "description": f"Whether there are more than the {LISTED:,} that are listed.",
         }
         described["required"] = list(described["properties"])
         return described
@@ -95,9 +95,10 @@ class SessionPagination(CursorPagination):
         return link
 
 
-def searched(request: Any) -> str:
-    text: str = request.query_params.get("search", "")
-    return text.strip()
+def hinted(request: Any) -> Any:
+    """Return what :func:`found` needs where neither order is of use."""
+    query = request.query_params
+    return hints(query.get("search", ""), query.get("version"))
 
 
 def text_of(place: Any) -> str:
