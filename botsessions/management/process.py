@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -15,8 +16,21 @@ from typing import NoReturn
 from django.utils import autoreload
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+MOST_UNCOLLECTED = 10_000
+"""So many objects may be new since the garbage collector last looked; Python's default is 700."""
 RELOAD = 3
 """The exit status by which Django's reloader asks to be started again."""
+
+
+def collect_seldom() -> None:
+    """Spare a process that has started the garbage collector's looks at all that it consists of.
+
+    What an update leaves behind is freed without it, but for few objects. It took a quarter of a
+    bot's time to look at the same modules, models and translations again and again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(MOST_UNCOLLECTED, *gc.get_threshold()[1:])
 
 
 @contextmanager
