@@ -11,10 +11,11 @@ from .cell import Cell, Fragment
 from .exceptions import SessionConflict
 from .keys import in_other_chat, shows_chat
 from .locks import ProcessLock
-from .scope import Scope, to_its_end, whole_chat
+from .scope import Scope, whole_chat
 from .sources import Source, supergroup
 from .storages.base import About, Address, Move, Record, Revision, awaited, conflict
 from .storages.layers import by_innermost
+from .storages.uncancelled import to_its_end
 
 ATTEMPTS = 3
 

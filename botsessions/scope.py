@@ -9,7 +9,16 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -26,6 +35,7 @@ from .storages.base import ANY, Address, Record
 from .storages.expiry import is_being_told
 from .storages.layers import Outcome, peel, read_all, tell_all, write_all
 from .storages.leases import Ending
+from .storages.uncancelled import through, to_its_end
 
 T = TypeVar("T")
 Changes: TypeAlias = "Sequence[tuple[Cell[Any], Address, Record]]"
@@ -399,21 +409,18 @@ class Scope:
                 if cell.address and (record := await cell.change())
             ]
             if changes:
-                await to_its_end(self._write(changes, last))
+                await finished(changes)(self._write(changes, last))
 
     async def _write(self, changes: Changes, last: bool) -> None:
         outcomes = list(zip(changes, await self._written(changes, last), strict=True))
         refused = [change for change, outcome in outcomes if isinstance(outcome, SessionConflict)]
-        again = [
-            (cell, address, replace(record, revision=await cell.revision_now()))
-            for cell, address, record in refused
-        ]
+        again = await to_its_end(as_they_are_now(refused)) if refused else refused
         if again != refused:
             outcomes = [o for o in outcomes if not isinstance(o[1], SessionConflict)]
             outcomes += zip(again, await self._written(again, last), strict=True)
         for change, outcome in outcomes:
             if isinstance(outcome, SessionConflict):
-                await tell_of_conflict(*change)
+                await to_its_end(tell_of_conflict(*change))
         for _, outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
@@ -489,29 +496,24 @@ def awaits(task: asyncio.Task[Any] | None, other: asyncio.Task[Any] | None) -> b
     return False
 
 
+def finished(changes: Changes) -> Callable[[Coroutine[Any, Any, T]], Awaitable[T]]:
+    """Return what awaits the write of changes to its end, even if the caller is cancelled."""
+    (cell, *_), *others = changes
+    storage = peel(cell.fragment.storage)[1]
+    return through if not others and getattr(storage, "writes_uncancelled", False) else to_its_end
+
+
+async def as_they_are_now(changes: Changes) -> Changes:
+    """Return refused changes, of the revisions that they should name."""
+    return [
+        (cell, address, replace(record, revision=await cell.revision_now()))
+        for cell, address, record in changes
+    ]
+
+
 async def tell_of_conflict(cell: Cell[Any], address: Address, record: Record) -> None:
     revision = None if record.revision is ANY else record.revision
     logger.debug("Session %s was not written: it is no longer at revision %s.", address, revision)
     await session_conflict.asend_robust(
         sender=type(peel(cell.fragment.storage)[1]), **address._asdict(), revision=revision
     )
-
-
-async def to_its_end(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Await ``coroutine`` to its end even if the caller is cancelled; then pass that on.
-
-    A write that a thread or a server has begun cannot be called back, so whoever holds the key has
-    to wait for it.
-    """
-    task = asyncio.ensure_future(coroutine)
-    end = Uncancellable()
-    task.add_done_callback(lambda _: end.set_result(None))
-    await end
-    return task.result()
-
-
-class Uncancellable(asyncio.Future[Any]):
-    """What a cancelled task goes on to wait for, and only then is told that it is cancelled."""
-
-    def cancel(self, msg: object = None) -> bool:
-        return False

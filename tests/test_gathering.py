@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
 from unittest import IsolatedAsyncioTestCase, mock
 
 import pytest
 from django.db import DataError, OperationalError, connection, connections
-from django.db.backends.utils import CursorWrapper
 
 from botsessions.exceptions import SessionConflict
 from botsessions.models import BotSession
@@ -19,6 +17,8 @@ from botsessions.storages import ANY, About, Address, DatabaseStorage, Record, c
 from botsessions.storages.base import utcnow
 from botsessions.storages.sql import Change, Table
 from botsessions.storages.threads import close_threads
+
+from .statements import noted_statements
 
 PEOPLE = [Address("pizza", "", str(number)) for number in range(20)]
 
@@ -238,15 +238,6 @@ def all_rows() -> list[BotSession]:
         connections.close_all()
 
 
-@contextmanager
-def statements() -> Iterator[list[str]]:
-    """Collect the first words of the statements that all threads make."""
-    made: list[str] = []
-    real = CursorWrapper.execute
-
-    def execute(cursor: Any, sql: Any, params: Any = None) -> Any:
-        made.append(sql.split()[0])
-        return real(cursor, sql, params)
-
-    with mock.patch.object(CursorWrapper, "execute", execute):
-        yield made
+def statements() -> AbstractContextManager[list[str]]:
+    """Note the first words of all statements."""
+    return noted_statements(lambda sql: sql.split()[0])

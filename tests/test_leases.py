@@ -6,9 +6,8 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from typing import Any
 from unittest import IsolatedAsyncioTestCase, mock
@@ -16,7 +15,6 @@ from unittest import IsolatedAsyncioTestCase, mock
 import pytest
 from asgiref.sync import async_to_sync
 from django.db import connection, connections, transaction
-from django.db.backends.utils import CursorWrapper
 from django.db.models import F
 from django.test import TestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
@@ -30,13 +28,15 @@ from botsessions.models import BotSession, BotSessionLease
 from botsessions.scope import Scope
 from botsessions.signals import session_conflict
 from botsessions.storages import Address, lease_sql
-from botsessions.storages.errands import Errand, carry_out
+from botsessions.storages.carrying import carry_out
+from botsessions.storages.errands import Errand
 from botsessions.storages.gathering import Write
 from botsessions.storages.leases import Lease, NotHeldYet
 from botsessions.storages.threads import close_threads, thread_of
 from botsessions.testing import BotClient
 
 from .harness import building, client
+from .statements import noted_statements
 
 DEFAULT = "default"
 
@@ -89,23 +89,16 @@ async def write_under(lease: Lease) -> None:
     await carry_out(DEFAULT, Errand(request=Write(()), lease=lease))
 
 
-@contextmanager
-def statements() -> Iterator[list[str]]:
-    """Note what all statements do to which table, on all threads."""
-    made: list[str] = []
-    execute = CursorWrapper.execute
+def statements() -> AbstractContextManager[list[str]]:
+    """Note what all statements do to which table."""
+    return noted_statements(work_of)
 
-    def note(cursor: Any, sql: str, *args: Any) -> Any:
-        if sql.startswith("WITH held"):
-            made.append("UPDATE both")
-            return execute(cursor, sql, *args)
-        table = "lease" if "botsessionlease" in sql else "session" if "botsession" in sql else ""
-        word = sql.split()[0].replace("WITH", "UPDATE")
-        made.append(f"{word} {table}".strip())
-        return execute(cursor, sql, *args)
 
-    with mock.patch.object(CursorWrapper, "execute", note):
-        yield made
+def work_of(sql: str) -> str:
+    if sql.startswith("WITH held"):
+        return "UPDATE both"
+    table = "lease" if "botsessionlease" in sql else "session" if "botsession" in sql else ""
+    return f"{sql.split()[0]} {table}".strip()
 
 
 def saving() -> list[str]:

@@ -28,7 +28,8 @@ from botsessions.models import BotSession, BotSessionLease
 from botsessions.scope import Scope
 from botsessions.sources import FromKey
 from botsessions.storages import ANY, Address, Record, lease_sql
-from botsessions.storages.errands import Errand, carry_out
+from botsessions.storages.carrying import carry_out
+from botsessions.storages.errands import Errand
 from botsessions.storages.threads import close_threads
 
 DEFAULT = "default"

@@ -37,7 +37,7 @@ class PreparedStatements(IsolatedAsyncioTestCase):
     async def test_what_is_done_again_and_again_is_prepared(self) -> None:
         await self.write_and_read()
         verbs = {statement.split()[0] for statement in await self.prepared()}
-        assert verbs == {"SELECT", "UPDATE"}
+        assert verbs == {"INSERT", "SELECT", "UPDATE"}
 
     async def test_nothing_is_where_a_pooler_answers_for_the_server(self) -> None:
         with mock.patch.object(prepared, "is_direct", return_value=False):

@@ -23,7 +23,8 @@ from django.db import connections, router
 from ..exceptions import SessionLockError, SessionLockTimeout
 from ..storages import DatabaseStorage
 from ..storages.base import Address, Storage
-from ..storages.errands import Errand, carry_out, give_back
+from ..storages.carrying import carry_out, give_back
+from ..storages.errands import Errand
 from ..storages.gathering import Write
 from ..storages.layers import peel
 from ..storages.lease_sql import LeaseTable

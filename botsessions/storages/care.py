@@ -94,12 +94,14 @@ def close_unusable_connections() -> None:
     for connection in connections.all(initialized_only=True):
         if connection.errors_occurred:
             connection.close_if_unusable_or_obsolete()
-        elif connection.settings_dict["CONN_MAX_AGE"] and is_too_old(connection):
+        elif is_too_old(connection):
             connection.close()
 
 
 def is_too_old(connection: BaseDatabaseWrapper) -> bool:
-    return connection.close_at is not None and time.monotonic() >= connection.close_at
+    """Whether a connection has had its time. An age of 0 ends it only when it has no work."""
+    closed_at = connection.close_at if connection.settings_dict["CONN_MAX_AGE"] else None
+    return closed_at is not None and time.monotonic() >= closed_at
 
 
 def close_broken_connections() -> None:

@@ -13,7 +13,8 @@ from django.db import router
 
 from . import moving, threads
 from .base import About, Address, Changes, Move, Record, Revision, new_revision
-from .errands import Errand, carry_out
+from .carrying import carry_out
+from .errands import Errand
 from .gathering import Read, Renewal, Request, Write
 from .leases import lease_riding
 from .sql import Change, Table
@@ -33,6 +34,8 @@ class DatabaseStorage:
     """
 
     detects_conflicts = True
+    writes_uncancelled = True
+    """Who is cancelled while it writes is told so when that is done."""
 
     def __init__(
         self,

@@ -7,17 +7,24 @@ and the own one. A session that is alone does not wait at all.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from django.db import DatabaseError, transaction
 
 from ..exceptions import SessionConflict
 from .base import Address, Record, conflict
 from .care import may_pass
-from .sql import Change, Table
+from .nonblocking import Rows
+from .sql import Change, Query, Table
 from .threads import thread_of
+from .uncancelled import Uncancellable
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
 MOST_REQUESTS = 250
 """In one batch; with more, each would wait longer than it gains."""
@@ -45,39 +52,97 @@ class Renewal:
     record: Record
 
 
+Waiting: TypeAlias = "tuple[Any, asyncio.Future[Any]]"
 Request: TypeAlias = "Read | Write | Renewal"
 Outcome: TypeAlias = "dict[Address, Record] | list[int | None] | Exception | None"
 
 
-class Gathering:
-    """The requests of one event loop for one database, which ``perform`` carries out."""
+class Plan(NamedTuple):
+    """How the event loop can carry out requests by itself."""
 
-    def __init__(self, using: str, perform: Callable[[Sequence[Any], bool], list[Any]]) -> None:
+    queries: Sequence[Query]
+    outcomes: Callable[[Sequence[Rows]], Mapping[Any, Outcome]]
+    """Makes of their rows the outcome of each request; those without one are not carried out."""
+
+
+class Gathering:
+    """The requests of one event loop for one database, which ``perform`` carries out.
+
+    ``plan`` returns how to do it without the thread, ``None`` if there is no way.
+    """
+
+    def __init__(
+        self,
+        using: str,
+        perform: Callable[[Sequence[Any], bool], list[Any]],
+        plan: Callable[[Sequence[Any], BaseDatabaseWrapper], Plan | None] = lambda *_: None,
+    ) -> None:
         self._using = using
         self._perform = perform
-        self._waiting: list[tuple[Any, asyncio.Future[Any]]] = []
+        self._plan = plan
+        self._waiting: list[Waiting] = []
         self._under_way = False
 
-    def request(self, request: object) -> asyncio.Future[Any]:
-        """Return a future of the outcome."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    def request(
+        self,
+        request: object,
+        loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        writes: bool = False,
+    ) -> asyncio.Future[Any]:
+        """Return a future of the outcome. A cancelled task goes on to wait for that of a write.
+
+        Args:
+            loop: the running one, if it is known.
+        """
+        loop = loop or asyncio.get_running_loop()
+        future: asyncio.Future[Any] = Uncancellable(loop=loop) if writes else loop.create_future()
         self._waiting.append((request, future))
         if not self._under_way:
             self._under_way = True
             # After all that is ready to run now, so that what it requests comes along.
-            asyncio.get_running_loop().call_soon(self._begin)
+            loop.call_soon(self._begin)
         return future
 
     def _begin(self) -> None:
         batch, self._waiting = self._next_batch()
+        loan = thread_of(self._using).lend()
+        if loan is not None:
+            try:
+                plan = self._plan([request for request, _ in batch], loan.connection)
+            except Exception:  # The thread will tell.
+                plan = None
+            if plan is not None:
+                loan.execute(plan.queries, partial(self._answered, batch, plan))
+                return
+            loan.end()
+        self._have_done(batch)
+
+    def _answered(self, batch: list[Waiting], plan: Plan, answers: list[Rows] | None) -> None:
+        outcomes = None
+        if answers is not None:
+            with suppress(Exception):  # The thread will tell.
+                outcomes = plan.outcomes(answers)
+        if outcomes is None:
+            self._have_done(batch, tried=True)
+            return
+        settled = [item for item in batch if item[0] in outcomes]
+        if len(settled) < len(batch):
+            self._have_done([item for item in batch if item[0] not in outcomes])
+        else:
+            self._go_on()
+        settle(settled, [outcomes[request] for request, _ in settled])
+
+    def _have_done(self, batch: list[Waiting], *, tried: bool = False) -> None:
+        """Have the thread carry out a batch, which may have been carried out already."""
         requests = [request for request, _ in batch]
-        done = thread_of(self._using).run(lambda again: self._perform(requests, again))
+        done = thread_of(self._using).run(lambda again: self._perform(requests, again or tried))
         done.add_done_callback(lambda done: self._end(batch, done))
 
-    def _next_batch(self) -> tuple[list[Any], list[Any]]:
+    def _next_batch(self) -> tuple[list[Waiting], list[Waiting]]:
         """Return what goes now and what waits on: a second write of an address."""
-        batch: list[Any] = []
-        rest: list[Any] = []
+        batch: list[Waiting] = []
+        rest: list[Waiting] = []
         written: set[Any] = set()
         for item in self._waiting:
             writes = getattr(item[0], "written", ())
@@ -88,20 +153,26 @@ class Gathering:
                 written.update(writes)
         return batch, rest
 
-    def _end(self, batch: list[Any], done: asyncio.Future[list[Any]]) -> None:
+    def _end(self, batch: list[Waiting], done: asyncio.Future[list[Any]]) -> None:
+        self._go_on()
+        error = done.exception()
+        settle(batch, [error] * len(batch) if error is not None else done.result())
+
+    def _go_on(self) -> None:
         if self._waiting:
             self._begin()
         else:
             self._under_way = False
-        error = done.exception()
-        outcomes = [error] * len(batch) if error is not None else done.result()
-        for (_, future), outcome in zip(batch, outcomes, strict=True):
-            if future.done():
-                continue
-            if isinstance(outcome, BaseException):
-                future.set_exception(outcome)
-            else:
-                future.set_result(outcome)
+
+
+def settle(batch: Sequence[Waiting], outcomes: Sequence[Any]) -> None:
+    for (_, future), outcome in zip(batch, outcomes, strict=True):
+        if future.done():
+            continue
+        if isinstance(outcome, BaseException):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
 
 
 def perform(table: Table, requests: Sequence[Request], again: bool) -> list[Outcome]:
@@ -152,7 +223,7 @@ def write_lone(table: Table, writes: Sequence[Write]) -> dict[Request, Outcome]:
         if len(writes) == 1:
             return {writes[0]: exc}
         return {w: outcome for one in writes for w, outcome in write_lone(table, [one]).items()}
-    return {w: revisions(w) if w.changes[0] in landed else refusal(w, landed) for w in writes}
+    return {write: outcome_of(write, landed) for write in writes}
 
 
 def write_together(table: Table, write: Write) -> Outcome:
@@ -185,10 +256,16 @@ def renew(table: Table, renewals: Sequence[Renewal]) -> dict[Request, Outcome]:
 
 def read(table: Table, reads: Sequence[Read]) -> dict[Request, Outcome]:
     stored = table.select({address for read in reads for address in read.addresses})
-    return {
-        read: {address: stored[address] for address in read.addresses if address in stored}
-        for read in reads
-    }
+    return {read: found_of(read, stored) for read in reads}
+
+
+def found_of(read: Read, stored: Mapping[Address, Record]) -> dict[Address, Record]:
+    return {address: stored[address] for address in read.addresses if address in stored}
+
+
+def outcome_of(write: Write, landed: Collection[Change]) -> Outcome:
+    """Return the outcome of a single change."""
+    return revisions(write) if write.changes[0] in landed else refusal(write, landed)
 
 
 def revisions(write: Write) -> list[int | None]:

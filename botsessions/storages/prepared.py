@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
@@ -19,6 +20,8 @@ DECIDED_BY = {"pool", "prepare_threshold", "server_side_binding"}
 """Options of a database by which its user has decided, or which lend the connection to others."""
 
 _here = threading.local()
+_names: WeakKeyDictionary[Any, dict[str, bytes]] = WeakKeyDictionary()
+"""By the driver's connection and a statement's text."""
 
 
 def prepare_in_this_thread() -> None:
@@ -37,12 +40,21 @@ def set_up(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
 
         driver.cursor_factory = base.ServerBindingCursor  # type: ignore[attr-defined]
         driver.prepare_threshold = AFTER
+        _names[driver] = {}
 
 
 def is_direct(driver: Any) -> bool:
     """Whether the server process that answers is the one that the connection was opened to."""
     (backend,) = driver.execute("SELECT pg_backend_pid()").fetchone()
     return bool(backend == driver.info.backend_pid)
+
+
+def names_of(driver: Any) -> dict[str, bytes] | None:
+    """Return under which names we have prepared statements, besides what the driver does itself.
+
+    ``None``: no statements may be prepared on that connection.
+    """
+    return _names.get(driver)
 
 
 connection_created.connect(set_up, dispatch_uid="botsessions.prepared")

@@ -54,15 +54,25 @@ class Change:
 class Table:
     """The statements for one table of one database, on the calling thread's connection."""
 
-    def __init__(self, model: type[AbstractBotSession], using: str) -> None:
+    def __init__(
+        self,
+        model: type[AbstractBotSession],
+        using: str,
+        connection: BaseDatabaseWrapper | None = None,
+    ) -> None:
         self.model = model
         self.using = using
+        self._connection = connection
+
+    def on(self, connection: BaseDatabaseWrapper) -> Table:
+        """Return the statements as they are on a connection that may be another thread's."""
+        return Table(self.model, self.using, connection)
 
     @property
     def connection(self) -> BaseDatabaseWrapper:
-        return connections[self.using]
+        return self._connection or connections[self.using]
 
-    # What the event loop sends by itself, and makes of the rows that it gets.
+    # Queries, for whoever sends them, and what their rows say.
 
     def selection(self, addresses: Iterable[Address]) -> Query:
         """Return the query for what is stored; :meth:`loaded` reads its rows."""
@@ -77,44 +87,51 @@ class Table:
         """Return what is stored, expired or not."""
         return dict(map(self._loaded, rows))
 
+    def changing(self, changes: Iterable[Change]) -> list[tuple[Group, Query]] | None:
+        """Return the queries that make changes, each with those that it makes.
+
+        They return the revisions of what has landed. ``None``: there are none that do.
+        """
+        found = []
+        for (statement, _), group in self._groups(changes).items():
+            if statement == self._update:
+                found.append((group, self._updating(group)))
+            elif statement == self._insert and len(group) == 1:
+                found.append((group, self._inserting(group)))
+            else:
+                return None
+        return found
+
+    def changing_if_held(
+        self, changes: Iterable[Change], held: Query
+    ) -> tuple[Group, Query] | None:
+        """Return a query like those of :meth:`changing`, if one is enough.
+
+        It makes the changes if ``held``, put before it, returns a row for each. With each revision
+        it returns the ids of the rows that still have a holder.
+        """
+        groups = self._groups(changes)
+        if [statement for statement, _ in groups] != [self._update]:
+            return None
+        (group,) = groups.values()
+        return group, self._updating(group, held)
+
+    # Statements.
+
     def select(self, addresses: Iterable[Address]) -> dict[Address, Record]:
         """Return what is stored, expired or not."""
         asked_for = [*addresses]
-        return self.loaded(self._rows(*self.selection(asked_for))) if asked_for else {}
+        return self.loaded(self.rows(self.selection(asked_for))) if asked_for else {}
 
     def write(self, changes: Iterable[Change]) -> set[Change]:
         """Make the changes whose revisions are right, by one statement of each kind; return them.
 
         No two of them may be of one address.
         """
-        groups: dict[Any, Group] = {}
-        now = self._prepared("updated_at", for_column(utcnow()))
-        for change in changes:
-            statement, row = self._statement(change, now)
-            groups.setdefault((statement, tuple(row)), []).append((change, row))
         landed: set[Change] = set()
-        for (statement, _), group in groups.items():
+        for (statement, _), group in self._groups(changes).items():
             landed |= statement(group)
         return landed
-
-    def update_if_held(
-        self, changes: Sequence[Change], held: Query
-    ) -> tuple[set[Change], Collection[int]]:
-        """Make changes of rows if a statement put before it returns a row for each.
-
-        Returns what has landed, and the ids of the rows that still have a holder. Nothing lands if
-        the changes are not all of the same kind.
-        """
-        group: Group = []
-        now = self._prepared("updated_at", for_column(utcnow()))
-        for change in changes:
-            statement, row = self._statement(change, now)
-            if statement != self._update or (group and row.keys() != group[0][1].keys()):
-                return set(), ()
-            group.append((change, row))
-        found = self._rows(*self._updating(group, held))
-        landed = with_revisions(group, [revision for revision, _ in found])
-        return landed, found[0][1] if found else ()
 
     def renew(self, records: Mapping[Address, Record]) -> None:
         """Set when records expire, and nothing else, if they have their revisions still."""
@@ -134,6 +151,15 @@ class Table:
         group = [(change, self._form(change)) for change in changes]
         return {landed for portion in portions(group) for landed in self._update(portion)}
 
+    def _groups(self, changes: Iterable[Change]) -> dict[tuple[Any, tuple[str, ...]], Group]:
+        """Group changes by what makes them and the columns that it sets."""
+        groups: dict[Any, Group] = {}
+        now = self._prepared("updated_at", for_column(utcnow()))
+        for change in changes:
+            statement, row = self._statement(change, now)
+            groups.setdefault((statement, tuple(row)), []).append((change, row))
+        return groups
+
     def _statement(self, change: Change, now: Any) -> tuple[Callable[[Group], set[Change]], Row]:
         """Return what makes a change, and the columns that it sets."""
         record = change.record
@@ -150,7 +176,7 @@ class Table:
     def _update(self, group: Group) -> set[Change]:
         texts = self._texts
         if texts.tells_what_it_updates:
-            return with_revisions(group, self._returned(*self._updating(group)))
+            return with_revisions(group, self._returned(self._updating(group)))
         if len(group) == 1 or not texts.updates_many:
             return {change for change, row in group if self._update_one(change, row)}
         columns = tuple(group[0][1])
@@ -177,14 +203,18 @@ class Table:
     def _insert(self, group: Group) -> set[Change]:
         if self._is_mysql:
             return self._insert_of_mysql(group)
-        unless_there = f"ON CONFLICT ({self._texts.columns(ADDRESS)}) DO NOTHING"
-        sql, values = self._insertion(group, unless_there)
         if self._texts.returns_rows:
-            sql = f"{sql} RETURNING {self._texts.columns(['revision'])}"
-            return with_revisions(group, self._returned(sql, values))
+            return with_revisions(group, self._returned(self._inserting(group)))
         if len(group) > 1:
             return {landed for one in group for landed in self._insert([one])}
-        return {change for change, _ in group if self._execute(sql, values)}
+        return {change for change, _ in group if self._execute(*self._inserting(group))}
+
+    def _inserting(self, group: Group) -> Query:
+        """Return what inserts rows that are not there, and returns their revisions if it can."""
+        texts = self._texts
+        returning = f" RETURNING {texts.columns(['revision'])}" if texts.returns_rows else ""
+        unless_there = f"ON CONFLICT ({texts.columns(ADDRESS)}) DO NOTHING"
+        return self._insertion(group, unless_there + returning)
 
     def _insert_of_mysql(self, group: Group) -> set[Change]:
         # INSERT IGNORE would ignore more than duplicates: it cuts off what is too long.
@@ -308,13 +338,14 @@ class Table:
             cursor.execute(sql, parameters)
             return int(cursor.rowcount)
 
-    def _rows(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
+    def rows(self, query: Query) -> list[Any]:
+        """Return what a query returns."""
         with cursor_of(self.connection) as cursor:
-            cursor.execute(sql, parameters)
+            cursor.execute(*query)
             return list(cursor.fetchall())
 
-    def _returned(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
-        return [value for (value,) in self._rows(sql, parameters)]
+    def _returned(self, query: Query) -> list[Any]:
+        return [value for (value,) in self.rows(query)]
 
     @property
     def _texts(self) -> Statements:

@@ -8,15 +8,18 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias
 
 from asgiref.sync import AsyncToSync
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .care import looked_after, rest
 from .cursors import keep_cursors_in_this_thread
+from .nonblocking import Loan, may_be_lent
 from .prepared import prepare_in_this_thread
 
 logger = logging.getLogger(__name__)
@@ -25,18 +28,22 @@ Unit: TypeAlias = "Callable[[bool], Any]"
 """A unit of work; see :func:`looked_after`."""
 Deliver: TypeAlias = "Callable[[Any, BaseException | None], object]"
 Job: TypeAlias = "tuple[Unit, Deliver]"
-Jobs: TypeAlias = "queue.SimpleQueue[Job | None]"
 
 IDLE_SECONDS = 1.0
 """After so long without work a connection is looked at again before it is used."""
+LOOK_AGAIN_SECONDS = 0.1
+"""So often it is asked whether who has borrowed a connection can still give it back."""
 
 
-def sync_code_waits() -> bool:
+def sync_code_waits(loop: asyncio.AbstractEventLoop | None = None) -> bool:
     """Whether sync code waits for this coroutine: a view that called ``edit()``, a ``TestCase``.
 
     Then database work belongs on that code's thread, in its transaction.
+
+    Args:
+        loop: the running one, if it is known.
     """
-    if asyncio.get_running_loop() in AsyncToSync.loop_thread_executors:
+    if (loop or asyncio.get_running_loop()) in AsyncToSync.loop_thread_executors:
         return True
     try:
         waiting = AsyncToSync.executors.current
@@ -52,8 +59,7 @@ class DatabaseThread:
     def __init__(self, using: str) -> None:
         self.using = using
         self._mutex = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._jobs: Jobs = queue.SimpleQueue()
+        self._worker: Worker | None = None
 
     def run(self, unit: Unit) -> asyncio.Future[Any]:
         """Return a future of the unit's result. It is done to its end even if that is cancelled."""
@@ -79,57 +85,123 @@ class DatabaseThread:
         """Have a unit of work done for which nobody waits."""
         self._put(unit, note_failure)
 
+    def lend(self) -> Loan | None:
+        """Return the connection for the running event loop, if the thread has nothing to do."""
+        worker = self._worker
+        return None if worker is None else worker.lend()
+
     def _put(self, unit: Unit, deliver: Deliver) -> None:
         with self._mutex:
-            if self._thread is None or not self._thread.is_alive():
-                self._start()
-            self._jobs.put((unit, deliver))
+            if self._worker is None or not self._worker.is_alive():
+                self._worker = Worker(self.using)
+                self._worker.start()
+            self._worker.put((unit, deliver))
 
     def close(self) -> None:
         """End the thread and its connection, after the work that is waiting."""
         with self._mutex:
-            thread, self._thread = self._thread, None
-            if thread is not None:
-                self._jobs.put(None)
-        if thread is not None:
-            thread.join()
-
-    def _start(self) -> None:
-        # A queue of its own: a thread that is being closed may still be working at the last one.
-        self._jobs = queue.SimpleQueue()
-        self._thread = threading.Thread(
-            target=work, args=(self._jobs,), name=f"botsessions-{self.using}", daemon=True
-        )
-        self._thread.start()
+            worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.end()
 
 
-def work(jobs: Jobs) -> None:
-    prepare_in_this_thread()
-    keep_cursors_in_this_thread()
+class Worker(threading.Thread):
+    """Works off jobs, and lends its connection while there are none."""
+
+    def __init__(self, using: str) -> None:
+        super().__init__(name=f"botsessions-{using}", daemon=True)
+        self._using = using
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._mutex = threading.Lock()
+        self._unfinished = 0
+        self._connection: BaseDatabaseWrapper | None = None
+        self._in_use = threading.Lock()
+        """Held by whoever uses the connection: this thread, or who has borrowed it."""
+        self._loan: Loan | None = None
+        self._given_back_at = 0.0
+
+    def put(self, job: Job | None) -> None:
+        with self._mutex:
+            self._unfinished += 1
+        self._jobs.put(job)
+
+    def end(self) -> None:
+        """End the thread, after the work that is waiting."""
+        self.put(None)
+        self._recall()  # What waits here may be the loop that has it.
+        self.join()
+
+    def lend(self) -> Loan | None:
+        with self._mutex:
+            if self._unfinished or not self._in_use.acquire(blocking=False):
+                return None
+        if self._connection is None or not may_be_lent(self._connection):
+            self._in_use.release()
+            return None
+        self._loan = Loan(self._connection, self._take_back)
+        return self._loan
+
+    def run(self) -> None:
+        prepare_in_this_thread()
+        keep_cursors_in_this_thread()
+        try:
+            while self._work_off_one():
+                pass
+        finally:
+            with self._used():
+                connections.close_all()  # Of this thread.
+
+    def _work_off_one(self) -> bool:
+        try:
+            job = self._jobs.get(timeout=IDLE_SECONDS)
+        except queue.Empty:
+            if time.monotonic() - self._given_back_at < IDLE_SECONDS:
+                return True
+            with self._used():
+                rest()
+            job = self._jobs.get()
+        if job is not None:
+            unit, deliver = job
+            with self._used():
+                result, error = outcome_of(unit)
+            if self._connection is None:
+                opened = connections.all(initialized_only=True)  # Of this thread.
+                self._connection = next((c for c in opened if c.alias == self._using), None)
+            with self._mutex:
+                self._unfinished -= 1
+            deliver(result, error)
+        return job is not None
+
+    @contextmanager
+    def _used(self) -> Iterator[None]:
+        """Use the connection, once it has been given back."""
+        while not self._in_use.acquire(timeout=LOOK_AGAIN_SECONDS):
+            self._recall()
+        try:
+            yield
+        finally:
+            self._in_use.release()
+
+    def _recall(self) -> None:
+        loan = self._loan
+        if loan is not None and loan.recall():
+            self._take_back(loan)
+
+    def _take_back(self, loan: Loan) -> None:
+        """Note that a loan has ended: it was given back, or recalled."""
+        with self._mutex:
+            if self._loan is not loan:
+                return
+            self._loan = None
+            self._given_back_at = time.monotonic()
+            self._in_use.release()
+
+
+def outcome_of(unit: Unit) -> tuple[Any, BaseException | None]:
     try:
-        while work_off_one(jobs):
-            pass
-    finally:
-        connections.close_all()  # Of this thread.
-
-
-def work_off_one(jobs: Jobs) -> bool:
-    try:
-        job = jobs.get(timeout=IDLE_SECONDS)
-    except queue.Empty:
-        rest()
-        job = jobs.get()
-    if job is not None:
-        reply(*job)
-    return job is not None
-
-
-def reply(unit: Unit, deliver: Deliver) -> None:
-    try:
-        result, error = looked_after(unit), None
+        return looked_after(unit), None
     except BaseException as exc:
-        result, error = None, exc
-    deliver(result, error)
+        return None, exc
 
 
 def note_failure(result: Any, error: BaseException | None) -> None:

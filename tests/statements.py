@@ -1,0 +1,33 @@
+"""The statements that a storage makes, whoever sends them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+from django.db.backends.utils import CursorWrapper
+
+from botsessions.storages.nonblocking import Loan
+
+
+@contextmanager
+def noted_statements(say: Callable[[str], str]) -> Iterator[list[str]]:
+    """Note what ``say`` says of the statements of all threads, and of those that loops send."""
+    made: list[str] = []
+    execute, loaned = CursorWrapper.execute, Loan.execute
+
+    def note(cursor: Any, sql: str, *args: Any) -> Any:
+        made.append(say(sql))
+        return execute(cursor, sql, *args)
+
+    def note_all(loan: Loan, queries: Sequence[Any], *args: Any) -> None:
+        made.extend(say(sql) for sql, _ in queries)
+        loaned(loan, queries, *args)
+
+    with (
+        mock.patch.object(CursorWrapper, "execute", note),
+        mock.patch.object(Loan, "execute", note_all),
+    ):
+        yield made
