@@ -24,11 +24,19 @@ class Editing(Generic[T]):
     """A session whose key is held, with fresh data that is saved if the block does not raise."""
 
     def __init__(
-        self, fragment: Fragment[T], bot: str, source: Source, lock: str, *, read: bool = True
+        self,
+        fragment: Fragment[T],
+        bot: str,
+        source: Source,
+        lock: str,
+        *,
+        read: bool = True,
+        patience: float | None = None,
     ) -> None:
         self._fragment = replace(fragment, lazy=not read)
         self._read = read
-        self._scope = Scope({fragment.name: self._fragment}, bot, source, lock=lock)
+        fragments = {fragment.name: self._fragment}
+        self._scope = Scope(fragments, bot, source, lock=lock, patience=patience)
         self._outer: Scope | None = None
 
     @property

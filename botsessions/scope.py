@@ -54,6 +54,9 @@ class Scope:
 
     A scope that ``holds`` has its keys for itself from :meth:`enter` to :meth:`close`. One that
     does not belongs to code that runs beside others, and holds its keys for moments only.
+
+    Args:
+        patience: how long to wait for the keys, in seconds; ``None``: as long as a handler takes.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Scope:
         lock: str = "process",
         holds: bool = True,
         origin: Scope | None = None,
+        patience: float | None = None,
     ) -> None:
         self.cells: dict[str, Cell[Any]] = {}
         self.failed = False
@@ -79,6 +83,7 @@ class Scope:
         self._source = source
         self._lock = lock
         self._holds = holds
+        self._patience = patience
         self._outer = open_scope()
         self._called_by_outer = self._outer is not None and self._outer.runs_here()
         self._task: asyncio.Task[Any] | None = None
@@ -138,8 +143,9 @@ class Scope:
             if lock.busy:
                 addresses += self._to_hold_besides(lock)
             self._ticket = lock.request(addresses, self._ticket_around)
+            granted = self._wait(lock.wait(self._ticket))
             try:
-                await self._wait(lock.wait(self._ticket))
+                await (granted if self._patience is None else self._wait_patiently(granted))
             except BaseException:
                 self._ticket = None
                 raise
@@ -186,6 +192,15 @@ class Scope:
         finally:
             waiting.cancel()
         await waiting
+
+    async def _wait_patiently(self, granted: Coroutine[Any, Any, None]) -> None:
+        try:
+            await asyncio.wait_for(granted, self._patience)
+        except asyncio.TimeoutError:
+            raise SessionLockTimeout(
+                f"The key of session {self.addresses[0]} was not free for {self._patience:g} "
+                "seconds: its bot is busy with it. Try again later."
+            ) from None
 
     def join(self, kept: Sequence[Ticket]) -> None:
         """Go without holding where all keys are held for this code already.
@@ -276,6 +291,7 @@ class Scope:
                 load,
                 since=self._asked_at,
                 within=self._ticket_around is not None,
+                patience=self._patience,
             )
         for (cell, address), record in zip(stored, records, strict=True):
             logger.debug("Session %s was read: revision %s.", address, record and record.revision)

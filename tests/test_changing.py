@@ -15,7 +15,13 @@ from django.utils import timezone
 from telegram.ext import TypeHandler
 
 from botsessions import enhance_storage, session
-from botsessions.exceptions import SessionConflict, SessionDataError, SessionVersionError
+from botsessions.exceptions import (
+    SessionConflict,
+    SessionDataError,
+    SessionLockTimeout,
+    SessionVersionError,
+)
+from botsessions.locks import process_lock, release
 from botsessions.maintenance import changing
 from botsessions.models import BotSession
 from botsessions.testing import BotClient
@@ -51,6 +57,26 @@ def make(bot: str = "plain", key: str = "1", data: Any = None, **fields: Any) ->
 
 def done(batches: Iterator[Any]) -> int:
     return sum(batch.done for batch in batches)
+
+
+@pytest.mark.parametrize("change", ["write_data", "change_one"])
+def test_whoever_changes_a_session_does_not_wait_for_a_long_handler(
+    monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """A person does not want to, and a web server would not let them."""
+    monkeypatch.setattr(changing, "PATIENCE_SECONDS", 0.05)
+    row = make(data={"a": 1})
+    ticket = process_lock().request([changing.address_of(row)])
+    try:
+        with pytest.raises(SessionLockTimeout, match=r"of bot 'plain' was not free for 0\.05 s"):
+            if change == "write_data":
+                changing.write_data(row, {"a": 2}, row.revision)
+            else:
+                changing.change_one(row, row.revision, changing.delete)
+    finally:
+        release(ticket)
+    assert BotSession.objects.get().data == {"a": 1}
+    assert not process_lock().busy
 
 
 def test_data_is_written_under_a_new_revision() -> None:

@@ -86,7 +86,13 @@ class Leases:
         self.taken = False
 
     async def take(
-        self, storages: Collection[Storage], load: Load[T], *, since: float, within: bool
+        self,
+        storages: Collection[Storage],
+        load: Load[T],
+        *,
+        since: float,
+        within: bool,
+        patience: float | None = None,
     ) -> T:
         """Wait for the leases, and return what ``load`` gives while they are held.
 
@@ -94,11 +100,13 @@ class Leases:
             storages: what ``load`` reads from.
             since: when the keys were asked for, by the monotonic clock.
             within: whether the code that asks for them holds other keys.
+            patience: how long to wait for each, in seconds, if that is not to be the usual time.
 
         Raises:
             SessionLockError: there is no use in waiting, or was not.
         """
-        patience = PATIENCE_WITHIN_SECONDS if within else PATIENCE_SECONDS
+        if patience is None:
+            patience = PATIENCE_WITHIN_SECONDS if within else PATIENCE_SECONDS
         self._way = await self._find_way()
         if self._way is not Way.NOT_AT_ALL:
             self._asked = True

@@ -29,6 +29,9 @@ from ..storages.sql import Change, Table
 from .batches import BATCH_SIZE, Batch, Failure
 from .declared import declared
 
+PATIENCE_SECONDS = 15.0
+"""So long a key is waited for: behind a change there is a person, or a request that waits."""
+
 if TYPE_CHECKING:
     Sessions: TypeAlias = QuerySet[AbstractBotSession]
 
@@ -44,6 +47,7 @@ def write_data(session: AbstractBotSession, value: Json, revision: int) -> int:
         SessionConflict: what is stored has another revision; nothing was written.
         SessionDataError: the value is no strict JSON, too large, or does not fit the declared type.
         SessionVersionError: the stored data is of a version that this code does not know.
+        SessionLockTimeout: a handler has kept the key for long; nothing was written.
     """
     address, fragment = address_of(session), declared(session.bot, session.name)
     record = Record(checked(fragment, session, value), session.version, session.expires_at)
@@ -66,6 +70,7 @@ def change_one(
 
     Raises:
         SessionConflict: what is stored has another revision; nothing was changed.
+        SessionLockTimeout: a handler has kept the key for long; nothing was changed.
     """
     address, table = address_of(session), table_of(session)
     sessions = table.model._default_manager.using(table.using)
@@ -169,11 +174,14 @@ def checked(fragment: Fragment[Any] | None, session: AbstractBotSession, value: 
 
 
 def held(fragment: Fragment[Any] | None, address: Address) -> AbstractContextManager[Any]:
-    """Hold the key under the bot's lock, if the settings know the bot."""
+    """Hold the key under the bot's lock, if the settings know the bot.
+
+    Entering it raises SessionLockTimeout after :data:`PATIENCE_SECONDS`.
+    """
     if fragment is None:
         return nullcontext()
-    lock = get_bot(address.bot).lock
-    return Edit(fragment, address.bot, FromKey(address.key), lock, read=False)
+    lock, source = get_bot(address.bot).lock, FromKey(address.key)
+    return Edit(fragment, address.bot, source, lock, read=False, patience=PATIENCE_SECONDS)
 
 
 def reason(error: Exception) -> str:
