@@ -68,7 +68,10 @@ def locked_rows() -> Iterator[None]:
 
 def until_somebody_waits() -> int:
     """Return the server process that waits for a lock, once there is one."""
-    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    waiting = (
+        "SELECT pid FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
     try:
         for _ in range(200):
             with connection.cursor() as cursor:
@@ -177,6 +180,17 @@ class NonBlocking(IsolatedAsyncioTestCase):
             assert not asked.done()
         assert await asked == 1
         await write
+
+    async def test_a_loop_that_answers_just_when_it_is_asked_is_not_stuck(self) -> None:
+        lent = thread_of("default").lend
+        await self.stored({"count": 0})
+        loan = lent()
+        assert loan is not None
+        assert not await asyncio.to_thread(loan.recall)
+        await asyncio.sleep(0)  # It answers.
+        assert not await asyncio.to_thread(loan.recall)
+        loan.end()
+        assert (await self.read()).value == {"count": 0}
 
     async def test_a_handler_that_blocks_the_loop_blocks_no_thread(self) -> None:
         """One that keeps leases, for example."""

@@ -32,6 +32,8 @@ Done: TypeAlias = "Callable[[list[Rows] | None], object]"
 
 STUCK_SECONDS = 1.0
 """When somebody else needs the connection, a loop that does nothing for so long loses it."""
+SQLSTATE = ord("C")
+"""PG_DIAG_SQLSTATE, which every error has."""
 
 _numbers = itertools.count()
 
@@ -70,7 +72,7 @@ class Loan:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._mutex = threading.Lock()
-        self._recalled = False
+        self._over = False
         self._asked_at: float | None = None
         self._done: Done | None = None
 
@@ -97,8 +99,8 @@ class Loan:
         if self._loop.is_running() and not is_here and not self._is_stuck():
             return False
         with self._mutex:
-            if not self._recalled:
-                self._recalled = True
+            if not self._over:
+                self._over = True
                 self.connection.connection = None
                 try:
                     self._loop.call_soon_threadsafe(self._was_recalled)
@@ -108,18 +110,20 @@ class Loan:
 
     def _is_stuck(self) -> bool:
         """Whether the loop has done nothing for long: a handler blocks it."""
-        if self._asked_at is None:
-            self._asked_at = time.monotonic()
-            with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._note_alive)
-        return time.monotonic() - self._asked_at > STUCK_SECONDS
+        asked_at = self._asked_at  # The loop may answer meanwhile.
+        if asked_at is not None:
+            return time.monotonic() - asked_at > STUCK_SECONDS
+        self._asked_at = time.monotonic()
+        with suppress(RuntimeError):  # The loop was closed.
+            self._loop.call_soon_threadsafe(self._note_alive)
+        return False
 
     def _note_alive(self) -> None:
         self._asked_at = None
 
     def _go_on(self) -> None:
         with self._mutex:
-            if self._recalled:
+            if self._over:
                 return
             try:
                 writing = next(self._steps)
@@ -133,6 +137,7 @@ class Loan:
                 if writing != self._writing:
                     self._wait_for_writing(writing)
                 return
+            self._over = True
             self._leave_socket()
         self.end()
         self._answer(rows)
@@ -209,10 +214,6 @@ def result(server: Any) -> Generator[bool, None, Any]:
     if only.error_field(SQLSTATE) is not None:
         raise RuntimeError
     return only
-
-
-SQLSTATE = ord("C")
-"""PG_DIAG_SQLSTATE, which every error has."""
 
 
 @lru_cache(maxsize=128)
