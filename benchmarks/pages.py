@@ -112,7 +112,7 @@ def declare() -> None:
     """Let two bots have sessions of two fragments, with versions."""
     from django.conf import settings  # noqa: PLC0415
 
-    from botsessions import enhance_storage, multi_session, session  # noqa: PLC0415
+    from botsessions import enhance_storage, session  # noqa: PLC0415
     from botsessions.sessions import MultiSession, Session  # noqa: PLC0415
 
     def declared() -> Session[Any]:
@@ -120,7 +120,6 @@ def declare() -> None:
 
     both = MultiSession({"user": declared()})
     both.fragments = {**both.fragments, "": declared().fragment}
-    assert multi_session
     bot = {"SESSION": both, "APPLICATION": print}
     settings.BOTSESSIONS = {"BOTS": {"old": bot, "new": bot, "empty": bot}}
 

@@ -27,7 +27,7 @@ from botsessions.maintenance import unused
 from botsessions.models import BotSession, BotSessionLease
 from botsessions.scope import Scope
 from botsessions.signals import session_conflict
-from botsessions.storages import Address, lease_sql
+from botsessions.storages import Address, lease_sql, lease_statements
 from botsessions.storages.carrying import carry_out
 from botsessions.storages.errands import Errand
 from botsessions.storages.gathering import Write
@@ -404,7 +404,7 @@ class Queues(Base):
                     await give_back(newcomer)
                 assert await ask_again_and_again(lease)
                 await give_back(lease)
-                assert 0 < passed <= lease_sql.MOST_PASSED
+                assert 0 < passed <= lease_statements.MOST_PASSED
 
     async def test_nor_by_those_that_a_process_hands_its_key_on_to(self) -> None:
         theirs, asked = lease_on("42"), asyncio.Event()
@@ -419,7 +419,7 @@ class Queues(Base):
         await asked.wait()
         assert await ask_again_and_again(theirs)
         passed = (await self.stored())["42"]["count"]
-        assert 1 < passed <= 1 + lease_sql.MOST_PASSED
+        assert 1 < passed <= 1 + lease_statements.MOST_PASSED
         await give_back(theirs)
         assert [answers.errors for answers in await updates] == [[]] * 60
         assert await maria.session == {"count": 60}

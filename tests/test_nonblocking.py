@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
 from unittest import IsolatedAsyncioTestCase, mock
@@ -159,10 +159,7 @@ class NonBlocking(IsolatedAsyncioTestCase):
         assert (await self.read()).value == {"count": 1}
 
     async def test_who_is_cancelled_waits_for_the_write(self) -> None:
-        revision = await self.stored({"count": 0})
-        with locked_rows():
-            write = asyncio.create_task(self.write({"count": 1}, revision))
-            await asyncio.to_thread(until_somebody_waits)
+        async with self.waiting_write() as write:
             write.cancel()
             await asyncio.sleep(0.05)
             assert not write.done()
@@ -171,10 +168,7 @@ class NonBlocking(IsolatedAsyncioTestCase):
         assert (await self.read()).value == {"count": 1}
 
     async def test_a_thread_that_is_asked_waits_for_the_statement_under_way(self) -> None:
-        revision = await self.stored({"count": 0})
-        with locked_rows():
-            write = asyncio.create_task(self.write({"count": 1}, revision))
-            await asyncio.to_thread(until_somebody_waits)
+        async with self.waiting_write() as write:
             asked = asyncio.ensure_future(thread_of("default").run(lambda again: query()))
             await asyncio.sleep(0.3)
             assert not asked.done()
@@ -206,10 +200,7 @@ class NonBlocking(IsolatedAsyncioTestCase):
         assert (await self.read()) == Record({"count": 1}, revision=revision)
 
     async def test_closing_on_the_loop_that_has_the_connection_does_not_hang(self) -> None:
-        revision = await self.stored({"count": 0})
-        with locked_rows():
-            write = asyncio.create_task(self.write({"count": 1}, revision))
-            await asyncio.to_thread(until_somebody_waits)
+        async with self.waiting_write() as write:
             close_threads()
         revision = await write
         assert (await self.read()) == Record({"count": 1}, revision=revision)
@@ -218,8 +209,7 @@ class NonBlocking(IsolatedAsyncioTestCase):
         revision = await self.stored({"count": 0})
 
         async def write_and_leave() -> None:
-            task = asyncio.ensure_future(self.storage.read(ADDRESS))
-            await task
+            await self.read()
             asyncio.get_running_loop().call_soon(asyncio.get_running_loop().stop)
             await self.write({"count": 1}, revision)
 
@@ -250,6 +240,15 @@ class NonBlocking(IsolatedAsyncioTestCase):
         await self.read()
         wrappers.clear()
         assert [sql.split()[0] for sql in seen] == ["SELECT"]
+
+    @asynccontextmanager
+    async def waiting_write(self) -> AsyncIterator[asyncio.Task[int]]:
+        """Give a write that waits for a lock, which is given back in the end."""
+        revision = await self.stored({"count": 0})
+        with locked_rows():
+            write = asyncio.create_task(self.write({"count": 1}, revision))
+            await asyncio.to_thread(until_somebody_waits)
+            yield write
 
     async def stored(self, value: Any) -> Any:
         """Store a value, by the thread, which has a connection then."""

@@ -6,6 +6,7 @@ To make one takes Django and the driver longer than to use it.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -29,6 +30,20 @@ def cursor_of(connection: BaseDatabaseWrapper) -> AbstractContextManager[Any]:
         cursor = connection.cursor()
         kept[connection.alias] = ways_of(connection), cursor
     return nullcontext(cursor)
+
+
+def rows(connection: BaseDatabaseWrapper, sql: str, parameters: Sequence[Any]) -> list[Any]:
+    """Execute a statement and return its rows."""
+    with cursor_of(connection) as cursor:
+        cursor.execute(sql, parameters)
+        return list(cursor.fetchall())
+
+
+def changed(connection: BaseDatabaseWrapper, sql: str, parameters: Sequence[Any]) -> int:
+    """Execute a statement and return how many rows it has changed."""
+    with cursor_of(connection) as cursor:
+        cursor.execute(sql, parameters)
+        return int(cursor.rowcount)
 
 
 def ways_of(connection: BaseDatabaseWrapper) -> tuple[Any, ...]:

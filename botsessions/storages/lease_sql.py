@@ -4,7 +4,8 @@ A lease ends by itself unless it is renewed, on the database's clock. Whoever fi
 a number, looks again from time to time, and the numbers are served in order. One who does not turn
 up within :data:`GRACE_SECONDS` is passed over, so nobody has to clean up behind a process that was
 killed. Those who come while the key happens to be free are let through before those who wait, for
-nobody would do anything until these look again; but only :data:`MOST_PASSED` times.
+nobody would do anything until these look again; but not often, see
+:data:`.lease_statements.MOST_PASSED`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connections, transaction
 
-from .cursors import cursor_of
-from .lease_statements import MOST_PASSED, LeaseStatements, lease_statements_of
+from . import cursors
+from .lease_statements import LeaseStatements, lease_statements_of
 from .leases import Lease
 from .sql import Query
 
@@ -26,8 +27,6 @@ LEASE_SECONDS = 7.0
 """A holder that was killed keeps its keys for at most so long."""
 GRACE_SECONDS = 0.15
 """So long each of those in front has to turn up once a key is free."""
-
-__all__ = ["GRACE_SECONDS", "LEASE_SECONDS", "MOST_PASSED", "LeaseTable"]
 
 
 class Row(NamedTuple):
@@ -201,14 +200,10 @@ class LeaseTable:
         return self._execute(sql, values) == len(keys)
 
     def _execute(self, sql: str, parameters: Sequence[Any]) -> int:
-        with cursor_of(self.connection) as cursor:
-            cursor.execute(sql, parameters)
-            return int(cursor.rowcount)
+        return cursors.changed(self.connection, sql, parameters)
 
     def _returned(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
-        with cursor_of(self.connection) as cursor:
-            cursor.execute(sql, parameters)
-            return list(cursor.fetchall())
+        return cursors.rows(self.connection, sql, parameters)
 
     @property
     def texts(self) -> LeaseStatements:

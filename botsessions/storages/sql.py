@@ -16,8 +16,8 @@ from django.conf import settings
 from django.db import IntegrityError, connections, transaction
 from django.utils.timezone import get_default_timezone, is_aware, make_aware, make_naive
 
+from . import cursors
 from .base import ANY, MAX_TITLE_LENGTH, Address, Record, dumps, plain, utcnow
-from .cursors import cursor_of
 from .statements import ADDRESS, Statements, statements_of
 
 if TYPE_CHECKING:
@@ -334,15 +334,11 @@ class Table:
     # Text.
 
     def _execute(self, sql: str, parameters: Sequence[Any]) -> int:
-        with cursor_of(self.connection) as cursor:
-            cursor.execute(sql, parameters)
-            return int(cursor.rowcount)
+        return cursors.changed(self.connection, sql, parameters)
 
     def rows(self, query: Query) -> list[Any]:
         """Return what a query returns."""
-        with cursor_of(self.connection) as cursor:
-            cursor.execute(*query)
-            return list(cursor.fetchall())
+        return cursors.rows(self.connection, *query)
 
     def _returned(self, query: Query) -> list[Any]:
         return [value for (value,) in self.rows(query)]
