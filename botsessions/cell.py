@@ -6,9 +6,11 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, ClassVar, Final, Generic, TypeVar, cast
+
+from msgspec.structs import replace
 
 from .bots import max_bytes
 from .codec import Codec, Decoded

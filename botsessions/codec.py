@@ -27,7 +27,10 @@ MAX_DEPTH = 30
 UNSTORABLE_TEXT = re.compile("[\0\ud800-\udfff]")
 PLACE_TOLD = re.compile(r" - at (?:`key` in )?`(\$[^`]*)`\Z")
 """In msgspec's messages: where it is."""
+ENCODER = msgspec.json.Encoder()
+DECODER = msgspec.json.Decoder()
 SORTED = msgspec.json.Encoder(order="sorted")
+NUL = rb"\u0000"
 MAX_DIGITS = 4300
 """Of an integer: what Python reads back by default (``sys.set_int_max_str_digits``)."""
 
@@ -128,12 +131,32 @@ def field_names(data_type: Any) -> frozenset[str]:
     return frozenset(field.encode_name for field in fields)
 
 
-def strict(value: Any, place: Place = ROOT, depth: int = 0) -> Any:
+def strict(value: Any) -> Any:
     """Return a deep copy of ``value`` in plain JSON types: tuples become lists.
 
     Raises:
         SessionDataError: something in it is not strict JSON.
     """
+    try:
+        encoded = ENCODER.encode(value)
+        copy = DECODER.decode(encoded)
+        # What JSON cannot say comes back as something else, or is refused.
+        same = copy == value and encoded.find(NUL) < 0 and is_shallow(encoded)
+    except Exception:
+        same = False
+    return copy if same else checked(value)
+
+
+def is_shallow(encoded: bytes) -> bool:
+    """Whether JSON is certain not to be nested too deep."""
+    if len(encoded) <= 2 * MAX_DEPTH:
+        return True
+    lines = msgspec.json.format(encoded, indent=1)  # Each is indented by its level.
+    return lines.find(b"\n" + b" " * MAX_DEPTH) < 0
+
+
+def checked(value: Any, place: Place = ROOT, depth: int = 0) -> Any:
+    """Do the same as :func:`strict`, value by value."""
     if value is None or value is True or value is False:
         return value
     if isinstance(value, str):
@@ -145,10 +168,10 @@ def strict(value: Any, place: Place = ROOT, depth: int = 0) -> Any:
     if depth >= MAX_DEPTH:
         raise too_deep(path_of(place))
     if isinstance(value, (list, tuple)):
-        return [strict(item, (place, i), depth + 1) for i, item in enumerate(value)]
+        return [checked(item, (place, i), depth + 1) for i, item in enumerate(value)]
     if isinstance(value, dict):
         return {
-            text(name, place, "has a key that"): strict(item, (place, name), depth + 1)
+            text(name, place, "has a key that"): checked(item, (place, name), depth + 1)
             for name, item in value.items()
         }
     problem = f"is {type(value).__name__}, which needs a declared type (data_type)"

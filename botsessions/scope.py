@@ -21,9 +21,10 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
+
+from msgspec.structs import replace
 
 from .cell import Cell, Fragment
 from .exceptions import SessionClosed, SessionConflict, SessionError, SessionLockTimeout

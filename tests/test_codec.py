@@ -9,6 +9,7 @@ import sys
 import traceback
 import uuid
 from collections import OrderedDict, namedtuple
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -21,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typing_extensions import NotRequired, TypedDict
 
-from botsessions.codec import Codec, is_data_type
+from botsessions.codec import Codec, checked, is_data_type, strict
 from botsessions.exceptions import SessionDataError
 
 from .strategies import strict_json
@@ -527,3 +528,37 @@ def test_classes_with_fields_are_data_types(data_type: Any) -> None:
 @pytest.mark.parametrize("thing", [dict, list, int, Size, Pizza(), lambda: Pizza(), None, sys])
 def test_functions_and_plain_classes_are_no_data_types(thing: Any) -> None:
     assert not is_data_type(thing)
+
+
+ODD = (
+    st.sampled_from([Size.SMALL, Stars.FIVE, math.nan, -math.inf, -0.0, 2**64, 10**4000, b"raw"])
+    | st.text(st.sampled_from("a\0\ud800\\u{}[]ü"))
+    | st.decimals()
+    | st.dates()
+    | st.uuids()
+    | st.sets(st.integers())
+)
+
+
+@given(
+    st.recursive(
+        strict_json() | ODD,
+        lambda inner: (
+            st.lists(inner)
+            | st.tuples(inner, inner)
+            | st.dictionaries(st.text() | st.integers() | st.booleans() | st.none(), inner)
+        ),
+    ),
+    st.integers(0, 32),
+)
+def test_data_is_copied_as_if_it_was_looked_at_value_by_value(data: Any, depth: int) -> None:
+    for _ in range(depth):
+        data = [data] if depth % 2 else {"in": data}
+
+    def outcome(copy: Callable[[Any], Any]) -> str:
+        try:
+            return repr(copy(data))  # Which shows types, too.
+        except SessionDataError as exc:
+            return str(exc)
+
+    assert outcome(strict) == outcome(checked)

@@ -6,7 +6,6 @@ import asyncio
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
 from typing import Any
@@ -19,6 +18,7 @@ from django.db import connection, connections
 from django.test import TestCase, TransactionTestCase
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from msgspec.structs import replace
 from telegram import Update
 from telegram.ext import CommandHandler, MessageHandler, filters
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.db import router
 from django.db.models import Q, QuerySet
 from django.utils import timezone
+from msgspec.structs import replace
 
 from ..bots import get_bot, max_bytes
 from ..cell import Fragment

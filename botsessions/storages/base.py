@@ -8,7 +8,6 @@ import inspect
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from decimal import Decimal
 from functools import lru_cache
@@ -16,6 +15,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 import msgspec
 from asgiref.sync import sync_to_async
+from msgspec.structs import asdict, replace
 
 from ..exceptions import SessionConflict
 
@@ -54,8 +54,7 @@ class Address(NamedTuple):
         return f"'{self.key}'{fragment} of bot '{self.bot}'"
 
 
-@dataclass(frozen=True, slots=True)
-class About:
+class About(msgspec.Struct, frozen=True):
     """Whom a session belongs to, for storages that show it to people.
 
     What is not known, or has no part in the session's key, is ``None``.
@@ -70,17 +69,15 @@ class About:
         """Return what is known now, and where that is nothing, what was before."""
         if before is None:
             return self
-        return About(
-            *(
-                getattr(before, field.name) if (new := getattr(self, field.name)) is None else new
-                for field in fields(self)
-            )
-        )
+        return replace(before, **self.known())
+
+    def known(self) -> dict[str, Any]:
+        """Return what is known, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A stored session."""
+class Record(msgspec.Struct, frozen=True):
+    """A stored session. ``msgspec.structs.replace`` makes one that differs in some fields."""
 
     value: Json
     """Strict JSON; ``None`` where there is no data (any more)."""

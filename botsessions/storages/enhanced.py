@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
+
+from msgspec.structs import replace
 
 from .base import Address, Record, Storage, utcnow
 from .database import DatabaseStorage

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from .gathering import Request, Write
 from .leases import Ending, Lease
 from .sql import Change, Table
 
 
-@dataclass(slots=True, eq=False)
-class Errand:
+class Errand(msgspec.Struct, eq=False):
     """A request for a table's sessions, or none, under a lease, or none.
 
     A write checks the lease, in its own transaction, and anything else takes it first.

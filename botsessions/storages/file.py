@@ -7,11 +7,12 @@ import json
 import os
 import re
 from contextlib import suppress
-from dataclasses import asdict, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import asdict, replace
 
 from ..exceptions import SessionStorageError
 from .base import ANY, About, Address, Record, Revision, conflict, dumps, new_revision

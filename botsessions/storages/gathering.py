@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+import msgspec
 from django.db import DatabaseError, transaction
 
 from ..exceptions import SessionConflict
@@ -30,22 +30,19 @@ MOST_REQUESTS = 250
 """In one batch; with more, each would wait longer than it gains."""
 
 
-@dataclass(slots=True, eq=False)
-class Read:
+class Read(msgspec.Struct, eq=False):
     """A request for records."""
 
     addresses: Sequence[Address]
 
 
-@dataclass(slots=True, eq=False)
-class Write:
+class Write(msgspec.Struct, eq=False):
     """A request for changes: all of them, or none."""
 
     changes: Sequence[Change]
 
 
-@dataclass(slots=True, eq=False)
-class Renewal:
+class Renewal(msgspec.Struct, eq=False):
     """A request for a later expiry of a record, unless that was changed meanwhile."""
 
     address: Address

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
+
+from msgspec.structs import replace
 
 from .base import Address, Changes, Record, Revision, Storage, all_of, awaited, conflict
 from .expiry import is_heard, tell, to_be_told

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
+
+from msgspec.structs import replace
 
 from ..exceptions import SessionMigrationError, SessionVersionError
 from .base import Address, Record, plain

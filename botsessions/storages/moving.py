@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any
@@ -65,7 +64,7 @@ def move_batch(table: Table, moves: Sequence[Move]) -> int:
         rows.filter(pk__in=keys).update(
             key=Case(*(When(pk=pk, then=Value(key)) for pk, key in keys.items())),
             revision=new_revision(),
-            **{name: value for name, value in asdict(about).items() if value is not None},
+            **about.known(),
         )
     return sum(map(len, moving.values()))
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import msgspec
 from django.conf import settings
 from django.db import IntegrityError, connections, transaction
 from django.utils.timezone import get_default_timezone, is_aware, make_aware, make_naive
@@ -41,8 +41,7 @@ Group: TypeAlias = "list[tuple[Change, Row]]"
 """Changes that one statement makes: all set the same columns."""
 
 
-@dataclass(slots=True, eq=False)
-class Change:
+class Change(msgspec.Struct, eq=False):
     """A record to be stored, or one without a value to delete what is stored."""
 
     address: Address

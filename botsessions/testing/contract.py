@@ -6,11 +6,12 @@ import asyncio
 import itertools
 import uuid
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from msgspec.structs import replace
 
 from ..exceptions import SessionConflict
 from ..storages.base import (
