@@ -141,10 +141,11 @@ def strict(value: Any) -> Any:
         encoded = ENCODER.encode(value)
         copy = DECODER.decode(encoded)
         # What JSON cannot say comes back as something else, or is refused.
-        same = copy == value and encoded.find(NUL) < 0 and is_shallow(encoded)
+        if copy == value and encoded.find(NUL) < 0 and is_shallow(encoded):
+            return copy
     except Exception:
-        same = False
-    return copy if same else checked(value)
+        return checked(value)  # Which tells what is wrong.
+    return checked(value)
 
 
 def is_shallow(encoded: bytes) -> bool:

@@ -185,10 +185,14 @@ class MovingStorage(Storage, Protocol):
         """
 
 
-async def awaited(method: Callable[..., Any], *args: Any) -> Any:
-    """Call ``method``, be it ``async`` or not, and return its result."""
+def awaited(method: Callable[..., Any], *args: Any) -> Awaitable[Any]:
+    """Call ``method``, be it ``async`` or not, and return what its result is awaited with."""
     if is_async(getattr(method, "__func__", method)):
-        return await method(*args)
+        return cast("Awaitable[Any]", method(*args))
+    return off_the_loop(method, *args)
+
+
+async def off_the_loop(method: Callable[..., Any], *args: Any) -> Any:
     result = await sync_to_async(method)(*args)
     return await result if inspect.isawaitable(result) else result
 

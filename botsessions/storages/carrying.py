@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -20,19 +21,22 @@ from .threads import Unit, sync_code_waits, thread_of
 from .uncancelled import to_its_end
 
 
-async def carry_out(using: str, errand: Errand, *, apart: bool = False) -> Any:
-    """Carry out an errand, together with what waits at the same moment; return the outcome.
+def carry_out(using: str, errand: Errand, *, apart: bool = False) -> Awaitable[Any]:
+    """Carry out an errand, together with what waits at the same moment; await the outcome.
 
     Args:
         apart: not on the connection of sync code that waits for it, but on one of our own.
     """
-    writes = isinstance(errand.request, Write)
     loop = asyncio.get_running_loop()
-    if not sync_code_waits(loop):
-        return await gathering(using, loop).request(errand, loop, writes=writes)
+    if sync_code_waits(loop):
+        return carry_out_for_sync_code(using, errand, apart)
+    return gathering(using, loop).request(errand, loop, writes=isinstance(errand.request, Write))
+
+
+async def carry_out_for_sync_code(using: str, errand: Errand, apart: bool) -> Any:
     unit = partial(perform_errands, using, [errand])
     done = alone(using, unit) if apart else sync_to_async(unit)(again=False)
-    (outcome,) = await (to_its_end(done) if writes else done)
+    (outcome,) = await (to_its_end(done) if isinstance(errand.request, Write) else done)
     if isinstance(outcome, Exception):
         raise outcome
     return outcome

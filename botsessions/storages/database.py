@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -79,17 +79,16 @@ class DatabaseStorage:
         return {address: record.live() for address, record in found.items()}
 
     async def write(self, address: Address, record: Record) -> int:
-        (revision,) = await self.write_many([(address, record)])
-        assert revision is not None
-        return revision
+        change = Change(address, record, new_revision())
+        revisions: list[int] = await self._request(Write([change]), [address])
+        return revisions[0]
 
     async def delete(self, address: Address, revision: Revision) -> None:
         await self.write_many([(address, Record(None, revision=revision))])
 
     async def write_many(self, changes: Changes) -> list[int | None]:
         new = [Change(address, record, new_revision()) for address, record in changes]
-        addresses = [address for address, _ in changes]
-        revisions: list[int | None] = await self._request(Write(new), addresses)
+        revisions: list[int | None] = await self._request(Write(new), [c.address for c in new])
         return revisions
 
     async def renew(self, address: Address, record: Record) -> None:
@@ -105,10 +104,10 @@ class DatabaseStorage:
         """End this process's thread and connection for the database; the next use starts anew."""
         await asyncio.to_thread(threads.thread_of(self.using).close)
 
-    async def _request(self, request: Request, addresses: Sequence[Address] = ()) -> Any:
+    def _request(self, request: Request, addresses: Sequence[Address] = ()) -> Awaitable[Any]:
         table = self._table()
         errand = Errand(table, request, *lease_riding(table.using, addresses))
-        return await carry_out(table.using, errand)
+        return carry_out(table.using, errand)
 
     async def _alone(self, unit: Callable[[Table], T]) -> T:
         """Do work that does not go together with that of others."""

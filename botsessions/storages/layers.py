@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
@@ -91,6 +91,8 @@ async def read_all(
     """
     places = [place_of(*request) for request in requests]
     records = await stored(places)
+    if not any(map(is_of_interest, places, records)):
+        return records
     told: set[Address] = set()
     while telling and (expired := to_be_told(places, records)):
         for place, _ in expired:
@@ -109,6 +111,11 @@ async def read_all(
     ]
 
 
+def is_of_interest(place: Place, record: Record | None) -> bool:
+    """Whether a layer, or who is told of what has expired, may want to see a record."""
+    return record is not None and (bool(place.layers) or record.expired is not None)
+
+
 async def tell_all(requests: Sequence[tuple[Storage, Address]]) -> int:
     """Tell of those that have expired, to whoever wants to hear of them; return how many.
 
@@ -121,7 +128,9 @@ async def tell_all(requests: Sequence[tuple[Storage, Address]]) -> int:
     return len(expired)
 
 
-async def write_all(requests: Sequence[tuple[Storage, Address, Record]]) -> list[Outcome]:
+def write_all(
+    requests: Sequence[tuple[Storage, Address, Record]],
+) -> Coroutine[Any, Any, list[Outcome]]:
     """Write or delete (a record without a value) many records, those of one storage in one go.
 
     Returns for each the new revision, ``None`` for a deletion, or the error. A storage with
@@ -129,7 +138,11 @@ async def write_all(requests: Sequence[tuple[Storage, Address, Record]]) -> list
     """
     if len(requests) == 1:  # Nearly always.
         layered, address, record = requests[0]
-        return [await write_one(peel(layered)[1], address, outgoing(layered, record))]
+        return write_one(peel(layered)[1], address, outgoing(layered, record))
+    return write_groups(requests)
+
+
+async def write_groups(requests: Sequence[tuple[Storage, Address, Record]]) -> list[Outcome]:
     outcomes: list[Outcome] = [None] * len(requests)
 
     async def write(storage: Storage, indices: list[int]) -> None:
@@ -175,17 +188,17 @@ async def write_group(storage: Any, changes: Changes) -> list[Outcome]:
             return list(await awaited(storage.write_many, changes))
         except Exception as exc:
             return [exc] * len(changes)
-    return await all_of(write_one(storage, *change) for change in changes)
+    return [o for (o,) in await all_of(write_one(storage, *change) for change in changes)]
 
 
-async def write_one(storage: Any, address: Address, record: Record) -> Outcome:
+async def write_one(storage: Any, address: Address, record: Record) -> list[Outcome]:
     try:
         if record.value is None:
             await awaited(storage.delete, address, record.revision)
-            return None
-        return int(await awaited(storage.write, address, record))
+            return [None]
+        return [int(await awaited(storage.write, address, record))]
     except Exception as exc:
-        return exc
+        return [exc]
 
 
 async def incoming(place: Place, record: Record) -> Record:
