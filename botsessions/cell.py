@@ -148,12 +148,20 @@ class Cell(Generic[T]):
         if not self._assigned:
             self._data = data
 
-    async def change(self) -> Record | None:
+    @property
+    def is_promised(self) -> bool:
+        """Whether its data has to be awaited before the write."""
+        return self._promise is not None
+
+    async def settle(self) -> None:
+        """Await the data that was promised."""
+        if self._promise is not None:
+            await self._settle(self._promise)
+
+    def change(self) -> Record | None:
         """Return the record to be written, one without a value to delete, or ``None``."""
         if self.address is None or not self._seen:
             return None
-        if self._promise is not None:
-            await self._settle(self._promise)
         if self.error is not None or isinstance(self._data, _Absent):
             return None
         if self._data is None:

@@ -208,7 +208,7 @@ def check_key(key: object) -> str:
         problem = f"has {len(key)} characters; it may have {MAX_KEY_LENGTH}"
     elif key != key.strip():
         problem = "begins or ends with a blank"
-    elif "\0" in key or any("\ud800" <= char <= "\udfff" for char in key):
+    elif "\0" in key or (not key.isascii() and any("\ud800" <= char <= "\udfff" for char in key)):
         problem = "holds a NUL or a lone surrogate"
     else:
         return key

@@ -56,20 +56,30 @@ class MovingScope(Scope):
             except Exception as exc:
                 self.error = exc
 
-    async def _cell(self, fragment: Fragment[Any]) -> Cell[Any]:
-        cell = await super()._cell(fragment)
-        if cell.address is not None:
-            function, key = fragment.get_session_key, cell.address.key
-            others = {n: i for n, i in self._source.ids.items() if n != "chat"}
-            new = await in_other_chat(function, key, {**others, "chat": self._old}, self._new)
-            old = await in_other_chat(function, key, {**others, "chat": self._new}, self._old)
-            if new is not None:
-                self._own[fragment.name] = self._to(new, cell.address)
-            elif old is not None:
-                self._own[fragment.name] = self._to(key, cell.address._replace(key=old))
-            if fragment.name in self._own:
-                cell.address = self._own[fragment.name].target
-        return cell
+    async def find_keys(self) -> None:
+        """Ask the key functions, once, also for the other chat. An error is kept for later."""
+        if self.cells or self.error is not None:
+            return
+        await super().find_keys()
+        try:
+            for name, cell in self.cells.items():
+                if cell.address is not None:
+                    await self._find_move(name, cell, cell.address)
+        except Exception as exc:
+            self.error, self.cells = exc, {}
+
+    async def _find_move(self, name: str, cell: Cell[Any], address: Address) -> None:
+        """Give a cell the key in the new chat, and note what moves there."""
+        function, key = cell.fragment.get_session_key, address.key
+        others = {n: i for n, i in self._source.ids.items() if n != "chat"}
+        new = await in_other_chat(function, key, {**others, "chat": self._old}, self._new)
+        old = await in_other_chat(function, key, {**others, "chat": self._new}, self._old)
+        if new is not None:
+            self._own[name] = self._to(new, address)
+        elif old is not None:
+            self._own[name] = self._to(key, address._replace(key=old))
+        if name in self._own:
+            cell.address = self._own[name].target
 
     @property
     def addresses(self) -> list[Address]:

@@ -39,7 +39,8 @@ from .storages.leases import Ending
 from .storages.uncancelled import through, to_its_end
 
 T = TypeVar("T")
-Changes: TypeAlias = "Sequence[tuple[Cell[Any], Address, Record]]"
+Change: TypeAlias = "tuple[Cell[Any], Address, Record]"
+Changes: TypeAlias = "Sequence[Change]"
 
 logger = logging.getLogger(__name__)
 
@@ -120,16 +121,20 @@ class Scope:
         """Ask the key functions, once. An error is kept for later."""
         if self.cells or self.error is not None:
             return
+        cells = {}
         try:
-            self.cells = {name: await self._cell(f) for name, f in self._fragments.items()}
+            for name, fragment in self._fragments.items():
+                key = self._source.key(fragment.get_session_key)
+                if not isinstance(key, str) and inspect.isawaitable(key):
+                    key = await key
+                cells[name] = self._cell(fragment, key)
         except Exception as exc:
             self.error = exc
+        else:
+            self.cells = cells
 
-    async def _cell(self, fragment: Fragment[Any]) -> Cell[Any]:
+    def _cell(self, fragment: Fragment[Any], key: str | None) -> Cell[Any]:
         function = fragment.get_session_key
-        key = self._source.key(function)
-        if inspect.isawaitable(key):
-            key = await key
         if key is None:
             no_key, readable = self._source.no_key(function), self._source.readable(function)
             return Cell(fragment, None, no_key=no_key, unreadable=not readable)
@@ -144,12 +149,8 @@ class Scope:
             if lock.busy:
                 addresses += self._to_hold_besides(lock)
             self._ticket = lock.request(addresses, self._ticket_around)
-            granted = self._wait(lock.wait(self._ticket))
-            try:
-                await (granted if self._patience is None else self._wait_patiently(granted))
-            except BaseException:
-                self._ticket = None
-                raise
+            if self._ticket.waits:
+                await self._wait(lock)
             inherited = self._ticket.leases
             if self._lock == "database":
                 leases = self._new_leases(addresses)
@@ -159,6 +160,15 @@ class Scope:
             elif inherited is not None:
                 self._ticket.leases = None
                 inherited.let_go()
+
+    async def _wait(self, lock: ProcessLock) -> None:
+        assert self._ticket is not None
+        granted = self._wait_for_others(lock.wait(self._ticket))
+        try:
+            await (granted if self._patience is None else self._wait_patiently(granted))
+        except BaseException:
+            self._ticket = None
+            raise
 
     def _new_leases(self, addresses: Iterable[Address]) -> Leases:
         by_database: dict[str, list[Address]] = {}
@@ -176,10 +186,10 @@ class Scope:
 
         Code that holds a key already does not: it may be what that waits for.
         """
-        whole = whole_chat(self._bot, self._source.ids.get("chat"))
+        whole = whole_chat(self._bot, self._source.chat_id)
         return [whole] if whole in lock.wanted and self._ticket_around is None else []
 
-    async def _wait(self, granted: Coroutine[Any, Any, None]) -> None:
+    async def _wait_for_others(self, granted: Coroutine[Any, Any, None]) -> None:
         """Wait for the keys, but not if the handler that has started this task awaits it."""
         outer = self._outer
         if outer is None or self._called_by_outer:
@@ -265,7 +275,8 @@ class Scope:
         Raises:
             Exception: there is no session, because a key function, the lock or a storage failed.
         """
-        await self.enter()
+        if not self._entered:
+            await self.enter()
         if self.error is None and not self._loaded:
             self._loaded = True
             try:
@@ -282,14 +293,13 @@ class Scope:
         """Read cells; the first time, the keys are taken among all processes, too."""
         stored = [(cell, cell.address) for cell in cells if cell.address is not None]
         requests = [(cell.fragment.storage, address) for cell, address in stored]
-        load = partial(read_all, requests)
         leases = self._leases
         if leases is None or leases.taken:
-            records = await load()
+            records = await read_all(requests)
         else:
             records = await leases.take(
                 [storage for storage, _ in requests],
-                load,
+                partial(read_all, requests),
                 since=self._asked_at,
                 within=self._ticket_around is not None,
                 patience=self._patience,
@@ -413,44 +423,55 @@ class Scope:
         if self.closed:
             raise SessionClosed("The update is over: its session cannot be saved any more.")
         async with self._saving:
-            unread = [cell for cell in self.cells.values() if cell.assigned_unread]
-            leases = self._leases
-            if self._ticket is None or (leases is not None and not leases.protects_writes):
-                # Nobody holds back those who write what this would replace: compare with it.
-                await self._load(unread)
-            elif unread:
-                await tell_all([(c.fragment.storage, c.address) for c in unread if c.address])
-            changes = [
-                (cell, cell.address, record)
-                for cell in self.cells.values()
-                if cell.address and (record := await cell.change())
-            ]
+            if unread := [cell for cell in self.cells.values() if cell.assigned_unread]:
+                await self._look_at(unread)
+            changes = []
+            for cell in self.cells.values():
+                if cell.is_promised:
+                    await cell.settle()
+                if cell.address is not None and (record := cell.change()) is not None:
+                    changes.append((cell, cell.address, record))
             if changes:
                 await finished(changes)(self._write(changes, last))
 
+    async def _look_at(self, unread: Sequence[Cell[Any]]) -> None:
+        """Find out what a write would replace that was never read, as far as that matters."""
+        leases = self._leases
+        if self._ticket is None or (leases is not None and not leases.protects_writes):
+            # Nobody holds back those who write it: compare with it.
+            await self._load(unread)
+        else:
+            await tell_all([(c.fragment.storage, c.address) for c in unread if c.address])
+
     async def _write(self, changes: Changes, last: bool) -> None:
-        outcomes = list(zip(changes, await self._written(changes, last), strict=True))
-        refused = [change for change, outcome in outcomes if isinstance(outcome, SessionConflict)]
+        outcomes = await self._written(changes, last)
+        failed = [c for c in zip(changes, outcomes, strict=True) if isinstance(c[1], Exception)]
+        if failed:
+            await self._write_again(failed, last)
+
+    async def _write_again(self, failed: Sequence[tuple[Change, Outcome]], last: bool) -> None:
+        """Make changes that were refused without need; raise what stays of the errors."""
+        refused = [change for change, outcome in failed if isinstance(outcome, SessionConflict)]
         again = await to_its_end(as_they_are_now(refused)) if refused else refused
         if again != refused:
-            outcomes = [o for o in outcomes if not isinstance(o[1], SessionConflict)]
-            outcomes += zip(again, await self._written(again, last), strict=True)
-        for change, outcome in outcomes:
+            failed = [f for f in failed if not isinstance(f[1], SessionConflict)]
+            failed += zip(again, await self._written(again, last), strict=True)
+        for change, outcome in failed:
             if isinstance(outcome, SessionConflict):
                 await to_its_end(tell_of_conflict(*change))
-        for _, outcome in outcomes:
+        for _, outcome in failed:
             if isinstance(outcome, Exception):
                 raise outcome
 
     async def _written(self, changes: Changes, last: bool) -> list[Outcome]:
         requests = [(cell.fragment.storage, address, record) for cell, address, record in changes]
-        write = partial(write_all, requests)
         leases = self._leases
         if leases is None:
-            outcomes = await write()
+            outcomes = await write_all(requests)
         else:
+            storages, write = [storage for storage, *_ in requests], partial(write_all, requests)
             try:
-                outcomes = await leases.write([s for s, *_ in requests], write, self._ending(last))
+                outcomes = await leases.write(storages, write, self._ending(last))
             except SessionConflict as exc:
                 outcomes = [exc] * len(requests)
         for (cell, address, record), outcome in zip(changes, outcomes, strict=True):

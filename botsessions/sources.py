@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from . import keys
 from .exceptions import SessionKeyError
 from .keys import KeyFunction, is_update, per_chat, per_topic, per_user, per_user_chat, takes_ids
 from .storages.base import About
@@ -24,6 +25,10 @@ class Source(Protocol):
     @property
     def ids(self) -> Mapping[str, Any]:
         """Those of chat and user, by these names, as far as they are known."""
+
+    @property
+    def chat_id(self) -> object:
+        """That of the chat, if it is known."""
 
     def key(self, function: KeyFunction) -> Awaitable[str | None] | str | None:
         """Return the key that ``function`` gives."""
@@ -50,6 +55,10 @@ class FromUpdate:
             return {}
         known = {"chat": self.subject.effective_chat, "user": self.subject.effective_user}
         return {name: who.id for name, who in known.items() if who is not None}
+
+    @property
+    def chat_id(self) -> object:
+        return keys.chat_id(self.subject) if is_update(self.subject) else None
 
     def key(self, function: KeyFunction) -> Awaitable[str | None] | str | None:
         return function(self.subject) if is_update(self.subject) else None
@@ -100,6 +109,7 @@ class FromIds:
 
     def __init__(self, ids: Mapping[str, Any]) -> None:
         self.ids = ids
+        self.chat_id = ids.get("chat")
 
     def key(self, function: KeyFunction) -> Awaitable[str | None] | str | None:
         known = takes_ids(function)
@@ -157,7 +167,7 @@ class FromJob(FromKnownIds):
 class FromKey:
     """A session key itself, from outside."""
 
-    subject = None
+    subject = chat_id = None
     ids: Mapping[str, Any] = {}
 
     def __init__(self, key: str) -> None:

@@ -32,6 +32,11 @@ class Ticket:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._granted: asyncio.Future[None] | None = None
 
+    @property
+    def waits(self) -> bool:
+        """Whether somebody else had the keys when they were requested."""
+        return self._granted is not None
+
 
 class ProcessLock:
     """Hands out keys in the order of the requests.

@@ -62,27 +62,37 @@ class SessionApplication(
                 outer.subjects.append(update)
                 await super().process_update(update)
                 return
-        with self.handling(update):
-            async with CurrentScope(self, scope, update=update):
-                # A conversation's state must not be looked at while another update may change it.
-                # If nobody holds a key it is enough to wait until a handler takes the update.
-                if process_lock().busy or self.session.has_async_keys:
-                    await scope.enter()
-                await super().process_update(update)
-                if scope.unloaded and self.on_unloaded is not None:
-                    self.on_unloaded(update)
+        with self.handling(update), CurrentScope(scope):
+            # A conversation's state must not be looked at while another update may change it.
+            # If nobody holds a key it is enough to wait until a handler takes the update.
+            if process_lock().busy or self.session.has_async_keys:
+                await scope.enter()
+            await super().process_update(update)
+            if scope.unloaded and self.on_unloaded is not None:
+                self.on_unloaded(update)
+            await self._save(scope, update)
+        await look_after_connections()
 
     async def _process_migration(self, update: object, old: int, new: int) -> None:
         """Handle the news that a group is a supergroup now, with its sessions moved before."""
         fragments, source = self.session.fragments, FromMigration(update, new)
         scope = MovingScope(fragments, self.session_bot, source, old, new, lock=self.session_lock)
-        with self.handling(update):
-            async with CurrentScope(self, scope, update=update):
-                await scope.enter()
-                if scope.error is None:
-                    await super().process_update(update)
-                else:
-                    await self.process_error(update, scope.error)
+        with self.handling(update), CurrentScope(scope):
+            await scope.enter()
+            if scope.error is None:
+                await super().process_update(update)
+            else:
+                await self.process_error(update, scope.error)
+            await self._save(scope, update)
+        await look_after_connections()
+
+    async def _save(self, scope: Scope, update: object = None, job: Job[Any] | None = None) -> None:
+        """Save the session for the last time, if handlers have seen it and none failed."""
+        if scope.opened and not scope.failed:
+            try:
+                await scope.save(last=True)
+            except Exception as exc:
+                await self.process_error(update, exc, job)
 
     async def process_error(
         self,
@@ -142,8 +152,10 @@ class SessionApplication(
             scope.subjects.append(job)
         else:
             scope = self._scope(FromJob(job))
-        async with CurrentScope(self, scope, job=job):
+        with CurrentScope(scope):
             await job.run(self)
+            await self._save(scope, job=job)
+        await look_after_connections()
 
     def _mark_for_persistence_update(self, **kwargs: Any) -> None:
         # PTB would note the ids of all chats and users for ever, also where nobody asks for them.
@@ -172,40 +184,18 @@ class SessionApplication(
 
 
 class CurrentScope:
-    """Makes a scope the current one, saves its session if no handler failed, and closes it."""
+    """Makes a scope the current one, and closes it in the end."""
 
-    def __init__(
-        self,
-        application: SessionApplication,
-        scope: Scope,
-        *,
-        update: object = None,
-        job: Job[Any] | None = None,
-    ) -> None:
-        self._application = application
+    def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self._outer = current.get()
-        self._update = update
-        self._job = job
 
-    async def __aenter__(self) -> None:
+    def __enter__(self) -> None:
         current.set(self._scope)
 
-    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        scope = self._scope
-        try:
-            if error is None and scope.opened and not scope.failed:
-                await self._save()
-        finally:
-            scope.close()
-            current.set(self._outer)
-            await look_after_connections()
-
-    async def _save(self) -> None:
-        try:
-            await self._scope.save(last=True)
-        except Exception as exc:
-            await self._application.process_error(self._update, exc, self._job)
+    def __exit__(self, *raised: object) -> None:
+        self._scope.close()
+        current.set(self._outer)
 
 
 async def run_beside(scope: Scope, coroutine: Awaitable[T]) -> T:

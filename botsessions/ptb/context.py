@@ -82,8 +82,9 @@ class BaseSessionContext(
 
     async def refresh_data(self) -> None:
         """Open the session. PTB awaits this before the first handler that takes an update."""
-        if self._scope is not None:
-            await self._scope.open()
+        scope = self._scope
+        if scope is not None:
+            await scope.open()
         await super().refresh_data()
 
     @property
