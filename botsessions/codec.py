@@ -15,7 +15,7 @@ import msgspec
 import msgspec.inspect
 
 from .exceptions import SessionDataError
-from .storages.base import Json, dumps
+from .storages.base import DECODER, ENCODER, Json, dumps
 
 T = TypeVar("T")
 
@@ -27,8 +27,6 @@ MAX_DEPTH = 30
 UNSTORABLE_TEXT = re.compile("[\0\ud800-\udfff]")
 PLACE_TOLD = re.compile(r" - at (?:`key` in )?`(\$[^`]*)`\Z")
 """In msgspec's messages: where it is."""
-ENCODER = msgspec.json.Encoder()
-DECODER = msgspec.json.Decoder()
 SORTED = msgspec.json.Encoder(order="sorted")
 NUL = rb"\u0000"
 MAX_DIGITS = 4300

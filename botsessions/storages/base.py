@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import inspect
+import json
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -21,6 +22,9 @@ from ..exceptions import SessionConflict
 
 T = TypeVar("T")
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+
+ENCODER = msgspec.json.Encoder()
+DECODER = msgspec.json.Decoder()
 
 MAX_NAME_LENGTH = 64
 MAX_KEY_LENGTH = 255
@@ -218,9 +222,21 @@ def utcnow() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def dumps(value: Json) -> str:
+def dumps(value: Any) -> str:
     """Return the JSON text that is stored, and whose length in UTF-8 is a session's size."""
-    return msgspec.json.encode(value).decode()
+    return ENCODER.encode(value).decode()
+
+
+def loads(text: str) -> Json:
+    """Return what JSON text says, also such as is not strict.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    try:
+        return cast("Json", DECODER.decode(text))
+    except ValueError:  # A NaN, say, which others may have stored.
+        return cast("Json", json.loads(text))
 
 
 def plain(number: Decimal) -> Decimal:

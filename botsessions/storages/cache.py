@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 from typing import Any
@@ -11,7 +10,7 @@ from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from django.core.exceptions import ImproperlyConfigured
 
-from .base import Address, dumps, utcnow
+from .base import Address, dumps, loads, utcnow
 from .loops import PerLoop, unblocked
 from .threads import sync_code_waits
 from .value import ValueStorage, shortened, unpack
@@ -42,7 +41,7 @@ class CacheStorage(ValueStorage):
 
     async def get_value(self, key: str) -> Any:
         text = await self._call("get", key)
-        return None if text is None else json.loads(text)
+        return None if text is None else loads(text)
 
     async def set_value(self, key: str, value: Any) -> None:
         await self._call("set", key, dumps(value), timeout(value))

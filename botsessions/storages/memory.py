@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Sequence
 from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from .base import ANY, About, Address, Changes, Move, Record, Revision, conflict, new_revision
+from .base import (
+    ANY,
+    About,
+    Address,
+    Changes,
+    Move,
+    Record,
+    Revision,
+    conflict,
+    dumps,
+    loads,
+    new_revision,
+)
 
 Stored: TypeAlias = "tuple[Record, str]"
 
@@ -33,7 +44,7 @@ class MemoryStorage:
         with self._mutex:
             found = {a: self._stored[a] for a in addresses if a in self._stored}
         return {
-            address: replace(record, value=json.loads(text)).live()
+            address: replace(record, value=loads(text)).live()
             for address, (record, text) in found.items()
         }
 
@@ -46,7 +57,7 @@ class MemoryStorage:
         await self.write_many([(address, Record(None, revision=revision))])
 
     async def write_many(self, changes: Changes) -> list[int | None]:
-        texts = [json.dumps(record.value) for _, record in changes]
+        texts = [dumps(record.value) for _, record in changes]
         with self._mutex:
             for address, record in changes:
                 self._compare(address, record)

@@ -5,7 +5,6 @@ Each compares and sets in one statement, for one session or for many. What did n
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -17,7 +16,7 @@ from django.db import IntegrityError, connections, transaction
 from django.utils.timezone import get_default_timezone, is_aware, make_aware, make_naive
 
 from . import cursors
-from .base import ANY, MAX_TITLE_LENGTH, Address, Record, dumps, plain, utcnow
+from .base import ANY, MAX_TITLE_LENGTH, Address, Record, dumps, loads, plain, utcnow
 from .statements import ADDRESS, Statements, statements_of
 
 if TYPE_CHECKING:
@@ -324,7 +323,7 @@ class Table:
             for converter in self.connection.ops.get_db_converters(expression):
                 expires_at = converter(expires_at, expression, self.connection)
         return Address(bot, name, key), Record(
-            json.loads(data),
+            loads(data),
             None if version is None else plain(Decimal(str(version))),
             from_column(expires_at),
             revision,

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 
+from .base import dumps
+
 if TYPE_CHECKING:
     from ..models import AbstractBotSession
 
 ADDRESS = ("bot", "name", "key")
 LOADED = (*ADDRESS, "data", "version", "expires_at", "revision")
 
-ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
 MOST_TEXTS = 64
 
 
@@ -115,9 +116,9 @@ class Statements:
         if self.vendor == "mysql":
             return [value for row in rows for value in row]
         if self.vendor == "sqlite":
-            return [ENCODER.encode(rows)]
+            return [dumps(rows)]
         names = self._given(columns)
-        return [ENCODER.encode([dict(zip(names, row, strict=True)) for row in rows]), len(rows)]
+        return [dumps([dict(zip(names, row, strict=True)) for row in rows]), len(rows)]
 
     def _rows(self, columns: Sequence[str]) -> str:
         """Return what makes a table ``n`` of the parameter."""
