@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 if TYPE_CHECKING:
@@ -103,9 +105,18 @@ def app_settings() -> Mapping[str, Any]:
     return getattr(settings, "BOTSESSIONS", None) or {}
 
 
+@lru_cache(maxsize=1)
 def max_bytes() -> int:
     """Return how many bytes of JSON a session may have."""
     return int(app_settings().get("MAX_BYTES", MAX_BYTES))
+
+
+def forget_settings(**kwargs: Any) -> None:
+    """Have settings looked up anew: a test has changed some."""
+    max_bytes.cache_clear()
+
+
+setting_changed.connect(forget_settings, dispatch_uid="botsessions.bots")
 
 
 def free_storage_limits() -> Mapping[str, int]:

@@ -15,7 +15,7 @@ import msgspec
 import msgspec.inspect
 
 from .exceptions import SessionDataError
-from .storages.base import DECODER, ENCODER, Json, dumps
+from .storages.base import DECODER, ENCODER, Json
 
 T = TypeVar("T")
 
@@ -212,7 +212,7 @@ def path_of(place: Place) -> str:
 
 def refuse_larger(value: Json, max_bytes: int) -> None:
     """Raise SessionDataError for JSON of more than ``max_bytes`` bytes."""
-    if (size := len(dumps(value).encode())) > max_bytes:
+    if (size := len(ENCODER.encode(value))) > max_bytes:
         raise unstorable("$", f"has {size} bytes; a session may have {max_bytes} (MAX_BYTES)")
 
 

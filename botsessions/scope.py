@@ -275,7 +275,7 @@ class Scope:
         Raises:
             Exception: there is no session, because a key function, the lock or a storage failed.
         """
-        if not self._entered:
+        if self._task is None:
             await self.enter()
         if self.error is None and not self._loaded:
             self._loaded = True
@@ -285,7 +285,8 @@ class Scope:
                 self.error = exc
             else:
                 self._just_loaded = True
-                asyncio.get_running_loop().call_soon(self._loaded_a_while_ago)
+                assert self._task is not None
+                self._task.get_loop().call_soon(self._loaded_a_while_ago)
         if self.error is not None:
             raise self.error
 

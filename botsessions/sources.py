@@ -212,7 +212,7 @@ def about(chat: Chat | None, user: User | None) -> About:
     return About(
         chat_id=chat.id if chat else None,
         user_id=user.id if user else None,
-        chat_type=str(chat.type) if chat else None,
+        chat_type=str.__str__(chat.type) if chat else None,  # Of which PTB makes an enum.
         title=", ".join(filter(None, names)) or None,
     )
 

@@ -92,8 +92,8 @@ class ProcessLock:
             leases, ticket.leases = ticket.leases, None
             if leases is not None and leases.handed_on and (heir := self._heir(ticket)):
                 heir.leases, leases = leases, None
-            waiting = dict.fromkeys(self._leave(ticket))
-            granted = [other for other in waiting if self._is_first(other)]
+            waiting = self._leave(ticket)
+            granted = [other for other in dict.fromkeys(waiting) if self._is_first(other)]
         if leases is not None:
             leases.let_go()
         for other in granted:
@@ -112,17 +112,19 @@ class ProcessLock:
         heir = heirs.pop()
         return heir if not heirs and heir and len(heir.keys) == len(ticket.keys) else None
 
-    def _leave(self, ticket: Ticket) -> Iterator[Ticket]:
-        """Take the ticket out of its queues and yield those who are first there now."""
+    def _leave(self, ticket: Ticket) -> list[Ticket]:
+        """Take the ticket out of its queues and return those who are first there now."""
+        first = []
         for key in ticket.keys:
             tickets = self._queues.get(key)
             if tickets is None or ticket not in tickets:
                 continue
             tickets.remove(ticket)
             if tickets:
-                yield tickets[0]
+                first.append(tickets[0])
             else:
                 del self._queues[key]
+        return first
 
     def _grant(self, ticket: Ticket) -> None:
         loop, granted = ticket._loop, ticket._granted
@@ -139,7 +141,7 @@ class ProcessLock:
             self.release(ticket)
 
     def _is_first(self, ticket: Ticket) -> bool:
-        return all(self._queues[key][0] is ticket for key in ticket.keys)
+        return {self._queues[key][0] for key in ticket.keys} <= {ticket}
 
     def _closes_circle(self, ticket: Ticket) -> bool:
         """Whether one of those that the ticket would wait for waits for the ticket's own code."""

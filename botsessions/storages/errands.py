@@ -27,9 +27,9 @@ class Errand(msgspec.Struct, eq=False):
     @property
     def written(self) -> Collection[Any]:
         """What no other errand of the same batch may write."""
-        if not isinstance(self.request, Write) or self.table is None:
+        if not isinstance(self.request, Write):
             return ()
-        return {(self.table.model, change.address) for change in self.request.changes}
+        return [change.address for change in self.request.changes]
 
     def note_ended(self, handed_on: Collection[Lease] | None = None) -> None:
         """Note what has become of the lease; of one to be handed on, ``None``: unknown."""

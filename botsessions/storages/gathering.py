@@ -123,12 +123,12 @@ class Gathering:
         if outcomes is None:
             self._have_done(batch, tried=True)
             return
-        settled = [item for item in batch if item[0] in outcomes]
-        if len(settled) < len(batch):
+        if len(outcomes) < len(batch):
             self._have_done([item for item in batch if item[0] not in outcomes])
+            batch = [item for item in batch if item[0] in outcomes]
         else:
             self._go_on()
-        settle(settled, [outcomes[request] for request, _ in settled])
+        settle(batch, [outcomes[request] for request, _ in batch])
 
     def _have_done(self, batch: list[Waiting], *, tried: bool = False) -> None:
         """Have the thread carry out a batch, which may have been carried out already."""
@@ -142,8 +142,8 @@ class Gathering:
         rest: list[Waiting] = []
         written: set[Any] = set()
         for item in self._waiting:
-            writes = getattr(item[0], "written", ())
-            if len(batch) == MOST_REQUESTS or not written.isdisjoint(writes):
+            writes = item[0].written
+            if len(batch) == MOST_REQUESTS or (writes and not written.isdisjoint(writes)):
                 rest.append(item)
             else:
                 batch.append(item)

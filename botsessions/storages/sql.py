@@ -16,15 +16,13 @@ from django.db import IntegrityError, connections, transaction
 from django.utils.timezone import get_default_timezone, is_aware, make_aware, make_naive
 
 from . import cursors
-from .base import ANY, MAX_TITLE_LENGTH, Address, Record, dumps, loads, plain, utcnow
+from .base import ANY, ENCODER, MAX_TITLE_LENGTH, Address, Record, loads, plain, utcnow
 from .statements import ADDRESS, Statements, statements_of
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
     from ..models import AbstractBotSession
-
-ABOUT = ("chat_id", "user_id", "chat_type", "title")
 
 PORTION_ROWS = 1000
 PORTION_BYTES = 1024 * 1024
@@ -270,25 +268,22 @@ class Table:
 
     def _content(self, change: Change, now: Any) -> Row:
         """Return the columns that a write sets, by field name."""
-        record = change.record
-        row = self._form(change) | {
-            "expires_at": self._prepared("expires_at", for_column(record.expires_at)),
-            "updated_at": now,
-        }
-        about = record.about
-        if about is not None:
-            title = about.title and about.title[:MAX_TITLE_LENGTH]
-            known = (about.chat_id, about.user_id, about.chat_type, title)
-            row |= {n: v for n, v in zip(ABOUT, known, strict=True) if v is not None}
+        row, record = self._form(change), change.record
+        row["expires_at"] = self._prepared("expires_at", for_column(record.expires_at))
+        row["updated_at"] = now
+        if record.about is not None:
+            row |= record.about.known()
+            if "title" in row:
+                row["title"] = row["title"][:MAX_TITLE_LENGTH]
         return row
 
     def _form(self, change: Change) -> Row:
         """Return the columns that hold the data and what follows from it."""
-        data = dumps(change.record.value)
+        data = ENCODER.encode(change.record.value)
         return {
-            "data": data,
+            "data": data.decode(),
             "revision": change.revision,
-            "size": len(data.encode()),
+            "size": len(data),
             "version": self._prepared("version", change.record.version),
         }
 
