@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 MOST_REQUESTS = 250
 """In one batch; with more, each would wait longer than it gains."""
+MANY_REQUESTS = 32
+"""From so many on, it pays to make two batches of those that come at once."""
 
 
 class Read(msgspec.Struct, eq=False):
@@ -98,11 +100,16 @@ class Gathering:
         if not self._under_way:
             self._under_way = True
             # After all that is ready to run now, so that what it requests comes along.
-            loop.call_soon(self._begin)
+            loop.call_soon(self._start)
         return future
 
-    def _begin(self) -> None:
-        batch, self._waiting = self._next_batch()
+    def _start(self) -> None:
+        """Begin with half of many, so that event loop and database are at work side by side."""
+        many = len(self._waiting) >= MANY_REQUESTS
+        self._begin(len(self._waiting) // 2 if many else MOST_REQUESTS)
+
+    def _begin(self, most: int = MOST_REQUESTS) -> None:
+        batch, self._waiting = self._next_batch(min(most, MOST_REQUESTS))
         loan = thread_of(self._using).lend()
         if loan is not None:
             try:
@@ -136,14 +143,14 @@ class Gathering:
         done = thread_of(self._using).run(lambda again: self._perform(requests, again or tried))
         done.add_done_callback(lambda done: self._end(batch, done))
 
-    def _next_batch(self) -> tuple[list[Waiting], list[Waiting]]:
+    def _next_batch(self, most: int) -> tuple[list[Waiting], list[Waiting]]:
         """Return what goes now and what waits on: a second write of an address."""
         batch: list[Waiting] = []
         rest: list[Waiting] = []
         written: set[Any] = set()
         for item in self._waiting:
             writes = item[0].written
-            if len(batch) == MOST_REQUESTS or (writes and not written.isdisjoint(writes)):
+            if len(batch) == most or (writes and not written.isdisjoint(writes)):
                 rest.append(item)
             else:
                 batch.append(item)

@@ -6,7 +6,9 @@ What they leave undone, the database's thread does.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .endings import ending
 from .errands import Errand, change_of, write_of
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
     from .nonblocking import Rows
+
+
+Note: TypeAlias = "Callable[[Rows], object]"
+"""Takes note of what the rows of a statement say."""
+Steps: TypeAlias = "list[tuple[Query, Note]]"
 
 
 def plan_errands(
@@ -42,7 +49,6 @@ class Planning:
         self._writing: list[Errand] = []
         self._reading: dict[Errand, Read] = {}
         self._unheld: dict[Lease, list[Errand]] = {}
-        self._steps: list[tuple[Query, Callable[[Rows], object]]] = []
         self._outcomes: dict[Errand, Outcome] = {}
 
     def takes(self, errand: Errand) -> bool:
@@ -70,32 +76,37 @@ class Planning:
 
     def plan(self) -> Plan | None:
         # Leases are given back first, then others are taken, and then it is read.
-        if self._plan_ending() and self._plan_writing() and self._plan_taking():
-            self._plan_reading()
-            return Plan([query for query, _ in self._steps], self._outcomes_of)
-        return None
+        steps = [self._plan_ending(), self._plan_writing(), self._plan_taking()]
+        if None in steps:
+            return None
+        steps.append(self._plan_reading())
+        queries, notes = [], []
+        for query, note in chain.from_iterable(filter(None, steps)):
+            queries.append(query)
+            notes.append(note)
+        return Plan(queries, partial(self._outcomes_of, notes))
 
-    def _outcomes_of(self, answers: Sequence[Rows]) -> dict[Errand, Outcome]:
-        for (_, note), rows in zip(self._steps, answers, strict=True):
+    def _outcomes_of(self, notes: Sequence[Note], answers: Sequence[Rows]) -> dict[Errand, Outcome]:
+        for note, rows in zip(notes, answers, strict=True):
             note(rows)
         return self._outcomes
 
-    def _plan_ending(self) -> bool:
+    def _plan_ending(self) -> Steps | None:
         """Let changes be made and their leases end by one statement."""
         if not self._ending:
-            return True
+            return []
         planned = ending(self._ending, self._table, self._lease_table)
         if planned is None:
-            return False
+            return None
         query, outcomes = planned
-        self._steps.append((query, lambda rows: self._outcomes.update(outcomes(rows))))
-        return True
+        return [(query, lambda rows: self._outcomes.update(outcomes(rows)))]
 
-    def _plan_writing(self) -> bool:
+    def _plan_writing(self) -> Steps | None:
         errands = {change_of(errand): errand for errand in self._writing}
         changing = self._table.changing(errands) if errands else []
         if changing is None:
-            return False
+            return None
+        steps: Steps = []
         for group, query in changing:
 
             def note(rows: Rows, group: Any = group) -> None:
@@ -104,20 +115,21 @@ class Planning:
                     errand = errands[change]
                     self._outcomes[errand] = outcome_of(write_of(errand), landed)
 
-            self._steps.append((query, note))
-        return True
+            steps.append((query, note))
+        return steps
 
-    def _plan_taking(self) -> bool:
+    def _plan_taking(self) -> Steps | None:
         """Let leases be taken, or those who wait look whether they can be."""
         table, waiting = self._lease_table, [lease for lease in self._unheld if lease.numbers]
         fresh = [lease for lease in self._unheld if not lease.numbers]
         if len({lease.keys[0] for lease in self._unheld}) < len(self._unheld):
-            return False
+            return None
+        steps: Steps = []
         if waiting:
-            self._steps.append((table.looking(waiting), lambda rows: self._looked(waiting, rows)))
+            steps.append((table.looking(waiting), lambda rows: self._looked(waiting, rows)))
         if fresh:
-            self._steps.append((table.drawing(fresh), lambda rows: self._drawn(fresh, rows)))
-        return True
+            steps.append((table.drawing(fresh), lambda rows: self._drawn(fresh, rows)))
+        return steps
 
     def _looked(self, leases: Sequence[Lease], rows: Rows) -> None:
         free = self._lease_table.looked(leases, rows)
@@ -133,10 +145,11 @@ class Planning:
             outcome = None if lease.held else NotHeldYet()
             self._outcomes |= dict.fromkeys(self._unheld[lease], outcome)
 
-    def _plan_reading(self) -> None:
-        if self._reading:
-            addresses = {a for read in self._reading.values() for a in read.addresses}
-            self._steps.append((self._table.selection(addresses), self._read))
+    def _plan_reading(self) -> Steps:
+        if not self._reading:
+            return []
+        addresses = {a for read in self._reading.values() for a in read.addresses}
+        return [(self._table.selection(addresses), self._read)]
 
     def _read(self, rows: Rows) -> None:
         stored = self._table.loaded(rows)
