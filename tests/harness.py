@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from telegram import Update
@@ -13,6 +14,21 @@ from telegram.ext import BaseHandler, TypeHandler
 from botsessions import MemoryStorage
 from botsessions.storages import Address, Record
 from botsessions.testing import AsyncBotClient
+
+
+@contextmanager
+def left_to_collect() -> Iterator[list[type]]:
+    """Note the types of our own objects that only the garbage collector can free."""
+    left: list[type] = []
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        yield left
+        gc.collect()
+    finally:
+        gc.set_debug(0)
+        left += [type(o) for o in gc.garbage if type(o).__module__.startswith("botsessions")]
+        gc.garbage.clear()
 
 
 class Store(MemoryStorage):

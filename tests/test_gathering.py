@@ -18,6 +18,7 @@ from botsessions.storages.base import utcnow
 from botsessions.storages.sql import Change, Table
 from botsessions.storages.threads import close_threads
 
+from .harness import left_to_collect
 from .statements import noted_statements
 
 PEOPLE = [Address("pizza", "", str(number)) for number in range(20)]
@@ -45,6 +46,21 @@ class Gathering(IsolatedAsyncioTestCase):
             )
         assert sorted(made) == ["DELETE", "INSERT", "UPDATE"]
         assert len(await self.stored()) == 11
+
+    async def test_many_requests_of_one_moment_are_two_statements(self) -> None:
+        """While the database is at one half, the event loop goes on with the other."""
+        await self.storage.read(PEOPLE[0])  # Connects.
+        with statements() as made:
+            await asyncio.gather(*(self.storage.read(PEOPLE[i % 20]) for i in range(64)))
+        assert made == ["SELECT", "SELECT"]
+
+    async def test_requests_leave_nothing_to_the_garbage_collector(self) -> None:
+        revisions = await self.write_all(None)
+        with left_to_collect() as left:
+            for address, revision in revisions.items():
+                await self.write(address, revision)
+            await asyncio.gather(*(self.storage.read(address) for address in PEOPLE))
+        assert left == []
 
     async def test_renewals_of_one_moment_are_one_statement(self) -> None:
         revisions = await self.write_all(None)
