@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable
+from contextvars import ContextVar
 from functools import partial
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary, ref
 
 from asgiref.sync import sync_to_async
 
@@ -20,6 +21,9 @@ from .planning import plan_errands
 from .threads import Unit, sync_code_waits, thread_of
 from .uncancelled import to_its_end
 
+Gatherings: TypeAlias = "dict[str, Gathering]"
+"""Where the errands of an event loop gather, by database."""
+
 
 def carry_out(using: str, errand: Errand, *, apart: bool = False) -> Awaitable[Any]:
     """Carry out an errand, together with what waits at the same moment; await the outcome.
@@ -27,10 +31,14 @@ def carry_out(using: str, errand: Errand, *, apart: bool = False) -> Awaitable[A
     Args:
         apart: not on the connection of sync code that waits for it, but on one of our own.
     """
-    loop = asyncio.get_running_loop()
-    if sync_code_waits(loop):
+    gatherings, loop = surroundings()
+    if gatherings is None:
         return carry_out_for_sync_code(using, errand, apart)
-    return gathering(using, loop).request(errand, loop, writes=isinstance(errand.request, Write))
+    found = gatherings.get(using)
+    if found is None:
+        ways = partial(perform_errands, using), partial(plan_errands, using)
+        found = gatherings[using] = Gathering(using, *ways)
+    return found.request(errand, loop, writes=isinstance(errand.request, Write))
 
 
 async def carry_out_for_sync_code(using: str, errand: Errand, apart: bool) -> Any:
@@ -65,16 +73,23 @@ def give_back_all(using: str, leases: deque[Lease], again: bool) -> None:
         leases.popleft()
 
 
-_of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Gathering]] = WeakKeyDictionary()
+_of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Gatherings] = WeakKeyDictionary()
+_of_tasks: ContextVar[tuple[ref[asyncio.Task[Any]], Gatherings | None] | None] = ContextVar(
+    "botsessions_gatherings", default=None
+)
+"""What a task has found out before. The variable leaks into other tasks, so it names its own."""
 
 
-def gathering(using: str, loop: asyncio.AbstractEventLoop) -> Gathering:
-    """Return where the running event loop's errands to a database gather."""
-    of_databases = _of_loops.get(loop)
-    if of_databases is None:
-        of_databases = _of_loops[loop] = {}
-    found = of_databases.get(using)
-    if found is None:
-        ways = partial(perform_errands, using), partial(plan_errands, using)
-        found = of_databases[using] = Gathering(using, *ways)
-    return found
+def surroundings() -> tuple[Gatherings | None, asyncio.AbstractEventLoop]:
+    """Return where the running loop's errands gather, ``None`` where sync code waits; and the loop.
+
+    A task is always in the same surroundings, and to find them out takes time.
+    """
+    loop = asyncio.get_running_loop()
+    task, known = asyncio.current_task(loop), _of_tasks.get()
+    if known is not None and known[0]() is task is not None:
+        return known[1], loop
+    found = None if sync_code_waits(loop) else _of_loops.setdefault(loop, {})
+    if task is not None:
+        _of_tasks.set((ref(task), found))
+    return found, loop

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import sys
 import threading
 import time
@@ -57,19 +58,73 @@ def may_be_lent(connection: BaseDatabaseWrapper) -> bool:
     )
 
 
+class Watch:
+    """An event loop's watch over a connection's socket, from one loan to the next.
+
+    It goes by a descriptor of its own: the thread may close the connection's at any time, which
+    may then be given to something else. When nothing is lent and yet there is something to be read,
+    the thread is using the connection, or it has ended: then the watch ends, too.
+    """
+
+    def __init__(self, driver: Any, loop: asyncio.AbstractEventLoop) -> None:
+        from psycopg.adapt import Transformer  # noqa: PLC0415 (not everybody has it)
+
+        self.driver = driver
+        self.loop = loop
+        self.transformer = Transformer(driver)
+        self.on_news: Callable[[], object] | None = None
+        """Called when there is something to be read, or written if that is waited for."""
+        self._descriptor: int | None = os.dup(driver.pgconn.socket)
+        self._writing = False
+        loop.add_reader(self._descriptor, self._look)
+
+    def is_over(self, driver: Any, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether it has ended, or is not for this connection and loop."""
+        return self._descriptor is None or driver is not self.driver or loop is not self.loop
+
+    def wait_for_writing(self, wanted: bool) -> None:
+        """Watch also for that the socket takes more."""
+        if wanted == self._writing or self._descriptor is None:
+            return
+        self._writing = wanted
+        if wanted:
+            self.loop.add_writer(self._descriptor, self._look)
+        else:
+            self.loop.remove_writer(self._descriptor)
+
+    def end(self) -> None:
+        if self._descriptor is not None:
+            self.wait_for_writing(False)
+            self.loop.remove_reader(self._descriptor)
+            self.__del__()
+
+    def __del__(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _look(self) -> None:
+        if self.on_news is None:
+            self.end()
+        else:
+            self.on_news()
+
+
 class Loan:
     """A connection that an event loop has borrowed.
 
     Args:
+        watch: the running loop's watch over it.
         give_back: called when it is no longer used.
     """
 
     def __init__(
-        self, connection: BaseDatabaseWrapper, give_back: Callable[[Loan], object]
+        self, connection: BaseDatabaseWrapper, watch: Watch, give_back: Callable[[Loan], object]
     ) -> None:
         self.connection = connection
+        self._watch = watch
         self._give_back = give_back
-        self._loop = asyncio.get_running_loop()
+        self._loop = watch.loop
         self._thread = threading.get_ident()
         self._mutex = threading.Lock()
         self._over = False
@@ -79,11 +134,8 @@ class Loan:
     def execute(self, queries: Sequence[Query], done: Done) -> None:
         """Execute statements one after another, give the connection back, and call ``done``."""
         self._done = done
-        self._driver = self.connection.connection
-        self._steps = steps(self._driver, queries)
-        self._socket = self._driver.pgconn.socket
-        self._writing = False
-        self._loop.add_reader(self._socket, self._go_on)
+        self._steps = steps(self._watch, queries)
+        self._watch.on_news = self._go_on
         self._go_on()
 
     def end(self) -> None:
@@ -105,7 +157,7 @@ class Loan:
                 try:
                     self._loop.call_soon_threadsafe(self._was_recalled)
                 except RuntimeError:  # The loop is closed: nobody waits any more.
-                    self._driver.close()
+                    self._watch.driver.close()
         return True
 
     def _is_stuck(self) -> bool:
@@ -132,39 +184,27 @@ class Loan:
             except Exception:  # The thread will find out.
                 rows = None
                 self.connection.errors_occurred = True
-                (names_of(self._driver) or {}).clear()
+                (names_of(self._watch.driver) or {}).clear()
             else:
-                if writing != self._writing:
-                    self._wait_for_writing(writing)
+                self._watch.wait_for_writing(writing)
                 return
             self._over = True
-            self._leave_socket()
+            self._watch.wait_for_writing(False)
+            self._watch.on_news = None
         self.end()
         self._answer(rows)
 
     def _was_recalled(self) -> None:
-        self._leave_socket()
-        self._driver.close()
+        self._watch.end()
+        self._watch.driver.close()
         self._answer(None)
 
     def _answer(self, rows: list[Rows] | None) -> None:
         assert self._done is not None
         self._done(rows)
 
-    def _wait_for_writing(self, wanted: bool) -> None:
-        self._writing = wanted
-        if wanted:
-            self._loop.add_writer(self._socket, self._go_on)
-        else:
-            self._loop.remove_writer(self._socket)
 
-    def _leave_socket(self) -> None:
-        self._loop.remove_reader(self._socket)
-        if self._writing:
-            self._wait_for_writing(False)
-
-
-def steps(driver: Any, queries: Sequence[Query]) -> Generator[bool, None, list[Rows]]:
+def steps(watch: Watch, queries: Sequence[Query]) -> Generator[bool, None, list[Rows]]:
     """Execute prepared statements and return their rows.
 
     Yields whenever the server has to be waited for: whether the socket has to take more, too.
@@ -172,10 +212,10 @@ def steps(driver: Any, queries: Sequence[Query]) -> Generator[bool, None, list[R
     Raises:
         Exception: one failed.
     """
-    from psycopg.adapt import PyFormat, Transformer  # noqa: PLC0415 (not everybody has it)
+    from psycopg.adapt import PyFormat  # noqa: PLC0415 (not everybody has it)
 
-    server, answers = driver.pgconn, []
-    names: dict[str, bytes] = names_of(driver)  # type: ignore[assignment]
+    server, transformer, answers = watch.driver.pgconn, watch.transformer, []
+    names: dict[str, bytes] = names_of(watch.driver)  # type: ignore[assignment]
     for text, parameters in queries:
         name = names.get(text)
         if name is None:
@@ -183,12 +223,12 @@ def steps(driver: Any, queries: Sequence[Query]) -> Generator[bool, None, list[R
             server.send_prepare(name, numbered(text))
             yield from result(server)
             names[text] = name
-        transformer = Transformer(driver)
         values = transformer.dump_sequence(parameters, [PyFormat.TEXT] * len(parameters))
         server.send_query_prepared(name, values)
         found = yield from result(server)
         transformer.set_pgresult(found)
         answers.append(transformer.load_rows(0, found.ntuples, tuple))
+        transformer.set_pgresult(None)  # Which may be large.
     return answers
 
 

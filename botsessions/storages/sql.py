@@ -133,8 +133,7 @@ class Table:
         """Set when records expire, and nothing else, if they have their revisions still."""
         group: Group = []
         for address, record in records.items():
-            expires_at = for_column(record.expires_at)
-            row = {"expires_at": self._prepared("expires_at", expires_at)}
+            row = {"expires_at": self._moment(record.expires_at)}
             assert isinstance(record.revision, int)
             group.append((Change(address, record, record.revision), row))
         self._update(group)
@@ -150,7 +149,7 @@ class Table:
     def _groups(self, changes: Iterable[Change]) -> dict[tuple[Any, tuple[str, ...]], Group]:
         """Group changes by what makes them and the columns that it sets."""
         groups: dict[Any, Group] = {}
-        now = self._prepared("updated_at", for_column(utcnow()))
+        now = self._moment(utcnow())
         for change in changes:
             statement, row = self._statement(change, now)
             groups.setdefault((statement, tuple(row)), []).append((change, row))
@@ -269,7 +268,7 @@ class Table:
     def _content(self, change: Change, now: Any) -> Row:
         """Return the columns that a write sets, by field name."""
         row, record = self._form(change), change.record
-        row["expires_at"] = self._prepared("expires_at", for_column(record.expires_at))
+        row["expires_at"] = self._moment(record.expires_at)
         row["updated_at"] = now
         if record.about is not None:
             row |= record.about.known()
@@ -284,14 +283,20 @@ class Table:
             "data": data.decode(),
             "revision": change.revision,
             "size": len(data),
-            "version": self._prepared("version", change.record.version),
+            "version": self._number(change.record.version),
         }
 
-    def _prepared(self, name: str, value: Any) -> Any:
-        """Return ``value`` as the database's driver takes it, which numbers and text are."""
-        if value is None:
+    def _number(self, number: Decimal | None) -> Any:
+        """Return a version as the database's driver takes it, which whole numbers and text are."""
+        if number is None:
             return None
-        return self._field(name).get_db_prep_save(value, self.connection)
+        return self._field("version").get_db_prep_save(number, self.connection)
+
+    def _moment(self, moment: datetime | None) -> Any:
+        """Return an aware moment as the database's driver takes it."""
+        if moment is None:
+            return None
+        return self.connection.ops.adapt_datetimefield_value(for_column(moment))
 
     def _new_row(self, change: Change, now: Any) -> Row:
         content = self._content(change, now)
@@ -376,9 +381,9 @@ def with_revisions(group: Group, revisions: Collection[Any]) -> set[Change]:
     return {change for change, _ in group if change.revision in landed}
 
 
-def for_column(moment: datetime | None) -> datetime | None:
+def for_column(moment: datetime) -> datetime:
     """Return an aware ``moment`` the way ``USE_TZ`` wants it."""
-    if moment is None or settings.USE_TZ:
+    if settings.USE_TZ:
         return moment
     return make_naive(moment, get_default_timezone())
 

@@ -19,7 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .care import looked_after, rest
 from .cursors import keep_cursors_in_this_thread
-from .nonblocking import Loan, may_be_lent
+from .nonblocking import Loan, Watch, may_be_lent
 from .prepared import prepare_in_this_thread
 
 logger = logging.getLogger(__name__)
@@ -118,6 +118,7 @@ class Worker(threading.Thread):
         self._in_use = threading.Lock()
         """Held by whoever uses the connection: this thread, or who has borrowed it."""
         self._loan: Loan | None = None
+        self._watch: Watch | None = None
         self._given_back_at = 0.0
 
     def put(self, job: Job | None) -> None:
@@ -135,11 +136,22 @@ class Worker(threading.Thread):
         with self._mutex:
             if self._unfinished or not self._in_use.acquire(blocking=False):
                 return None
-        if self._connection is None or not may_be_lent(self._connection):
+        self._loan = self._new_loan()
+        if self._loan is None:
             self._in_use.release()
-            return None
-        self._loan = Loan(self._connection, self._take_back)
         return self._loan
+
+    def _new_loan(self) -> Loan | None:
+        connection = self._connection
+        if connection is None or not may_be_lent(connection):
+            return None
+        driver, loop = connection.connection, asyncio.get_running_loop()
+        if self._watch is None or self._watch.is_over(driver, loop):
+            try:
+                self._watch = Watch(driver, loop)
+            except OSError:  # There are too many open files.
+                return None
+        return Loan(connection, self._watch, self._take_back)
 
     def run(self) -> None:
         prepare_in_this_thread()
