@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -56,12 +55,16 @@ Request: TypeAlias = "Read | Write | Renewal"
 Outcome: TypeAlias = "dict[Address, Record] | list[int | None] | Exception | None"
 
 
+Step: TypeAlias = "tuple[Query, Callable[[Rows], object]]"
+"""A statement, and who takes note of what its rows say."""
+
+
 class Plan(NamedTuple):
     """How the event loop can carry out requests by itself."""
 
-    queries: Sequence[Query]
-    outcomes: Callable[[Sequence[Rows]], Mapping[Any, Outcome]]
-    """Makes of their rows the outcome of each request; those without one are not carried out."""
+    steps: Sequence[Step]
+    outcomes: Mapping[Any, Outcome]
+    """What they have noted of each request; those without an outcome are not carried out."""
 
 
 class Gathering:
@@ -117,19 +120,20 @@ class Gathering:
             except Exception:  # The thread will tell.
                 plan = None
             if plan is not None:
-                loan.execute(plan.queries, partial(self._answered, batch, plan))
+                queries = [query for query, _ in plan.steps]
+                loan.execute(queries, partial(self._answered, batch, plan))
                 return
             loan.end()
         self._have_done(batch)
 
     def _answered(self, batch: list[Waiting], plan: Plan, answers: list[Rows] | None) -> None:
-        outcomes = None
-        if answers is not None:
-            with suppress(Exception):  # The thread will tell.
-                outcomes = plan.outcomes(answers)
-        if outcomes is None:
+        try:
+            for (_, note), rows in zip(plan.steps, answers or (), strict=True):
+                note(rows)
+        except Exception:  # The thread will tell.
             self._have_done(batch, tried=True)
             return
+        outcomes = plan.outcomes
         if len(outcomes) < len(batch):
             self._have_done([item for item in batch if item[0] not in outcomes])
             batch = [item for item in batch if item[0] in outcomes]

@@ -20,7 +20,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .care import is_too_old
-from .prepared import names_of
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -48,7 +47,6 @@ def may_be_lent(connection: BaseDatabaseWrapper) -> bool:
     return (
         connection.vendor == "postgresql"
         and connection.connection is not None
-        and names_of(connection.connection) is not None
         and connection.autocommit
         and not connection.errors_occurred
         and not connection.queries_logged
@@ -66,10 +64,14 @@ class Watch:
     the thread is using the connection, or it has ended: then the watch ends, too.
     """
 
-    def __init__(self, driver: Any, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, driver: Any, names: dict[str, bytes], loop: asyncio.AbstractEventLoop
+    ) -> None:
         from psycopg.adapt import Transformer  # noqa: PLC0415 (not everybody has it)
 
         self.driver = driver
+        self.names = names
+        """Of the statements that have been prepared."""
         self.loop = loop
         self.transformer = Transformer(driver)
         self.on_news: Callable[[], object] | None = None
@@ -184,7 +186,7 @@ class Loan:
             except Exception:  # The thread will find out.
                 rows = None
                 self.connection.errors_occurred = True
-                (names_of(self._watch.driver) or {}).clear()
+                self._watch.names.clear()
             else:
                 self._watch.wait_for_writing(writing)
                 return
@@ -215,7 +217,7 @@ def steps(watch: Watch, queries: Sequence[Query]) -> Generator[bool, None, list[
     from psycopg.adapt import PyFormat  # noqa: PLC0415 (not everybody has it)
 
     server, transformer, answers = watch.driver.pgconn, watch.transformer, []
-    names: dict[str, bytes] = names_of(watch.driver)  # type: ignore[assignment]
+    names = watch.names
     for text, parameters in queries:
         name = names.get(text)
         if name is None:

@@ -5,27 +5,20 @@ What they leave undone, the database's thread does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from .endings import ending
 from .errands import Errand, change_of, write_of
-from .gathering import Outcome, Plan, Read, Write, found_of, outcome_of
+from .gathering import Outcome, Plan, Read, Step, Write, found_of, outcome_of
 from .lease_sql import LeaseTable
 from .leases import Ending, Lease, NotHeldYet
-from .sql import Query, Table, with_revisions
+from .sql import Table, with_revisions
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
     from .nonblocking import Rows
-
-
-Note: TypeAlias = "Callable[[Rows], object]"
-"""Takes note of what the rows of a statement say."""
-Steps: TypeAlias = "list[tuple[Query, Note]]"
 
 
 def plan_errands(
@@ -76,37 +69,31 @@ class Planning:
 
     def plan(self) -> Plan | None:
         # Leases are given back first, then others are taken, and then it is read.
-        steps = [self._plan_ending(), self._plan_writing(), self._plan_taking()]
-        if None in steps:
-            return None
-        steps.append(self._plan_reading())
-        queries, notes = [], []
-        for query, note in chain.from_iterable(filter(None, steps)):
-            queries.append(query)
-            notes.append(note)
-        return Plan(queries, partial(self._outcomes_of, notes))
+        steps: list[Step] = []
+        for needed, planned in (
+            (self._ending, self._plan_ending),
+            (self._writing, self._plan_writing),
+            (self._unheld, self._plan_taking),
+            (self._reading, self._plan_reading),
+        ):
+            if needed and not planned(steps):
+                return None
+        return Plan(steps, self._outcomes)
 
-    def _outcomes_of(self, notes: Sequence[Note], answers: Sequence[Rows]) -> dict[Errand, Outcome]:
-        for note, rows in zip(notes, answers, strict=True):
-            note(rows)
-        return self._outcomes
-
-    def _plan_ending(self) -> Steps | None:
+    def _plan_ending(self, steps: list[Step]) -> bool:
         """Let changes be made and their leases end by one statement."""
-        if not self._ending:
-            return []
         planned = ending(self._ending, self._table, self._lease_table)
         if planned is None:
-            return None
+            return False
         query, outcomes = planned
-        return [(query, lambda rows: self._outcomes.update(outcomes(rows)))]
+        steps.append((query, lambda rows: self._outcomes.update(outcomes(rows))))
+        return True
 
-    def _plan_writing(self) -> Steps | None:
+    def _plan_writing(self, steps: list[Step]) -> bool:
         errands = {change_of(errand): errand for errand in self._writing}
-        changing = self._table.changing(errands) if errands else []
+        changing = self._table.changing(errands)
         if changing is None:
-            return None
-        steps: Steps = []
+            return False
         for group, query in changing:
 
             def note(rows: Rows, group: Any = group) -> None:
@@ -116,20 +103,19 @@ class Planning:
                     self._outcomes[errand] = outcome_of(write_of(errand), landed)
 
             steps.append((query, note))
-        return steps
+        return True
 
-    def _plan_taking(self) -> Steps | None:
+    def _plan_taking(self, steps: list[Step]) -> bool:
         """Let leases be taken, or those who wait look whether they can be."""
         table, waiting = self._lease_table, [lease for lease in self._unheld if lease.numbers]
         fresh = [lease for lease in self._unheld if not lease.numbers]
         if len({lease.keys[0] for lease in self._unheld}) < len(self._unheld):
-            return None
-        steps: Steps = []
+            return False
         if waiting:
             steps.append((table.looking(waiting), lambda rows: self._looked(waiting, rows)))
         if fresh:
             steps.append((table.drawing(fresh), lambda rows: self._drawn(fresh, rows)))
-        return steps
+        return True
 
     def _looked(self, leases: Sequence[Lease], rows: Rows) -> None:
         free = self._lease_table.looked(leases, rows)
@@ -145,11 +131,10 @@ class Planning:
             outcome = None if lease.held else NotHeldYet()
             self._outcomes |= dict.fromkeys(self._unheld[lease], outcome)
 
-    def _plan_reading(self) -> Steps:
-        if not self._reading:
-            return []
+    def _plan_reading(self, steps: list[Step]) -> bool:
         addresses = {a for read in self._reading.values() for a in read.addresses}
-        return [(self._table.selection(addresses), self._read)]
+        steps.append((self._table.selection(addresses), self._read))
+        return True
 
     def _read(self, rows: Rows) -> None:
         stored = self._table.loaded(rows)

@@ -20,7 +20,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from .care import looked_after, rest
 from .cursors import keep_cursors_in_this_thread
 from .nonblocking import Loan, Watch, may_be_lent
-from .prepared import prepare_in_this_thread
+from .prepared import names_of, prepare_in_this_thread
 
 logger = logging.getLogger(__name__)
 
@@ -147,8 +147,11 @@ class Worker(threading.Thread):
             return None
         driver, loop = connection.connection, asyncio.get_running_loop()
         if self._watch is None or self._watch.is_over(driver, loop):
+            names = names_of(driver)
+            if names is None:
+                return None
             try:
-                self._watch = Watch(driver, loop)
+                self._watch = Watch(driver, names, loop)
             except OSError:  # There are too many open files.
                 return None
         return Loan(connection, self._watch, self._take_back)
