@@ -8,16 +8,17 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, ClassVar, Final, Generic, TypeVar, cast
 
 from msgspec.structs import replace
 
 from .bots import max_bytes
-from .codec import Codec, Decoded
+from .codec import Codec, Decoded, Encoded
 from .exceptions import SessionDataError, SessionKeyError, SessionNotInitialized
 from .keys import KeyFunction
 from .storages.base import ANY, About, Address, Json, Record, Revision, Storage
-from .storages.layers import read_all
+from .storages.layers import peel, read_all
 from .storages.migrations import refuse_newer
 
 T = TypeVar("T")
@@ -44,9 +45,14 @@ class Fragment(Generic[T]):
     codec: Codec[T]
     lazy: bool
 
-    @property
+    @cached_property
     def newest_version(self) -> Decimal | None:
         return getattr(self.storage, "newest_version", None)
+
+    @cached_property
+    def writes_uncancelled(self) -> bool:
+        """Whether the storage itself sees to it that its writes come to their ends."""
+        return getattr(peel(self.storage)[1], "writes_uncancelled", False)
 
 
 class Cell(Generic[T]):
@@ -166,11 +172,11 @@ class Cell(Generic[T]):
             return None
         if self._data is None:
             return self._deletion()
-        self._writing = self.fragment.codec.fingerprint(self._data)
-        if self._stored is not None and self._stored == self._writing:
+        encoded = self._encoded(self._data, self.address)
+        if encoded is None:
             return None
-        value = self._encoded(self._data, self.address)
-        return Record(value, revision=self._revision, about=self._about())
+        self._writing = encoded.fingerprint
+        return Record(encoded.value, revision=self._revision, about=self._about())
 
     def written(self, record: Record, revision: int | None) -> None:
         """Take note that ``record`` is stored now, under ``revision``."""
@@ -257,9 +263,10 @@ class Cell(Generic[T]):
             if not self._assigned:
                 self.error = exc
 
-    def _encoded(self, data: T, address: Address) -> Json:
+    def _encoded(self, data: T, address: Address) -> Encoded | None:
         try:
-            return self.fragment.codec.encode(data, self._unknown, max_bytes())
+            codec = self.fragment.codec
+            return codec.encode_changed(data, self._stored, self._unknown, max_bytes())
         except SessionDataError as exc:
             problem = f"Session {address} cannot be stored: {exc}"
             raise SessionDataError(problem, path=exc.path) from None

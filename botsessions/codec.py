@@ -41,6 +41,14 @@ class Decoded(NamedTuple):
     """Top-level fields that the type does not know."""
 
 
+class Encoded(NamedTuple):
+    """Python data as JSON to be stored."""
+
+    value: Json
+    fingerprint: bytes
+    """A text that is the same for equal data."""
+
+
 class Codec(Generic[T]):
     """Encodes and decodes the data of one session.
 
@@ -61,13 +69,21 @@ class Codec(Generic[T]):
         Raises:
             SessionDataError: it is not strict JSON, or too much, or does not fit the type.
         """
+        return self._completed(strict(self._builtins(data)), unknown, max_bytes)
+
+    def encode_changed(
+        self, data: T, stored: bytes | None, unknown: dict[str, Json], max_bytes: int
+    ) -> Encoded | None:
+        """Do the same, unless the fingerprint is that of what is ``stored``.
+
+        Raises:
+            SessionDataError: as :meth:`encode`.
+        """
         value: Json = strict(self._builtins(data))
-        if self.data_type is not None:
-            self._convert(value)
-        if unknown and isinstance(value, dict):
-            value = {**strict(unknown), **value}
-        refuse_larger(value, max_bytes)
-        return value
+        fingerprint = SORTED.encode(value)
+        if fingerprint == stored:
+            return None
+        return Encoded(self._completed(value, unknown, max_bytes), fingerprint)
 
     def decode(self, value: Json) -> Decoded:
         """Return stored JSON as Python data that shares nothing with it.
@@ -90,6 +106,14 @@ class Codec(Generic[T]):
             return SORTED.encode(strict(self._builtins(data)))
         except SessionDataError:
             return None
+
+    def _completed(self, value: Json, unknown: dict[str, Json], max_bytes: int) -> Json:
+        if self.data_type is not None:
+            self._convert(value)
+        if unknown and isinstance(value, dict):
+            value = {**strict(unknown), **value}
+        refuse_larger(value, max_bytes)
+        return value
 
     def _builtins(self, data: T) -> Any:
         if self.data_type is None:

@@ -538,8 +538,7 @@ def awaits(task: asyncio.Task[Any] | None, other: asyncio.Task[Any] | None) -> b
 def finished(changes: Changes) -> Callable[[Coroutine[Any, Any, T]], Awaitable[T]]:
     """Return what awaits the write of changes to its end, even if the caller is cancelled."""
     (cell, *_), *others = changes
-    storage = peel(cell.fragment.storage)[1]
-    return through if not others and getattr(storage, "writes_uncancelled", False) else to_its_end
+    return through if not others and cell.fragment.writes_uncancelled else to_its_end
 
 
 async def as_they_are_now(changes: Changes) -> Changes:

@@ -85,7 +85,8 @@ class BaseSessionContext(
         scope = self._scope
         if scope is not None:
             await scope.open()
-        await super().refresh_data()
+        if self.application.persistence is not None:
+            await super().refresh_data()
 
     @property
     def session_key(self) -> str | Mapping[str, str | None] | None:

@@ -160,7 +160,8 @@ async def write_groups(requests: Sequence[tuple[Storage, Address, Record]]) -> l
 async def stored(places: Sequence[Place]) -> list[Record | None]:
     """Return what is stored, as it may be shown but as no layer has seen it yet."""
     if len(places) == 1:  # Nearly always.
-        record: Record | None = await awaited(places[0].storage.read, places[0].address)
+        ((_, storage, address),) = places
+        record: Record | None = await awaited(storage.read, address)
         return [record and record.live()]
     records: list[Record | None] = [None] * len(places)
 
