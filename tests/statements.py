@@ -16,11 +16,16 @@ from botsessions.storages.nonblocking import Loan
 def noted_statements(say: Callable[[str], str]) -> Iterator[list[str]]:
     """Note what ``say`` says of the statements of all threads, and of those that loops send."""
     made: list[str] = []
-    execute, loaned = CursorWrapper.execute, Loan.execute
+    execute, execute_each = CursorWrapper.execute, CursorWrapper.executemany
+    loaned = Loan.execute
 
     def note(cursor: Any, sql: str, *args: Any) -> Any:
         made.append(say(sql))
         return execute(cursor, sql, *args)
+
+    def note_each(cursor: Any, sql: str, *args: Any) -> Any:
+        made.append(say(sql))
+        return execute_each(cursor, sql, *args)
 
     def note_all(loan: Loan, queries: Sequence[Any], *args: Any) -> None:
         made.extend(say(sql) for sql, _ in queries)
@@ -28,6 +33,7 @@ def noted_statements(say: Callable[[str], str]) -> Iterator[list[str]]:
 
     with (
         mock.patch.object(CursorWrapper, "execute", note),
+        mock.patch.object(CursorWrapper, "executemany", note_each),
         mock.patch.object(Loan, "execute", note_all),
     ):
         yield made

@@ -6,10 +6,11 @@ To make one takes Django and the driver longer than to use it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 _here = threading.local()
@@ -44,6 +45,40 @@ def changed(connection: BaseDatabaseWrapper, sql: str, parameters: Sequence[Any]
     with cursor_of(connection) as cursor:
         cursor.execute(sql, parameters)
         return int(cursor.rowcount)
+
+
+def changed_by_each(
+    connection: BaseDatabaseWrapper, sql: str, parameters: Sequence[Sequence[Any]]
+) -> int:
+    """Execute a statement once for each of ``parameters`` and return how many rows that changed."""
+    with cursor_of(connection) as cursor:
+        cursor.executemany(sql, parameters)
+        return int(cursor.rowcount)
+
+
+@contextmanager
+def together(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Make all changes that follow, or none, like ``atomic()``, in fewer statements.
+
+    The first statement inside has to be one that changes something: on SQLite it is waited here
+    until that may be done.
+    """
+    if connection.in_atomic_block or not connection.autocommit:
+        with transaction.atomic(using=connection.alias):
+            yield
+        return
+    begin = "BEGIN IMMEDIATE" if connection.vendor == "sqlite" else "START TRANSACTION"
+    with cursor_of(connection) as cursor:
+        cursor.execute(begin)
+        try:
+            yield
+            cursor.execute("COMMIT")
+        except BaseException:
+            try:
+                cursor.execute("ROLLBACK")
+            except Error:  # Nor is there a transaction without a connection.
+                connection.close()
+            raise
 
 
 def ways_of(connection: BaseDatabaseWrapper) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 from django.conf import settings
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, connections
 from django.utils.timezone import get_default_timezone, is_aware, make_aware, make_naive
 
 from . import cursors
@@ -166,23 +166,27 @@ class Table:
             return self._insert, self._new_row(change, now)
         return self._update, self._content(change, now)
 
-    # One statement for many rows.
+    # One statement for many rows, or executed for each of them.
 
     def _update(self, group: Group) -> set[Change]:
-        texts = self._texts
-        if texts.tells_what_it_updates:
+        if self._texts.tells_what_it_updates:
             return with_revisions(group, self._returned(self._updating(group)))
-        if len(group) == 1 or not texts.updates_many:
-            return {change for change, row in group if self._update_one(change, row)}
-        columns = tuple(group[0][1])
-        values = texts.rows(columns, rows_of(group))
-        sql = texts.update(columns, count=len(group))
+        if len(group) == 1:
+            return {change for change, _ in group if self._execute(*self._updating(group))}
         # It does not tell which rows it has changed, only how many.
-        with transaction.atomic(using=self.using):
-            if self._execute(sql, values) == len(group):
+        with cursors.together(self.connection):
+            if self._update_many(group) == len(group):
                 return {change for change, _ in group}
             stored = self.select(change.address for change, _ in group)
         return with_revisions(group, [record.revision for record in stored.values()])
+
+    def _update_many(self, group: Group) -> int:
+        """Update rows and return how many."""
+        columns = tuple(group[0][1])
+        if self._is_mysql:
+            return self._execute(*self._texts.update_of_mysql(columns, rows_of(group)))
+        each = [self._updating([one])[1] for one in group]
+        return cursors.changed_by_each(self.connection, self._texts.update_one(columns), each)
 
     def _updating(self, group: Group, held: Query = ("", ())) -> Query:
         """Return what updates rows and returns their revisions, if ``held`` says that it may."""
@@ -250,10 +254,6 @@ class Table:
         sql = f"DELETE FROM {self._texts.table} WHERE {where}"  # noqa: S608
         self._execute(sql, [part for change, _ in group for part in change.address])
         return {change for change, _ in group}
-
-    def _update_one(self, change: Change, row: Row) -> bool:
-        values = [*row.values(), *change.address, change.record.revision]
-        return bool(self._execute(self._texts.update_one(tuple(row)), values))
 
     def _insertion(self, group: Group, otherwise: str) -> tuple[str, list[Any]]:
         (_, columns), *_ = group

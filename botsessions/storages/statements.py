@@ -1,8 +1,9 @@
 """The texts of the statements that the ORM cannot say, a dialect each.
 
-Where there may be many rows, they are one parameter, JSON that the database makes a table of. So a
-text does not depend on how many there are: it is put together once, and parsed less often. Not so
-on MySQL and MariaDB: an update joined with ``JSON_TABLE`` crashes servers of MariaDB 10.11.
+On PostgreSQL, where there may be many rows, they are one parameter, JSON that the database makes a
+table of. So a text does not depend on how many there are: it is put together once, and parsed less
+often. Not so on MySQL and MariaDB: an update joined with ``JSON_TABLE`` crashes servers of
+MariaDB 10.11. SQLite takes the shortest to execute a statement for each row.
 """
 
 from __future__ import annotations
@@ -41,9 +42,7 @@ class Statements:
         self._columns = {field.name: quote(field.column) for field in fields}
         self._parameters = {field.name: field.db_parameters(connection) for field in fields}
         self.returns_rows = connection.features.can_return_rows_from_bulk_insert
-        # MariaDB returns the rows that it inserts, but not those that it updates.
-        self.tells_what_it_updates = self.returns_rows and self.vendor != "mysql"
-        self.updates_many = self.returns_rows or self.vendor == "mysql"
+        self.tells_what_it_updates = self.vendor == "postgresql"
         self.update = lru_cache(maxsize=MOST_TEXTS)(self._update)
         self.update_one = lru_cache(maxsize=MOST_TEXTS)(self._update_one)
         self.select = lru_cache(maxsize=MOST_TEXTS)(self._select)
@@ -76,23 +75,16 @@ class Statements:
 
     # Update.
 
-    def _update(self, columns: Sequence[str], held: str = "", count: int = 0) -> str:
-        """Return the text that sets ``columns`` in many rows, given as :meth:`rows`.
+    def _update(self, columns: Sequence[str], held: str = "") -> str:
+        """Return PostgreSQL's text that sets ``columns`` in many rows, given as :meth:`rows`.
 
-        ``held`` is put before it: see :meth:`_told`. ``count`` says for MySQL how many rows.
+        ``held`` is put before it: see :meth:`_told`.
         """
         new = {name: self._new(name) for name in columns}
         where = " AND ".join(
             f"{self.table}.{self._columns[name]} = n.new_{new}"
             for name, new in [*zip(ADDRESS, ADDRESS, strict=True), ("revision", "old")]
         )
-        if self.vendor == "mysql":
-            assignments = ", ".join(
-                f"{self.table}.{self._columns[name]} = {value}" for name, value in new.items()
-            )
-            rows = self._rows_of_mysql(columns, count)
-            # Beginning with the table, it would lock all rows of a small one.
-            return f"UPDATE {rows} STRAIGHT_JOIN {self.table} ON {where} SET {assignments}"  # noqa: S608
         assignments = ", ".join(f"{self._columns[name]} = {value}" for name, value in new.items())
         update = f"UPDATE {self.table} SET {assignments} FROM {self._rows(columns)} WHERE {where}"  # noqa: S608
         return self._told(update, held)
@@ -113,31 +105,18 @@ class Statements:
 
     def rows(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Any]:
         """Return parameters of :meth:`update`: of each row address, old revision, ``columns``."""
-        if self.vendor == "mysql":
-            return [value for row in rows for value in row]
-        if self.vendor == "sqlite":
-            return [dumps(rows)]
         names = self._given(columns)
         return [dumps([dict(zip(names, row, strict=True)) for row in rows]), len(rows)]
 
     def _rows(self, columns: Sequence[str]) -> str:
         """Return what makes a table ``n`` of the parameter."""
         given = self._given(columns)
-        if self.vendor == "postgresql":
-            taken = [f"{name} {self._type(name.removeprefix('new_'))}" for name in given]
-            # The limit tells the planner how many there are: it would expect a hundred.
-            return (
-                f"(SELECT * FROM json_to_recordset(%s) AS given ({', '.join(taken)}) "  # noqa: S608
-                "LIMIT %s) AS n"
-            )
-        taken = [f"json_extract(value, '$[{i}]') AS {name}" for i, name in enumerate(given)]
-        return f"(SELECT {', '.join(taken)} FROM json_each(%s)) AS n"  # noqa: S608
-
-    def _rows_of_mysql(self, columns: Sequence[str], count: int) -> str:
-        given = self._given(columns)
-        first = f"SELECT {', '.join(f'%s AS {name}' for name in given)}"
-        others = [f"SELECT {', '.join(['%s'] * len(given))}"] * (count - 1)
-        return f"({' UNION ALL '.join([first, *others])}) AS n"
+        taken = [f"{name} {self._type(name.removeprefix('new_'))}" for name in given]
+        # The limit tells the planner how many there are: it would expect a hundred.
+        return (
+            f"(SELECT * FROM json_to_recordset(%s) AS given ({', '.join(taken)}) "  # noqa: S608
+            "LIMIT %s) AS n"
+        )
 
     def _given(self, columns: Sequence[str]) -> list[str]:
         return [f"new_{name}" for name in (*ADDRESS, "old", *columns)]
@@ -148,9 +127,48 @@ class Statements:
         return str(self._parameters["revision" if name == "old" else name]["type"])
 
     def _new(self, name: str) -> str:
-        if name == "data" and self.vendor == "postgresql":
+        if name == "data":
             return f"CAST(n.new_data AS {self._parameters[name]['type']})"
         return f"n.new_{name}"
+
+    def update_of_mysql(
+        self, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> tuple[str, list[Any]]:
+        """Return what sets ``columns`` in many rows: of each address, old revision, ``columns``.
+
+        MySQL's driver takes long for each parameter. So what is the same in all rows is given once,
+        and numbers are part of the text.
+        """
+        names, parameters = (*ADDRESS, "old", *columns), []
+        found = dict(zip(names, zip(*rows, strict=True), strict=True))
+        shared = {name: values[0] for name, values in found.items() if len({*values}) == 1}
+
+        def literal(value: Any) -> str:
+            if value is None:
+                return "NULL"
+            if type(value) is int:
+                return str(value)
+            parameters.append(value)
+            return "%s"
+
+        def new(name: str) -> str:
+            return literal(shared[name]) if name in shared else f"n.new_{name}"
+
+        def pairs(between: str, names: Iterable[tuple[str, str]]) -> str:
+            return between.join(f"{self.table}.{self._columns[n]} = {new(v)}" for n, v in names)
+
+        own = {name: values for name, values in found.items() if name not in shared}
+        given = [", ".join(map(literal, row)) for row in zip(*own.values(), strict=True)]
+        # The first row names the columns.
+        first = ", ".join(f"{v} AS new_{n}" for n, v in zip(own, given[0].split(", "), strict=True))
+        table = " UNION ALL ".join(f"SELECT {row}" for row in [first, *given[1:]])
+        where = pairs(" AND ", [*zip(ADDRESS, ADDRESS, strict=True), ("revision", "old")])
+        assignments = pairs(", ", zip(columns, columns, strict=True))
+        # Beginning with the table, it would lock all rows of a small one.
+        return (
+            f"UPDATE ({table}) AS n STRAIGHT_JOIN {self.table} ON {where} SET {assignments}",  # noqa: S608
+            parameters,
+        )
 
     def _update_one(self, columns: Sequence[str], held: str = "") -> str:
         """Return the text that sets ``columns`` in one row: the values, address, old revision."""
