@@ -12,15 +12,22 @@ from django.db.backends.utils import CursorWrapper
 from botsessions.storages.nonblocking import Loan
 
 
+TRANSACTION = ("BEGIN", "START", "COMMIT", "ROLLBACK")
+
+
 @contextmanager
 def noted_statements(say: Callable[[str], str]) -> Iterator[list[str]]:
-    """Note what ``say`` says of the statements of all threads, and of those that loops send."""
+    """Note what ``say`` says of the statements of all threads, and of those that loops send.
+
+    Those around a transaction are left out.
+    """
     made: list[str] = []
     execute, execute_each = CursorWrapper.execute, CursorWrapper.executemany
     loaned = Loan.execute
 
     def note(cursor: Any, sql: str, *args: Any) -> Any:
-        made.append(say(sql))
+        if not sql.startswith(TRANSACTION):
+            made.append(say(sql))
         return execute(cursor, sql, *args)
 
     def note_each(cursor: Any, sql: str, *args: Any) -> Any:
