@@ -11,7 +11,6 @@ from django.db.backends.utils import CursorWrapper
 
 from botsessions.storages.nonblocking import Loan
 
-
 TRANSACTION = ("BEGIN", "START", "COMMIT", "ROLLBACK")
 
 
