@@ -20,7 +20,7 @@ from telegram.ext import MessageHandler, filters  # noqa: E402
 
 from benchmarks.programs import updates  # noqa: E402
 from botsessions import session  # noqa: E402
-from botsessions.management.process import collect_seldom  # noqa: E402
+from botsessions.management.process import tune  # noqa: E402
 from botsessions.models import BotSession  # noqa: E402
 from botsessions.testing.offline import OfflineBuilder, OfflineTelegram  # noqa: E402
 
@@ -47,7 +47,7 @@ async def main() -> None:
     )
     application.add_error_handler(note)
     async with application:
-        collect_seldom()  # As run_bot does.
+        tune()  # As run_bot does.
         await serve(
             {"Django": django.get_version(), "python-telegram-bot": ptb_version},
             updates.message,

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from botsessions.bots import Bot, all_bots, get_bot
 from botsessions.logs import tokens_hidden
-from botsessions.management.process import collect_seldom, on_signal, run_reloading
+from botsessions.management.process import on_signal, run_reloading, tune
 from botsessions.ptb.polling import Polling
 
 
@@ -57,7 +57,7 @@ class Command(BaseCommand):
             raise CommandError("Not every bot ran: see above.")
 
     def started(self, bot: Bot, username: str) -> None:
-        collect_seldom()
+        tune()
         self.say(f"{bot.alias}: @{username} polls Telegram.")
 
     def failed(self, bot: Bot, reason: str) -> None:
