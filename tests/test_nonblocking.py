@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 from unittest import IsolatedAsyncioTestCase, mock
 
@@ -40,6 +41,25 @@ def counted_jobs() -> Iterator[list[object]]:
 
     with mock.patch.object(DatabaseThread, "run", note):
         yield jobs
+
+
+@contextmanager
+def noted_watches() -> Iterator[list[nonblocking.Watch]]:
+    """Collect the watches over connections that are begun."""
+    watches: list[nonblocking.Watch] = []
+    begin = nonblocking.Watch.__init__
+
+    def note(watch: nonblocking.Watch, *args: Any) -> None:
+        watches.append(watch)
+        begin(watch, *args)
+
+    with mock.patch.object(nonblocking.Watch, "__init__", note):
+        yield watches
+
+
+def descriptors() -> int:
+    """Return how many descriptors this process has open."""
+    return len(list(Path("/dev/fd").iterdir()))
 
 
 @contextmanager
@@ -226,6 +246,26 @@ class NonBlocking(IsolatedAsyncioTestCase):
             await asyncio.to_thread(leave)
         assert await thread_of("default").run(lambda again: query()) == 1
         assert (await self.read()) is not None
+
+    async def test_a_watch_ends_with_its_connection(self) -> None:
+        with noted_watches() as watches:
+            await self.stored({"count": 0})
+            await asyncio.to_thread(kill, await self.in_thread(lambda: query(BACKEND)))
+            await asyncio.sleep(0.2)
+            assert watches[0].is_over(watches[0].driver, watches[0].loop)
+            for _ in range(3):
+                assert (await self.read()).value == {"count": 0}
+        first, *_, last = watches
+        assert first.is_over(first.driver, first.loop)
+        assert not last.is_over(last.driver, last.loop)
+
+    async def test_event_loops_leave_no_descriptors_behind(self) -> None:
+        await self.stored({"count": 0})
+        await asyncio.to_thread(asyncio.run, self.read())
+        before = descriptors()
+        for _ in range(5):
+            await asyncio.to_thread(asyncio.run, self.read())
+        assert descriptors() <= before
 
     async def test_statements_that_are_watched_go_the_usual_way(self) -> None:
         await self.stored({"count": 0})

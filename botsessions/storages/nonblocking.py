@@ -98,12 +98,14 @@ class Watch:
         if self._descriptor is not None:
             self.wait_for_writing(False)
             self.loop.remove_reader(self._descriptor)
-            self.__del__()
+            self._close()
 
-    def __del__(self) -> None:
+    def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
+
+    __del__ = _close
 
     def _look(self) -> None:
         if self.on_news is None:
