@@ -25,11 +25,11 @@ def plan_errands(
     using: str, errands: Sequence[Errand], connection: BaseDatabaseWrapper
 ) -> Plan | None:
     """Return how to carry out errands to one table; ``None``: there is no way."""
-    table = next((errand.table for errand in errands if errand.table is not None), None)
-    if table is None:
-        return None
-    planning = Planning(table.on(connection), LeaseTable(using))
-    return planning.plan() if all(map(planning.takes, errands)) else None
+    for errand in errands:
+        if errand.table is not None:
+            planning = Planning(errand.table.on(connection), LeaseTable(using))
+            return planning.plan(errands)
+    return None
 
 
 class Planning:
@@ -44,7 +44,23 @@ class Planning:
         self._unheld: dict[Lease, list[Errand]] = {}
         self._outcomes: dict[Errand, Outcome] = {}
 
-    def takes(self, errand: Errand) -> bool:
+    def plan(self, errands: Sequence[Errand]) -> Plan | None:
+        for errand in errands:
+            if not self._takes(errand):
+                return None
+        # Leases are given back first, then others are taken, and then it is read.
+        steps: list[Step] = []
+        if (
+            (self._ending and not self._plan_ending(steps))
+            or (self._writing and not self._plan_writing(steps))
+            or (self._unheld and not self._plan_taking(steps))
+        ):
+            return None
+        if self._reading:
+            self._plan_reading(steps)
+        return Plan(steps, self._outcomes)
+
+    def _takes(self, errand: Errand) -> bool:
         """Note an errand, and return whether it can be planned."""
         request, lease = errand.request, errand.lease
         if errand.table is not None and errand.table.model is not self._table.model:
@@ -66,19 +82,6 @@ class Planning:
             else:
                 return False
         return request is None or isinstance(request, (Read, Write))
-
-    def plan(self) -> Plan | None:
-        # Leases are given back first, then others are taken, and then it is read.
-        steps: list[Step] = []
-        for needed, planned in (
-            (self._ending, self._plan_ending),
-            (self._writing, self._plan_writing),
-            (self._unheld, self._plan_taking),
-            (self._reading, self._plan_reading),
-        ):
-            if needed and not planned(steps):
-                return None
-        return Plan(steps, self._outcomes)
 
     def _plan_ending(self, steps: list[Step]) -> bool:
         """Let changes be made and their leases end by one statement."""
@@ -131,10 +134,9 @@ class Planning:
             outcome = None if lease.held else NotHeldYet()
             self._outcomes |= dict.fromkeys(self._unheld[lease], outcome)
 
-    def _plan_reading(self, steps: list[Step]) -> bool:
+    def _plan_reading(self, steps: list[Step]) -> None:
         addresses = {a for read in self._reading.values() for a in read.addresses}
         steps.append((self._table.selection(addresses), self._read))
-        return True
 
     def _read(self, rows: Rows) -> None:
         stored = self._table.loaded(rows)

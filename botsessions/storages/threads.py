@@ -136,9 +136,11 @@ class Worker(threading.Thread):
         with self._mutex:
             if self._unfinished or not self._in_use.acquire(blocking=False):
                 return None
-        self._loan = self._new_loan()
-        if self._loan is None:
-            self._in_use.release()
+        try:
+            self._loan = self._new_loan()
+        finally:
+            if self._loan is None:
+                self._in_use.release()
         return self._loan
 
     def _new_loan(self) -> Loan | None:
