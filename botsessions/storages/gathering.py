@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 from django.db import DatabaseError, transaction
@@ -67,17 +67,26 @@ class Plan(NamedTuple):
     """What they have noted of each request; those without an outcome are not carried out."""
 
 
+class Gathered(Protocol):
+    """What can go to the database together."""
+
+    @property
+    def written(self) -> Collection[Any]:
+        """What no other request of the same batch may write."""
+
+
 class Gathering:
     """The requests of one event loop for one database, which ``perform`` carries out.
 
-    ``plan`` returns how to do it without the thread, ``None`` if there is no way.
+    ``plan`` returns how to do it without the thread, ``None`` if there is no way. Without it there
+    never is.
     """
 
     def __init__(
         self,
         using: str,
         perform: Callable[[Sequence[Any], bool], list[Any]],
-        plan: Callable[[Sequence[Any], BaseDatabaseWrapper], Plan | None] = lambda *_: None,
+        plan: Callable[[Sequence[Any], BaseDatabaseWrapper], Plan | None] | None = None,
     ) -> None:
         self._using = using
         self._perform = perform
@@ -87,7 +96,7 @@ class Gathering:
 
     def request(
         self,
-        request: object,
+        request: Gathered,
         loop: asyncio.AbstractEventLoop | None = None,
         *,
         writes: bool = False,
@@ -113,18 +122,23 @@ class Gathering:
 
     def _begin(self, most: int = MOST_REQUESTS) -> None:
         batch, self._waiting = self._next_batch(min(most, MOST_REQUESTS))
-        loan = thread_of(self._using).lend()
-        if loan is not None:
-            try:
-                plan = self._plan([request for request, _ in batch], loan.connection)
-            except Exception:  # The thread will tell.
-                plan = None
-            if plan is not None:
-                queries = [query for query, _ in plan.steps]
-                loan.execute(queries, partial(self._answered, batch, plan))
-                return
+        if not self._go_without_thread(batch):
+            self._have_done(batch)
+
+    def _go_without_thread(self, batch: list[Waiting]) -> bool:
+        """Begin to carry out a batch on this event loop, and return whether that can be done."""
+        if self._plan is None or (loan := thread_of(self._using).lend()) is None:
+            return False
+        try:
+            plan = self._plan([request for request, _ in batch], loan.connection)
+        except Exception:  # The thread will tell.
+            plan = None
+        if plan is None:
             loan.end()
-        self._have_done(batch)
+            return False
+        queries = [query for query, _ in plan.steps]
+        loan.execute(queries, partial(self._answered, batch, plan))
+        return True
 
     def _answered(self, batch: list[Waiting], plan: Plan, answers: list[Rows] | None) -> None:
         try:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db import IntegrityError, router
 from django.db.models import QuerySet
@@ -36,6 +36,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A process's claim on an update."""
+
+    written: ClassVar[Collection[Any]] = ()
+    """See :class:`~botsessions.storages.gathering.Gathered`."""
 
     bot: str
     update_id: int
