@@ -158,10 +158,10 @@ class Statements:
             return between.join(f"{self.table}.{self._columns[n]} = {new(v)}" for n, v in names)
 
         own = {name: values for name, values in found.items() if name not in shared}
-        given = [", ".join(map(literal, row)) for row in zip(*own.values(), strict=True)]
+        given = [list(map(literal, row)) for row in zip(*own.values(), strict=True)]
         # The first row names the columns.
-        first = ", ".join(f"{v} AS new_{n}" for n, v in zip(own, given[0].split(", "), strict=True))
-        table = " UNION ALL ".join(f"SELECT {row}" for row in [first, *given[1:]])
+        given[0] = [f"{value} AS new_{name}" for name, value in zip(own, given[0], strict=True)]
+        table = " UNION ALL ".join(f"SELECT {', '.join(row)}" for row in given)
         where = pairs(" AND ", [*zip(ADDRESS, ADDRESS, strict=True), ("revision", "old")])
         assignments = pairs(", ", zip(columns, columns, strict=True))
         # Beginning with the table, it would lock all rows of a small one.
