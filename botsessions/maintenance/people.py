@@ -12,7 +12,7 @@ from asgiref.sync import async_to_sync
 from ..bots import get_bot
 from ..editing import Edit, refuse_event_loop
 from ..sources import FromKey
-from ..storages import Address, Record
+from ..storages import Address, Record, Storage
 from ..storages.base import awaited
 from .batches import BATCH_SIZE
 from .changing import delete
@@ -112,6 +112,11 @@ def stored_elsewhere(
     """Yield what is stored outside the database under the keys that the user's id gives."""
     for place in elsewhere(bot, using):
         address = place.address(user_id)
-        record = address and async_to_sync(awaited)(place.storage.read, address)
+        record = address and async_to_sync(read)(place.storage, address)
         if address and record:
             yield place, address, record
+
+
+async def read(storage: Storage, address: Address) -> Record | None:
+    record: Record | None = await awaited(storage.read, address)
+    return record
