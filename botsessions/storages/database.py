@@ -17,7 +17,7 @@ from .carrying import carry_out
 from .errands import Errand
 from .gathering import Read, Renewal, Request, Write
 from .leases import lease_riding
-from .sql import Change, Table
+from .sql import Change, Table, table_of
 
 if TYPE_CHECKING:
     from ..models import AbstractBotSession
@@ -118,4 +118,4 @@ class DatabaseStorage:
         return done
 
     def _table(self) -> Table:
-        return Table(self.model, self.using)
+        return table_of(self.model, self.using)

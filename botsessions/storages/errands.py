@@ -43,12 +43,11 @@ class Errand(msgspec.Struct, eq=False):
 
 
 def by_table(errands: Iterable[Errand]) -> dict[Table, list[Errand]]:
-    tables: dict[Any, tuple[Table, list[Errand]]] = {}
+    tables: dict[Table, list[Errand]] = {}
     for errand in errands:
         if errand.table is not None and errand.request is not None:
-            key = (errand.table.model, errand.table.using)
-            tables.setdefault(key, (errand.table, []))[1].append(errand)
-    return dict(tables.values())
+            tables.setdefault(errand.table, []).append(errand)
+    return tables
 
 
 def write_of(errand: Errand) -> Write:

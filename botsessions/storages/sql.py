@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 PORTION_ROWS = 1000
 PORTION_BYTES = 1024 * 1024
 """Of data in one statement. MariaDB takes 16 MiB by default; the last session may have 3 MiB."""
+
+MOST_TABLES = 64
+"""Are kept at hand."""
 
 MYSQL_DUPLICATE = 1062
 """The number of MySQL's and MariaDB's error for a row that exists."""
@@ -185,7 +189,7 @@ class Table:
         columns = tuple(group[0][1])
         if self._is_mysql:
             return self._execute(*self._texts.update_of_mysql(columns, rows_of(group)))
-        each = [self._updating([one])[1] for one in group]
+        each = [values_of(change, row) for change, row in group]
         return cursors.changed_by_each(self.connection, self._texts.update_one(columns), each)
 
     def _updating(self, group: Group, held: Query = ("", ())) -> Query:
@@ -196,7 +200,7 @@ class Table:
             sql, own = self._texts.update(columns, text), self._texts.rows(columns, rows_of(group))
         else:
             sql = self._texts.update_one(columns, text)
-            own = [*row.values(), *change.address, change.record.revision]
+            own = values_of(change, row)
         return sql, [*values, *own, *([len(group)] if text else [])]
 
     def _insert(self, group: Group) -> set[Change]:
@@ -353,6 +357,12 @@ class Table:
         return self.model._meta.get_field(name)
 
 
+@lru_cache(maxsize=MOST_TABLES)
+def table_of(model: type[AbstractBotSession], using: str) -> Table:
+    """Return the same table for all errands to it, which so go together."""
+    return Table(model, using)
+
+
 def portions(group: Group) -> Iterator[Group]:
     """Divide changes so that each portion fits into a statement on every database."""
     portion: Group = []
@@ -370,6 +380,11 @@ def portions(group: Group) -> Iterator[Group]:
 def rows_of(group: Group) -> list[tuple[Any, ...]]:
     """Return of each change what updates many rows: address, old revision, and new values."""
     return [(*c.address, c.record.revision, *row.values()) for c, row in group]
+
+
+def values_of(change: Change, row: Row) -> list[Any]:
+    """Return what updates one row: new values, address, old revision."""
+    return [*row.values(), *change.address, change.record.revision]
 
 
 def placeholders(columns: int, rows: int) -> str:
