@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import connection, models
+from django.db import DatabaseError, connection, models
 
 
 class ChatData(models.Model):
@@ -19,11 +19,20 @@ class ChatData(models.Model):
 
 
 def prepare() -> None:
-    """Create the table, unless another process has."""
-    if ChatData._meta.db_table not in connection.introspection.table_names():
-        with connection.schema_editor() as editor:
-            editor.create_model(ChatData)
-    connection.close()
+    """Create the table, unless another process has, or does at the same moment."""
+    try:
+        if not exists():
+            with connection.schema_editor() as editor:
+                editor.create_model(ChatData)
+    except DatabaseError:
+        if not exists():
+            raise
+    finally:
+        connection.close()
+
+
+def exists() -> bool:
+    return ChatData._meta.db_table in connection.introspection.table_names()
 
 
 def counted() -> int:
