@@ -48,11 +48,11 @@ class Gathering(IsolatedAsyncioTestCase):
         assert len(await self.stored()) == 11
 
     async def test_many_requests_of_one_moment_are_two_statements(self) -> None:
-        """While the database is at one half, the event loop goes on with the other."""
+        """While a server is at one half, the event loop goes on with the other."""
         await self.storage.read(PEOPLE[0])  # Connects.
         with statements() as made:
             await asyncio.gather(*(self.storage.read(PEOPLE[i % 20]) for i in range(64)))
-        assert made == ["SELECT", "SELECT"]
+        assert made == ["SELECT"] * (1 if connection.vendor == "sqlite" else 2)
 
     async def test_requests_leave_nothing_to_the_garbage_collector(self) -> None:
         revisions = await self.write_all(None)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import msgspec
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connections, transaction
 
 from ..exceptions import SessionConflict
 from .base import Address, Record, conflict
@@ -89,6 +89,7 @@ class Gathering:
         plan: Callable[[Sequence[Any], BaseDatabaseWrapper], Plan | None] | None = None,
     ) -> None:
         self._using = using
+        self._has_server = connections[using].vendor != "sqlite"
         self._perform = perform
         self._plan = plan
         self._waiting: list[Waiting] = []
@@ -116,8 +117,8 @@ class Gathering:
         return future
 
     def _start(self) -> None:
-        """Begin with half of many, so that event loop and database are at work side by side."""
-        many = len(self._waiting) >= MANY_REQUESTS
+        """Begin with half of many, so that event loop and server are at work side by side."""
+        many = self._has_server and len(self._waiting) >= MANY_REQUESTS
         self._begin(len(self._waiting) // 2 if many else MOST_REQUESTS)
 
     def _begin(self, most: int = MOST_REQUESTS) -> None:
