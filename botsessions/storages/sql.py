@@ -1,6 +1,7 @@
 """The statements of the database storage that the ORM cannot say, and their dialects.
 
-Each compares and sets in one statement, for one session or for many. What did not land is told.
+Each compares and sets what it writes, for one session or for many in one statement; only SQLite
+executes an update once for each. What did not land is told.
 """
 
 from __future__ import annotations
