@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from functools import reduce
+from io import BytesIO
 from typing import Any, TypeAlias
 
 import pytest
@@ -36,6 +38,7 @@ UPDATE = {
         "text": "one",
     },
 }
+MESSAGE: dict[str, Any] = UPDATE["message"]  # type: ignore[assignment]
 Post: TypeAlias = "Callable[..., HttpResponse]"
 
 
@@ -150,15 +153,52 @@ def test_what_is_not_telegrams_is_refused_without_a_query_or_a_thread(
     assert thread.running_thread() is None
 
 
+class Unread(BytesIO):
+    """A body that is never to be read."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise AssertionError("The body was read.")
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("secret", "kind", "length", "status"),
+    [
+        ("", "application/json", 300 * 2**20, 403),
+        ("wrong", "application/json", 1, 403),
+        (SECRET, "text/plain", 1, 415),
+        (SECRET, "application/json", MAX_UPDATE_BYTES + 1, 413),
+    ],
+)
+def test_no_byte_is_read_of_what_is_refused_anyway(
+    secret: str, kind: str, length: int, status: int, account: Account
+) -> None:
+    meta: Any = {"wsgi.input": Unread(), "CONTENT_LENGTH": str(length), "CONTENT_TYPE": kind}
+    answer = Client().generic("POST", "/telegram/notes/", headers={SECRET_HEADER: secret}, **meta)
+    assert answer.status_code == status
+
+
 @pytest.mark.once
 def test_only_post_is_allowed(client: Client, account: Account) -> None:
     response = client.get("/telegram/notes/")
     assert (response.status_code, response.headers["Allow"]) == (405, "POST")
+    assert "no-store" in response.headers["Cache-Control"]
 
 
 @pytest.mark.once
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("content", [{"message": 7}, {"message": {"text": "x"}}], ids=str)
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"message": 7},
+        {"message": {"text": "x"}},
+        {"message": MESSAGE | {"date": 10**17}},
+        {"message": MESSAGE | {"date": 10**30}},
+        {"message": MESSAGE | {"edit_date": -(10**12)}},
+        {"message": reduce(lambda inner, _: MESSAGE | {"reply_to_message": inner}, range(900), {})},
+    ],
+    ids=["no object", "no message", "late", "later", "early", "nested"],
+)
 def test_an_object_that_is_no_update_is_refused(
     content: dict[str, Any], post: Post, account: Account
 ) -> None:
@@ -224,7 +264,7 @@ def test_when_the_data_or_the_key_is_at_fault_another_delivery_would_not_help(
 def test_when_a_handler_raised_the_update_is_handled(
     post: Post, account: Account, storage: Storage
 ) -> None:
-    failing = {**UPDATE, "message": {**UPDATE["message"], "text": "raise"}}  # type: ignore[dict-item]
+    failing = {**UPDATE, "message": MESSAGE | {"text": "raise"}}
     assert post(failing).status_code == 200
     assert post(failing).status_code == 200
     assert storage.written == []

@@ -57,7 +57,7 @@ class Served:
         """Return the update that Telegram's JSON describes; ``None`` if it describes none."""
         try:
             return Update.de_json(dict(content), self._application.bot)
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except Exception:  # It says nothing, or a date beyond all years, or replies without end.
             logger.exception("Bot %r was sent what is no update.", self.bot.alias)
             return None
 

@@ -12,6 +12,7 @@ from django.db import connections
 from django.db.transaction import non_atomic_requests
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, UnreadablePostError
 from django.utils.crypto import constant_time_compare
+from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
 from ..bots import Bot, get_bot
@@ -23,6 +24,7 @@ SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 (the header's na
 
 
 @csrf_exempt
+@never_cache
 async def webhook(request: HttpRequest, alias: str) -> HttpResponse:
     """Have a bot handle the update in the request.
 
@@ -38,6 +40,8 @@ async def webhook(request: HttpRequest, alias: str) -> HttpResponse:
         return answer(HTTPStatus.FORBIDDEN)
     if request.content_type != "application/json":
         return answer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+    if declared_length(request) > MAX_UPDATE_BYTES:
+        return answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     try:
         body = request.read(MAX_UPDATE_BYTES + 1)
     except UnreadablePostError:  # The client has gone.
@@ -64,6 +68,12 @@ def with_webhook(alias: str) -> Bot | None:
     except ImproperlyConfigured:
         return None
     return bot if bot.webhook_secret else None
+
+
+def declared_length(request: HttpRequest) -> int:
+    """Return how long the body is said to be; 0 where nothing is said, or nonsense."""
+    text = request.META.get("CONTENT_LENGTH") or ""
+    return int(text) if text.isdecimal() and len(text) < 20 else 0
 
 
 def update_in(body: bytes) -> dict[str, Any] | None:
