@@ -118,7 +118,7 @@ def declare() -> None:
     def declared() -> Session[Any]:
         return session(storage=enhance_storage(migrations={2: lambda old: old}))
 
-    both = MultiSession({"user": declared()})
+    both = MultiSession(user=declared())
     both.fragments = {**both.fragments, "": declared().fragment}
     bot = {"SESSION": both, "APPLICATION": print}
     settings.BOTSESSIONS = {"BOTS": {"old": bot, "new": bot, "empty": bot}}

@@ -1,7 +1,7 @@
 """grammY-style sessions for python-telegram-bot, stored by the Django ORM."""
 
 from .ptb import Lazy, LazySessionContext, SessionApplication, SessionBuilder, SessionContext
-from .sessions import lazy_session, multi_session, session
+from .sessions import MultiSession, Session, lazy_session, multi_session, session
 from .storages import DatabaseStorage, MemoryStorage, enhance_storage
 
 __all__ = [
@@ -9,6 +9,8 @@ __all__ = [
     "Lazy",
     "LazySessionContext",
     "MemoryStorage",
+    "MultiSession",
+    "Session",
     "SessionApplication",
     "SessionBuilder",
     "SessionContext",

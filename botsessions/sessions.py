@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import keyword
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast, overload
@@ -107,7 +109,7 @@ def multi_session(**fragments: Session[Any]) -> MultiSession:
         TypeError: a fragment is something else.
         ValueError: a fragment's name cannot be used.
     """
-    return MultiSession(fragments)
+    return MultiSession(**fragments)
 
 
 class Declaration:
@@ -254,32 +256,58 @@ class Session(Declaration, Generic[T]):
 
 
 class MultiSession(Declaration):
-    """A session of several fragments, which are its attributes, too."""
+    """A session of several fragments, which are its attributes, too.
+
+    Type checkers know them if a subclass has them as class attributes.
+    """
 
     is_multi = True
 
-    def __init__(self, fragments: Mapping[str, Session[Any]]) -> None:
+    def __init__(self, /, **fragments: Session[Any]) -> None:
+        fragments = fragments_of(type(self)) | fragments
         for name, fragment in fragments.items():
-            if not isinstance(fragment, Session):
-                raise TypeError(
-                    f"Fragment {name!r} is {type(fragment).__name__}, not session(…) or "
-                    "lazy_session(…)."
-                )
-            if name.startswith("_") or name in RESERVED or len(name) > MAX_NAME_LENGTH:
-                raise ValueError(f"A fragment cannot be named {name!r}.")
-        self._sessions = {
+            check_fragment(name, fragment)
+        sessions = {
             name: Session(replace(fragment.fragment, name=name), owner=self)
             for name, fragment in fragments.items()
         }
-        super().__init__({name: session.fragment for name, session in self._sessions.items()})
+        super().__init__({name: session.fragment for name, session in sessions.items()})
+        vars(self).update(sessions)
 
     def __getattr__(self, name: str) -> Session[Any]:
-        try:
-            session: Session[Any] = self.__dict__["_sessions"][name]
-        except KeyError:
-            known = ", ".join(self.__dict__.get("_sessions", ())) or "none"
-            raise AttributeError(f"There is no fragment {name!r}; there is {known}.") from None
-        return session
+        known = ", ".join(self.__dict__.get("fragments", ())) or "none"
+        raise AttributeError(f"There is no fragment {name!r}; there is {known}.")
+
+
+def fragments_of(multi: type[MultiSession]) -> dict[str, Session[Any]]:
+    """Return the fragments that a class and those it derives from have as attributes."""
+    attributes = {name: value for c in reversed(multi.__mro__) for name, value in vars(c).items()}
+    return {name: value for name, value in attributes.items() if isinstance(value, Session)}
+
+
+def check_fragment(name: str, fragment: object) -> None:
+    if not isinstance(fragment, Session):
+        raise TypeError(
+            f"Fragment {name!r} is {type(fragment).__name__}, not session(…) or lazy_session(…)."
+        )
+    if not is_attribute(name):
+        problem = "it is no name of an attribute: use letters, digits and _, like 'user_data'"
+    elif name.startswith("_") or name in RESERVED:
+        problem = "a session has that name for itself"
+    elif len(name) > MAX_NAME_LENGTH:
+        problem = f"it is longer than {MAX_NAME_LENGTH} characters"
+    else:
+        return
+    raise ValueError(f"A fragment cannot be named {name!r}: {problem}.")
+
+
+def is_attribute(name: str) -> bool:
+    """Whether ``context.session.<name>`` can be written, and means this very name."""
+    return (
+        name.isidentifier()
+        and not keyword.iskeyword(name)
+        and unicodedata.normalize("NFKC", name) == name
+    )
 
 
 RESERVED = {"fragments", "has_async_keys", *dir(Declaration)}

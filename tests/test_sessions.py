@@ -12,7 +12,7 @@ from django.test import SimpleTestCase
 from telegram import Update
 from telegram.ext import CommandHandler
 
-from botsessions import lazy_session, multi_session, session
+from botsessions import MultiSession, lazy_session, multi_session, session
 from botsessions.exceptions import (
     SessionClosed,
     SessionConflict,
@@ -600,9 +600,48 @@ class MultiSessions(SimpleTestCase):
             multi_session(chat={})  # type: ignore[arg-type]
 
     def test_a_fragment_cannot_take_a_name_that_is_taken(self) -> None:
-        for name in ("install", "fragments", "_hidden", "x" * 65):
-            with pytest.raises(ValueError, match="cannot be named"):
+        for name in ("install", "fragments", "_hidden"):
+            with pytest.raises(ValueError, match=f"named '{name}': a session has that name"):
                 multi_session(**{name: session(storage=Store())})
+        with pytest.raises(ValueError, match="longer than 64"):
+            multi_session(**{"x" * 65: session(storage=Store())})
+
+    def test_a_fragment_has_a_name_that_can_be_written_as_an_attribute(self) -> None:
+        for name in ("*", "", " ", "user data", "user ", "user-data", "1", "class", "ﬁrst", "a\n"):
+            with pytest.raises(ValueError, match="no name of an attribute"):
+                multi_session(**{name: session(storage=Store())})
+        assert set(multi_session(self=session(), größe=session()).fragments) == {"self", "größe"}
+
+    async def test_fragments_can_be_attributes_of_a_class(self) -> None:
+        class Shop(MultiSession):
+            chat = session(initial=counting, storage=Store())
+            user = session(initial=Pizza, get_session_key=per_user, storage=Store())
+
+        class LargeShop(Shop):
+            chat = session(initial=dict, storage=Store())
+            cart = session(initial=dict, storage=Store())
+
+        async def order(update: Any, context: Any) -> None:
+            context.session.user.count += 1
+
+        shop = Shop()
+        person = client(shop, order).user()
+        await person.send("x")
+        assert await shop.user.aget(user=person.id, bot="1") == Pizza(1)
+        large = LargeShop(more=session(storage=Store()))
+        assert set(large.fragments) == {"chat", "user", "cart", "more"}
+        assert large.fragments["chat"].initial is dict
+
+    def test_attributes_of_a_class_cannot_take_a_name_that_is_taken(self) -> None:
+        class Shop(MultiSession):
+            lock = session(storage=Store())  # type: ignore[assignment]
+
+        with pytest.raises(ValueError, match="named 'lock'"):
+            Shop()
+
+    def test_an_unknown_fragment_is_an_attribute_error_with_those_there_are(self) -> None:
+        with pytest.raises(AttributeError, match="no fragment 'users'; there is chat, user"):
+            _ = multi_session(chat=session(), user=session()).users
 
 
 class LazySessions(SimpleTestCase):

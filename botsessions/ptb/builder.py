@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from django.core.exceptions import ImproperlyConfigured
 from telegram._utils.defaultvalue import DefaultValue
@@ -14,7 +14,15 @@ from .application import SessionApplication, SessionJobQueue
 from .context import BaseSessionContext, LazySessionContext, SessionContext
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from telegram import Bot as TelegramBot
+    from telegram.ext import BaseRateLimiter
+    from typing_extensions import Self
+
     from ..sessions import Declaration
+
+    Hook: TypeAlias = Callable[[SessionApplication], Coroutine[Any, Any, None]]
 
 OURS = ("session", "session_bot", "session_lock")
 AnyBuilder = ApplicationBuilder[Any, Any, Any, Any, Any, Any]
@@ -29,9 +37,21 @@ class SessionBuilder(
 
     __slots__ = ()
 
+    if TYPE_CHECKING:  # PTB's annotations lose the builder, or want another application.
+
+        def bot(self, bot: TelegramBot) -> Self: ...  # type: ignore[override]
+        def context_types(self, context_types: ContextTypes[Any, Any, Any, Any]) -> Self: ...  # type: ignore[override]
+        def job_queue(self, job_queue: PlainJobQueue[Any] | None) -> Self: ...  # type: ignore[override]
+        def rate_limiter(self, rate_limiter: BaseRateLimiter[Any]) -> Self: ...  # type: ignore[override]
+        def post_init(self, post_init: Hook) -> Self: ...
+        def post_stop(self, post_stop: Hook) -> Self: ...
+        def post_shutdown(self, post_shutdown: Hook) -> Self: ...
+
     def application_class(
-        self, application_class: type[Any], kwargs: dict[str, Any] | None = None
-    ) -> Any:
+        self,
+        application_class: type[Application[Any, Any, Any, Any, Any, Any]],
+        kwargs: dict[str, Any] | None = None,
+    ) -> Self:
         """Use a class of your own, which derives from :class:`SessionApplication`."""
         ours = {name: self._application_kwargs[name] for name in OURS}
         return super().application_class(application_class, {**ours, **(kwargs or {})})

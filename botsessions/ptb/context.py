@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Generator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
-from telegram.ext import CallbackContext, ExtBot
+from telegram.ext import CallbackContext, ExtBot, JobQueue
 
 from ..cell import SINGLE, Cell
 from ..exceptions import SessionClosed
@@ -69,11 +69,18 @@ class Fragments:
 
 
 class BaseSessionContext(
-    CallbackContext[ExtBot[None], dict[Any, Any], dict[Any, Any], dict[Any, Any]]
+    CallbackContext[ExtBot[None], dict[Any, Any], dict[Any, Any], dict[Any, Any]], Generic[T]
 ):
     """What strict and lazy sessions have in common."""
 
     __slots__ = ("origin",)
+
+    if TYPE_CHECKING:  # PTB's annotations do not say what kind of context their jobs get.
+
+        @property
+        def application(self) -> SessionApplication: ...
+        @property
+        def job_queue(self) -> JobQueue[Any] | None: ...
 
     def __init__(self, application: Any, chat_id: int | None = None, user_id: int | None = None):
         super().__init__(application, chat_id, user_id)
@@ -106,7 +113,7 @@ class BaseSessionContext(
             await self._scope.save()
 
     @asynccontextmanager
-    async def edit_session(self) -> AsyncIterator[Any]:
+    async def edit_session(self) -> AsyncIterator[T]:
         """Hold the session's key, and save on leaving, in a handler that does not hold it.
 
         That is one with ``block=False``, or a task. It gets the freshest data, which also is
@@ -118,18 +125,19 @@ class BaseSessionContext(
         """
         scope = self._scope
         if scope is None:
-            yield None
+            yield cast(T, None)
             return
         async with scope.edit():
-            yield await self._get_session()
+            yield await self.get_session()
 
-    async def _get_session(self) -> Any:
+    async def get_session(self) -> T:
+        """Return the data, whether the session is strict or lazy."""
         scope = self._scope
         if scope is None:
-            return None
+            return cast(T, None)
         if self._is_multi:
-            return Fragments(scope, self._over)
-        return await scope.cell(SINGLE, over=self._over).aget()
+            return cast(T, Fragments(scope, self._over))
+        return cast(T, await scope.cell(SINGLE, over=self._over).aget())
 
     @property
     def _session(self) -> Any:
@@ -171,15 +179,14 @@ class BaseSessionContext(
 
     @property
     def _is_multi(self) -> bool:
-        application: SessionApplication = self.application  # type: ignore[assignment]
-        return application.session.is_multi
+        return self.application.session.is_multi
 
 
 def read(cell: Cell[Any]) -> Any:
     return Lazy(cell) if cell.fragment.lazy else cell.get()
 
 
-class SessionContext(BaseSessionContext, Generic[T]):
+class SessionContext(BaseSessionContext[T]):
     """A context whose ``session`` is the data, of type ``T``.
 
     In a multi session ``T`` is a class that has the fragments as annotated attributes; the type of
@@ -208,12 +215,8 @@ class SessionContext(BaseSessionContext, Generic[T]):
     def session(self) -> None:
         self._assign_session(None)
 
-    async def get_session(self) -> T:
-        """Return the data, whether the session is strict or lazy."""
-        return cast(T, await self._get_session())
 
-
-class LazySessionContext(BaseSessionContext, Generic[T]):
+class LazySessionContext(BaseSessionContext[T]):
     """A context whose ``session`` has to be awaited, for data of type ``T``."""
 
     __slots__ = ()
@@ -233,7 +236,3 @@ class LazySessionContext(BaseSessionContext, Generic[T]):
     @session.deleter
     def session(self) -> None:
         self._assign_session(None)
-
-    async def get_session(self) -> T:
-        """Return the data, whether the session is strict or lazy."""
-        return cast(T, await self._get_session())

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from django.db import connections
 from telegram import Update
@@ -25,10 +25,15 @@ from .offline import Call, OfflineBuilder, OfflineTelegram
 from .updates import Json, Place, Telegram
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, TypeVar
+
+    S = TypeVar("S", default=Any)
+else:
+    from typing import TypeVar
+
+    S = TypeVar("S")
 
 A = TypeVar("A")
-S = TypeVar("S")
 answering: ContextVar[Answers | None] = ContextVar("answering", default=None)
 """Of the update that the running code belongs to."""
 Build = Callable[[Any], SessionApplication]
@@ -296,10 +301,11 @@ class Client(Generic[A, S]):
         raise NotImplementedError
 
 
-class BotClient(Client[Answers, Any]):
+class BotClient(Client[Answers, S], Generic[S]):
     """Talks to a bot in sync tests, like Django's test client to views.
 
     The bot's database work is done on the test's own thread, so ``TestCase`` rolls it back.
+    ``BotClient[Basket]()`` tells type checkers what a person's ``session`` is.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -323,11 +329,11 @@ class BotClient(Client[Answers, Any]):
     def _deliver(self, update: object, wait: bool) -> Answers:
         return self._loop.run(self.conversation.deliver(update, wait))
 
-    def _stored(self, place: Place) -> Any:
-        return self._loop.run(self.conversation.stored(place))
+    def _stored(self, place: Place) -> S:
+        return cast(S, self._loop.run(self.conversation.stored(place)))
 
 
-class AsyncBotClient(Client[Awaitable[Answers], Awaitable[Any]]):
+class AsyncBotClient(Client[Awaitable[Answers], Awaitable[S]], Generic[S]):
     """Talks to a bot in asynchronous tests: ``await maria.send("🍕")``, ``await maria.session``.
 
     Raises:
@@ -358,9 +364,9 @@ class AsyncBotClient(Client[Awaitable[Answers], Awaitable[Any]]):
             self._kept = loop.call_later(FOREVER_SECONDS, id, self.application)
         return await self.conversation.deliver(update, wait)
 
-    async def _stored(self, place: Place) -> Any:
+    async def _stored(self, place: Place) -> S:
         self._refuse_lost_rollback()
-        return await self.conversation.stored(place)
+        return cast(S, await self.conversation.stored(place))
 
     def _refuse_lost_rollback(self) -> None:
         if sync_code_waits():

@@ -4,12 +4,21 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from telegram import Update
-from telegram.ext import CommandHandler, MessageHandler, filters
+from telegram.ext import (
+    AIORateLimiter,
+    CommandHandler,
+    ContextTypes,
+    ExtBot,
+    JobQueue,
+    MessageHandler,
+    filters,
+)
 from typing_extensions import assert_type
 
 from botsessions import (
     Lazy,
     LazySessionContext,
+    MultiSession,
     SessionApplication,
     SessionBuilder,
     SessionContext,
@@ -18,7 +27,7 @@ from botsessions import (
     session,
 )
 from botsessions.keys import per_user
-from botsessions.testing import BotClient
+from botsessions.testing import AsyncBotClient, BotClient
 
 
 @dataclass
@@ -48,10 +57,63 @@ async def reset(update: Update, context: SessionContext[PizzaSession]) -> None:
     del context.session
 
 
+async def remind(context: SessionContext[PizzaSession]) -> None:
+    context.session.pizza_count -= 1
+
+
+async def schedule(update: Update, context: SessionContext[PizzaSession]) -> None:
+    assert context.job_queue
+    assert context.application.job_queue
+    context.job_queue.run_once(remind, 60, chat_id=1)
+    context.application.job_queue.run_repeating(remind, 60, chat_id=1)
+    assert_type(context.application, SessionApplication)
+
+
+async def think(update: Update, context: SessionContext[PizzaSession]) -> None:
+    async with context.edit_session() as data:
+        assert_type(data, PizzaSession)
+
+
+async def after_error(update: object, context: SessionContext[PizzaSession]) -> None:
+    await context.save_session()
+
+
+async def started(application: SessionApplication) -> None:
+    assert application.job_queue
+    application.job_queue.run_once(remind, 60, chat_id=1)
+
+
+class OwnContext(SessionContext[PizzaSession]):
+    pass
+
+
+class OwnApplication(SessionApplication):
+    pass
+
+
+def build_otherwise(builder: SessionBuilder) -> SessionApplication:
+    builder = (
+        builder.bot(ExtBot("1:A"))
+        .context_types(ContextTypes(context=OwnContext))
+        .application_class(OwnApplication)
+        .job_queue(None)
+        .job_queue(JobQueue[OwnContext]())
+        .rate_limiter(AIORateLimiter())
+        .post_init(started)
+        .post_stop(started)
+        .post_shutdown(started)
+    )
+    assert_type(builder, SessionBuilder)
+    return builder.build()
+
+
 def build(builder: SessionBuilder) -> SessionApplication:
     application = builder.concurrent_updates(True).build()
     application.add_handler(CommandHandler("hunger", hunger))
     application.add_handler(MessageHandler(filters.Regex("🍕"), count))
+    application.add_error_handler(after_error)
+    application.add_handler(CommandHandler("schedule", schedule))
+    application.add_handler(CommandHandler("think", think, block=False))
     application.add_handler(CommandHandler("lazy", lazy_handler))
     application.add_handler(CommandHandler("multi", multi_handler))
     return application
@@ -71,6 +133,8 @@ async def lazy_handler(update: Update, context: LazySessionContext[PizzaSession]
         return PizzaSession()
 
     context.session = later()
+    async with context.edit_session() as held:
+        assert_type(held, PizzaSession)
 
 
 class ShopSession:
@@ -82,6 +146,14 @@ shop = multi_session(
     chat=session(initial=PizzaSession),
     user=lazy_session(initial=PizzaSession, get_session_key=per_user),
 )
+
+
+class Shop(MultiSession):
+    chat = session(initial=PizzaSession)
+    user = lazy_session(initial=PizzaSession, get_session_key=per_user)
+
+
+typed_shop = Shop()
 
 
 async def multi_handler(update: Update, context: SessionContext[ShopSession]) -> None:
@@ -102,6 +174,9 @@ def view() -> None:
     pizza.delete(chat=424242)
     with shop.user.edit(user=5) as anything:
         anything.pizza_count = 1
+    with typed_shop.user.edit(user=5) as user:
+        assert_type(user, PizzaSession)
+    assert_type(typed_shop.chat.get(chat=7), PizzaSession | None)
 
 
 async def async_view() -> None:
@@ -115,3 +190,10 @@ def test() -> None:
     maria.send("🍕")
     assert maria.send("/hunger").text == "Your hunger level is 1!"
     assert maria.session.pizza_count == 1
+    tom = BotClient[PizzaSession | None]().user("Tom")
+    assert_type(tom.session, PizzaSession | None)
+
+
+async def async_test() -> None:
+    async with AsyncBotClient[PizzaSession]() as client:
+        assert_type(await client.user().session, PizzaSession)

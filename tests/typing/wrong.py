@@ -4,7 +4,16 @@ from dataclasses import dataclass
 
 from telegram import Update
 
-from botsessions import Lazy, LazySessionContext, SessionContext
+from botsessions import (
+    Lazy,
+    LazySessionContext,
+    MultiSession,
+    SessionApplication,
+    SessionBuilder,
+    SessionContext,
+    session,
+)
+from botsessions.testing import BotClient
 
 
 @dataclass
@@ -34,3 +43,37 @@ async def multi(update: Update, context: SessionContext[ShopSession]) -> None:
     context.session.user.pizza_count  # expect an error
     (await context.session.user).pizza_count = "many"  # expect an error
     context.session.user = 5  # expect an error
+
+
+class Shop(MultiSession):
+    cart = session(initial=PizzaSession)
+
+
+shop = Shop()
+
+
+async def job(context: SessionContext[PizzaSession]) -> None: ...
+
+
+async def started(application: SessionApplication, more: int) -> None: ...
+
+
+def no_coroutine(context: SessionContext[PizzaSession]) -> None: ...
+
+
+async def schedule(update: Update, context: SessionContext[PizzaSession]) -> None:
+    assert context.job_queue
+    context.job_queue.run_once(job)  # expect an error
+    context.job_queue.run_once(no_coroutine, 5)  # expect an error
+    async with context.edit_session() as data:
+        data.pizza_count = "many"  # expect an error
+
+
+def build(builder: SessionBuilder) -> SessionApplication:
+    return builder.post_init(started)  # expect an error
+
+
+def view() -> None:
+    with shop.cart.edit(user=5) as data:
+        data.pizza_count = "many"  # expect an error
+    BotClient[PizzaSession]().user().session.toppings  # expect an error
