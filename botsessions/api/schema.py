@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import (
@@ -110,6 +112,7 @@ def only_ours(endpoints: list[Any]) -> list[Any]:
     return [e for e in endpoints if isinstance(e[3].cls.schema, SessionSchema)]
 
 
+@method_decorator(never_cache, name="dispatch")
 class SchemaView(SpectacularAPIView):
     """The OpenAPI description of this API, wherever the project has included it."""
 

@@ -7,7 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 from django.http import Http404
+from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
 from rest_framework import mixins, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import APIException, ValidationError
@@ -35,6 +37,7 @@ from .serializers import (
 )
 
 
+@method_decorator(never_cache, name="dispatch")
 class SessionViewSet(mixins.ListModelMixin, GenericViewSet[AbstractBotSession]):
     """Sessions of one table. For a table of your own, derive from it and set ``model``."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
 
@@ -26,6 +27,7 @@ def answering(*methods: str) -> Callable[[Callable[..., HttpResponse]], Callable
     def decorator(function: Callable[..., HttpResponse]) -> Callable[..., Any]:
         @csrf_exempt
         @login_not_required
+        @never_cache
         @wraps(function)
         def view(request: HttpRequest, **kwargs: str) -> HttpResponse:
             try:
