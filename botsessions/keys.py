@@ -11,11 +11,12 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from urllib.parse import quote
 
 from telegram import Update
 
+from . import updates
 from .exceptions import SessionKeyError
 from .storages.base import MAX_KEY_LENGTH
 
@@ -23,24 +24,31 @@ KeyFunction: TypeAlias = "Callable[..., str | Awaitable[str | None] | None]"
 
 
 def per_chat(
-    update: Update | None = None, *, chat: int | None = None, business: str | None = None
+    update: Update | None = None,
+    *,
+    chat: int | None = None,
+    business: str | None = None,
+    direct_topic: int | None = None,
 ) -> str | None:
-    """A session per chat; in a business account's chats, per connection and chat.
+    """A session per chat.
 
-    There the chat's id is the customer's own, and would give the session of the customer's private
-    chat with the bot.
+    In a business account's chats there is one per connection and chat, because there the chat's id
+    is the customer's own; in a channel's direct messages, one per customer.
 
     Args:
         chat: the chat's id.
         business: the id of the business connection.
+        direct_topic: the id of the customer's topic in a channel's direct messages.
     """
     if update is not None:
-        chat, business = chat_id(update), business_connection_id(update)
-    return None if chat is None else joined(business, number(chat))
+        if (here := updates.place(update)) is None:
+            return None
+        chat, business, direct_topic = here
+    return None if chat is None else joined(business, number(chat), number(direct_topic))
 
 
 def per_user(update: Update | None = None, *, user: int | None = None) -> str | None:
-    """A session per user, the same in all chats.
+    """A session per user, the same in all chats. Who writes as a channel is that channel.
 
     Args:
         user: the user's id.
@@ -56,19 +64,22 @@ def per_user_chat(
     user: int | None = None,
     chat: int | None = None,
     business: str | None = None,
+    direct_topic: int | None = None,
 ) -> str | None:
     """A session per user in each chat: ``"user/chat"``.
 
     Args:
         user: the user's id.
-        chat: the chat's id.
-        business: the id of the business connection.
+
+    See :func:`per_chat` for the others.
     """
     if update is not None:
-        user, chat, business = user_id(update), chat_id(update), business_connection_id(update)
+        if (here := updates.place(update)) is None:
+            return None
+        user, (chat, business, direct_topic) = user_id(update), here
     if user is None or chat is None:
         return None
-    return joined(number(user), business, number(chat))
+    return joined(number(user), business, number(chat), number(direct_topic))
 
 
 def per_topic(
@@ -78,38 +89,26 @@ def per_topic(
     topic: int | None = None,
     business: str | None = None,
 ) -> str | None:
-    """A session per forum topic: ``"chat/topic"``; where there are no topics, per chat.
+    """A session per topic: ``"chat/topic"``; where there are no topics, per chat.
 
     Args:
         chat: the chat's id.
-        topic: the topic's ``message_thread_id``.
+        topic: the ``message_thread_id`` of a forum's topic, or the id of a customer's topic in a
+            channel's direct messages.
         business: the id of the business connection.
     """
     if update is not None:
-        chat, business = chat_id(update), business_connection_id(update)
-        topic = topic_id(update)
-    return None if chat is None else joined(business, number(chat), topic and number(topic))
-
-
-def chat_id(update: Update) -> int | None:
-    return update.effective_chat.id if update.effective_chat else None
+        here = updates.place(update)
+        if here is None or updates.hides_forum_topic(update):
+            return None
+        chat, business, topic = here
+        topic = updates.forum_topic(update) if topic is None else topic
+    return None if chat is None else joined(business, number(chat), number(topic))
 
 
 def user_id(update: Update) -> int | None:
-    return update.effective_user.id if update.effective_user else None
-
-
-def business_connection_id(update: Update) -> str | None:
-    if deleted := update.deleted_business_messages:
-        return deleted.business_connection_id
-    return getattr(message_of(update), "business_connection_id", None)
-
-
-def topic_id(update: Update) -> int | None:
-    message = message_of(update)
-    if getattr(message, "is_topic_message", None):
-        return getattr(message, "message_thread_id", None)
-    return None
+    sender = updates.sender(update)
+    return None if sender is None else sender.id
 
 
 def migration(update: object) -> tuple[int, int] | None:
@@ -122,13 +121,6 @@ def migration(update: object) -> tuple[int, int] | None:
     if message.migrate_from_chat_id is not None:
         return message.migrate_from_chat_id, message.chat.id
     return None
-
-
-def message_of(update: Update) -> Any:
-    """Return the message that an update brings or, for a button, belongs to."""
-    if update.callback_query:
-        return update.callback_query.message
-    return update.effective_message
 
 
 async def in_other_chat(
@@ -166,13 +158,13 @@ async def key_of(function: KeyFunction, ids: Mapping[str, int]) -> str | None:
     return await key if inspect.isawaitable(key) else key
 
 
-def number(identifier: int) -> int:
-    """Return an id. As text it would give the key of another session.
+def number(identifier: int | None) -> int | None:
+    """Return an id, if there is one. As text it would give the key of another session.
 
     Raises:
         SessionKeyError: it is no number.
     """
-    if isinstance(identifier, int):
+    if identifier is None or isinstance(identifier, int):
         return identifier
     raise SessionKeyError(f"Telegram's ids are numbers; {type(identifier).__name__} is none.")
 

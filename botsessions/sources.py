@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from . import keys
+from . import updates
 from .exceptions import SessionKeyError
 from .keys import KeyFunction, is_update, per_chat, per_topic, per_user, per_user_chat, takes_ids
 from .storages.base import About
@@ -53,12 +53,13 @@ class FromUpdate:
     def ids(self) -> Mapping[str, Any]:
         if not is_update(self.subject):
             return {}
-        known = {"chat": self.subject.effective_chat, "user": self.subject.effective_user}
+        known = {"chat": self.subject.effective_chat, "user": updates.sender(self.subject)}
         return {name: who.id for name, who in known.items() if who is not None}
 
     @property
     def chat_id(self) -> object:
-        return keys.chat_id(self.subject) if is_update(self.subject) else None
+        chat = self.subject.effective_chat if is_update(self.subject) else None
+        return chat and chat.id
 
     def key(self, function: KeyFunction) -> Awaitable[str | None] | str | None:
         return function(self.subject) if is_update(self.subject) else None
@@ -66,23 +67,31 @@ class FromUpdate:
     def no_key(self, function: KeyFunction) -> str:
         if not is_update(self.subject):
             return f"A {type(self.subject).__name__} has no session: only Telegram's updates have."
-        missing = next((what for known, what in MISSING if known is function), None)
-        if missing is None:
+        needs = next((needs for known, needs in NEEDS if known is function), None)
+        if needs is None:
             return (
                 f"There is no session here: the key function {name_of(function)} returned None "
                 "for this update."
             )
+        missing = [n for n in needs if getattr(self.subject, f"effective_{n}") is None]
+        if not missing:
+            return (
+                "There is no session here: Telegram does not show exactly which chat, topic or "
+                f"person this update is from, so keys.{name_of(function)} gives no key."
+            )
         return (
-            f"There is no session here: this update has no {missing}, so "
+            f"There is no session here: this update has no {' and no '.join(missing)}, so "
             f"keys.{name_of(function)} gives no key."
         )
 
     def about(self, function: KeyFunction) -> About | None:
-        chat, user = self.subject.effective_chat, self.subject.effective_user
+        chat, user = self.subject.effective_chat, updates.sender(self.subject)
         ids = takes_ids(function)
         if ids is None:  # Nobody can tell: the chat, and the user where there is no other.
             ids = frozenset(["chat"] if chat and chat.type != chat.PRIVATE else ["chat", "user"])
-        return about(chat if "chat" in ids else None, user if "user" in ids else None)
+        if "user" not in ids:
+            user = updates.customer(self.subject)
+        return about(chat if "chat" in ids else None, user)
 
     def readable(self, function: KeyFunction) -> bool:
         return True
@@ -186,12 +195,13 @@ class FromKey:
         return False
 
 
-MISSING = (
-    (per_chat, "chat"),
-    (per_user, "user"),
-    (per_user_chat, "user or no chat"),
-    (per_topic, "chat"),
+NEEDS = (
+    (per_chat, ["chat"]),
+    (per_user, ["user"]),
+    (per_user_chat, ["user", "chat"]),
+    (per_topic, ["chat"]),
 )
+"""What an update must have for a key function of ours to give a key."""
 
 
 def name_of(function: KeyFunction) -> str:
@@ -205,8 +215,8 @@ def updates_only(function: KeyFunction) -> str:
     )
 
 
-def about(chat: Chat | None, user: User | None) -> About:
-    names = [user.full_name if user else None]
+def about(chat: Chat | None, user: User | Chat | None) -> About:
+    names = [(getattr(user, "title", None) or user.full_name) if user else None]
     if chat and (chat.title or not user):
         names.append(chat.effective_name)
     return About(

@@ -67,6 +67,8 @@ def test_a_row_says_whose_it_is_and_how_it_is(viewer: Client) -> None:
         ({"chat_id": -5}, "Chat -5"),
         ({"user_id": 5, "chat_id": -7}, "User 5 in chat -7"),
         ({"user_id": 5}, "User 5"),
+        ({"user_id": -8, "chat_id": -7}, "Channel -8 in chat -7"),
+        ({"user_id": -8}, "Channel -8"),
         ({}, "Key k"),
     ],
 )

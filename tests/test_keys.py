@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from telegram import Update
+from telegram import Bot, Update
 
 from botsessions.exceptions import SessionKeyError
 from botsessions.keys import (
@@ -22,6 +23,7 @@ from botsessions.keys import (
 )
 from botsessions.sources import FromIds, FromJob, FromKey, FromUpdate
 from botsessions.storages import About
+from botsessions.testing.offline import OfflineTelegram
 
 from .strategies import TEXT
 
@@ -33,7 +35,11 @@ PRIVATE = {"id": 5, "type": "private", "first_name": "Maria", "last_name": "Ross
 GROUP = {"id": -9, "type": "supergroup", "title": "Pizza"}
 FORUM = {**GROUP, "is_forum": True}
 CHANNEL = {"id": -8, "type": "channel", "title": "News"}
+DIRECT = {**GROUP, "title": "News Direct", "is_direct_messages": True}
 BOT = {"id": 1, "is_bot": True, "first_name": "Bot"}
+ANONYMOUS = {"id": 1087968824, "is_bot": True, "first_name": "Group"}
+AS_CHANNEL = {"id": 136817688, "is_bot": True, "first_name": "Channel"}
+TELEGRAM = {"id": 777000, "is_bot": False, "first_name": "Telegram"}
 
 
 def message(chat: Json = GROUP, **fields: Any) -> Json:
@@ -100,6 +106,8 @@ CHANNEL_ALONE = Keys("-8", None, None, "-8")
 USER_ALONE = Keys(None, "5", None, None)
 IN_BUSINESS = Keys("biz/5", "5", "5/biz/5", "biz/5")
 NOBODY = Keys(None, None, None, None)
+AS_A_CHANNEL = Keys("-9", "-8", "-8/-9", "-9")
+WITH_A_CUSTOMER = Keys("-9/70", "5", "5/-9/70", "-9/70")
 
 KINDS: dict[str, tuple[Json, Keys]] = {
     "message": (message(), IN_GROUP),
@@ -147,10 +155,21 @@ KINDS: dict[str, tuple[Json, Keys]] = {
     ),
     "purchased_paid_media": ({"from": USER, "paid_media_payload": "x"}, USER_ALONE),
     "managed_bot": ({"user": USER, "bot": BOT}, USER_ALONE),
-    "guest_message": (message(), IN_GROUP),
+    "guest_message": (message(guest_query_id="1"), USER_ALONE),
 }
 
 IN_TOPIC = {"message_thread_id": 7, "is_topic_message": True}
+FOR_CUSTOMER = {"direct_messages_topic": {"topic_id": 70, "user": USER}}
+
+
+def unseen(chat: Json) -> Json:
+    """Return a message that the bot cannot see any more."""
+    return {"chat": chat, "message_id": 1, "date": 0}
+
+
+def reacted(chat: Json, **fields: Any) -> Json:
+    return {**REACTION, "chat": chat, "old_reaction": [], "new_reaction": [], **fields}
+
 
 CASES: dict[str, tuple[str, Json, Keys]] = {
     "a private chat": ("message", message(PRIVATE), Keys("5", "5", "5/5", "5")),
@@ -179,8 +198,23 @@ CASES: dict[str, tuple[str, Json, Keys]] = {
     ),
     "a button of a message that is no longer accessible": (
         "callback_query",
-        pressed(message={"chat": GROUP, "message_id": 1, "date": 0}),
+        pressed(message=unseen(GROUP)),
         IN_GROUP,
+    ),
+    "a button of a forum's message that is no longer accessible": (
+        "callback_query",
+        pressed(message=unseen(FORUM)),
+        IN_GROUP._replace(topic=None),
+    ),
+    "a button of a private message that is no longer accessible, and may be a business one": (
+        "callback_query",
+        pressed(message=unseen(PRIVATE)),
+        USER_ALONE,
+    ),
+    "a button of a direct message that is no longer accessible": (
+        "callback_query",
+        pressed(message=unseen(DIRECT)),
+        USER_ALONE,
     ),
     "a button of an inline message": (
         "callback_query",
@@ -197,19 +231,114 @@ CASES: dict[str, tuple[str, Json, Keys]] = {
         post(**{"from": USER}),
         Keys("-8", "5", "5/-8", "-8"),
     ),
-    "a message in the name of the group": (
+    "an anonymous admin": (
+        "message",
+        message(sender_chat=GROUP, **{"from": ANONYMOUS}),
+        GROUP_ALONE,
+    ),
+    "an anonymous admin's edited message": (
+        "edited_message",
+        message(sender_chat=GROUP, **{"from": ANONYMOUS}),
+        GROUP_ALONE,
+    ),
+    "an anonymous admin behind a stand-in that nobody knows yet": (
         "message",
         message(sender_chat=GROUP, **{"from": BOT}),
-        Keys("-9", "1", "1/-9", "-9"),
-    ),
-    "an anonymous reaction": (
-        "message_reaction",
-        {**REACTION, "actor_chat": GROUP, "old_reaction": [], "new_reaction": []},
         GROUP_ALONE,
+    ),
+    "an anonymous admin who changes a member": (
+        "chat_member",
+        {**member(GROUP), "from": ANONYMOUS},
+        GROUP_ALONE,
+    ),
+    "an anonymous admin who promotes the bot": (
+        "my_chat_member",
+        {**member(GROUP), "from": ANONYMOUS},
+        GROUP_ALONE,
+    ),
+    "somebody who writes as a channel": (
+        "message",
+        message(sender_chat=CHANNEL, **{"from": AS_CHANNEL}),
+        AS_A_CHANNEL,
+    ),
+    "a channel's post in its discussion group": (
+        "message",
+        message(sender_chat=CHANNEL, is_automatic_forward=True, **{"from": TELEGRAM}),
+        AS_A_CHANNEL,
+    ),
+    "a message of Telegram itself": ("message", message(**{"from": TELEGRAM}), GROUP_ALONE),
+    "an anonymous reaction": ("message_reaction", reacted(GROUP, actor_chat=GROUP), GROUP_ALONE),
+    "a reaction as a channel": (
+        "message_reaction",
+        reacted(GROUP, actor_chat=CHANNEL),
+        AS_A_CHANNEL,
+    ),
+    "a reaction in some topic of a forum": (
+        "message_reaction",
+        reacted(FORUM, user=USER),
+        IN_GROUP._replace(topic=None),
+    ),
+    "counted reactions in some topic of a forum": (
+        "message_reaction_count",
+        {**REACTION, "chat": FORUM, "reactions": []},
+        GROUP_ALONE._replace(topic=None),
+    ),
+    "a reaction in a private chat, which may have topics": (
+        "message_reaction",
+        reacted(PRIVATE, user=USER),
+        Keys("5", "5", "5/5", None),
+    ),
+    "a reaction to some customer's direct message": (
+        "message_reaction",
+        reacted(DIRECT, user=USER),
+        USER_ALONE,
     ),
     "an anonymous answer to a poll": (
         "poll_answer",
         {"poll_id": "1", "voter_chat": GROUP, "option_ids": [0], "option_persistent_ids": ["0"]},
+        NOBODY,
+    ),
+    "an answer to a poll as a channel": (
+        "poll_answer",
+        {
+            "poll_id": "1",
+            "option_ids": [0],
+            "option_persistent_ids": ["0"],
+            "voter_chat": CHANNEL,
+            "user": AS_CHANNEL,
+        },
+        USER_ALONE._replace(user="-8"),
+    ),
+    "a customer's direct message to a channel": (
+        "message",
+        message(DIRECT, **FOR_CUSTOMER),
+        WITH_A_CUSTOMER,
+    ),
+    "an edited direct message": (
+        "edited_message",
+        message(DIRECT, **FOR_CUSTOMER),
+        WITH_A_CUSTOMER,
+    ),
+    "a channel's answer to a customer": (
+        "message",
+        message(DIRECT, sender_chat=CHANNEL, **{"from": AS_CHANNEL}, **FOR_CUSTOMER),
+        Keys("-9/70", "-8", "-8/-9/70", "-9/70"),
+    ),
+    "a button of a direct message": (
+        "callback_query",
+        pressed(message=message(DIRECT, **{"from": BOT}, **FOR_CUSTOMER)),
+        WITH_A_CUSTOMER,
+    ),
+    "a direct message of no customer": ("message", message(DIRECT), USER_ALONE),
+    "a member of a channel's direct messages": ("chat_member", member(DIRECT), USER_ALONE),
+    "a guest's message from a private chat": (
+        "guest_message",
+        message(PRIVATE, guest_query_id="1"),
+        USER_ALONE,
+    ),
+    "a guest who is an anonymous admin": (
+        "guest_message",
+        message(sender_chat=GROUP, guest_query_id="1", **{"from": ANONYMOUS}),
         NOBODY,
     ),
     "a business connection whose id is a number": (
@@ -222,6 +351,20 @@ CASES: dict[str, tuple[str, Json, Keys]] = {
 
 def an_update(kind: str, content: Json) -> Update:
     return Update.de_json({"update_id": 1, kind: content}, None)
+
+
+CONTENTS = [(kind, content) for kind, (content, _) in KINDS.items()]
+
+
+def from_user(user: Json, content: Json) -> Json:
+    return {name: user if value == USER else value for name, value in content.items()}
+
+
+def in_chat(chat: Json, content: Json) -> Json:
+    """Return an update's content in another chat, without what shows the place in there."""
+    if "message" in content:
+        return {**content, "message": in_chat(chat, content["message"])}
+    return {name: chat if name == "chat" else value for name, value in content.items()}
 
 
 def keys_of(update: Update) -> Keys:
@@ -244,6 +387,58 @@ def test_f6_special_cases_have_their_keys(case: str) -> None:
     assert keys_of(an_update(kind, content)) == keys
 
 
+@pytest.mark.parametrize("content", CONTENTS, ids=lambda content: content[0])
+def test_f11_no_kind_of_update_takes_a_stand_in_for_a_person(content: tuple[str, Json]) -> None:
+    kind, fields = content
+    for stand_in in ANONYMOUS, AS_CHANNEL, TELEGRAM:
+        keys = keys_of(an_update(kind, from_user(stand_in, fields)))
+        assert keys.user is keys.user_chat is None
+
+
+@pytest.mark.parametrize("content", CONTENTS, ids=lambda content: content[0])
+def test_f11_no_kind_of_update_from_direct_messages_is_of_all_customers(
+    content: tuple[str, Json],
+) -> None:
+    kind, fields = content
+    keys = keys_of(an_update(kind, in_chat(DIRECT, fields)))
+    assert keys.chat is keys.user_chat is keys.topic is None
+
+
+def test_f11_two_customers_of_a_channel_have_a_session_each() -> None:
+    other = {"direct_messages_topic": {"topic_id": 71, "user": USER | {"id": 6}}}
+    for function in per_chat, per_user_chat, per_topic:
+        one, two = (
+            function(an_update("message", message(DIRECT, **topic)))
+            for topic in (FOR_CUSTOMER, other)
+        )
+        assert one != two
+
+
+def test_f11_a_guest_has_no_session_of_the_chat_whose_id_is_the_same() -> None:
+    guest = an_update("guest_message", message(PRIVATE, guest_query_id="1"))
+    assert per_chat(guest) != per_chat(an_update("message", message(PRIVATE)))
+
+
+@pytest.mark.parametrize("may", [False, True])
+def test_f11_what_the_bot_may_decides_what_a_message_that_it_cannot_see_is(
+    may: bool,
+) -> None:
+    """A bot that is never in business accounts keeps the session below an old message."""
+    telegram = OfflineTelegram()
+    abilities = {"can_connect_to_business": may, "has_topics_enabled": may}
+    telegram.answers["getMe"] = {**BOT, "username": "bot", **abilities}
+    bot = Bot("1:OFFLINE", request=telegram, get_updates_request=telegram)
+    asyncio.run(bot.initialize())
+    content = pressed(message=unseen(PRIVATE))
+    update = Update.de_json({"update_id": 1, "callback_query": content}, bot)
+    assert per_chat(update) == (None if may else "5")
+    assert per_topic(update) == (None if may else "5")
+    reaction = reacted(PRIVATE, user=USER)
+    update = Update.de_json({"update_id": 1, "message_reaction": reaction}, bot)
+    assert per_chat(update) == "5"
+    assert per_topic(update) == (None if may else "5")
+
+
 def test_f6_an_update_of_an_unknown_kind_has_no_key() -> None:
     assert keys_of(Update(1)) == NOBODY
 
@@ -263,6 +458,8 @@ def test_f6_an_update_of_an_unknown_kind_has_no_key() -> None:
         (per_topic, {"chat": -9}, "-9"),
         (per_topic, {"chat": -9, "topic": 7}, "-9/7"),
         (per_topic, {"chat": -9, "topic": 7, "business": "biz"}, "biz/-9/7"),
+        (per_chat, {"chat": -9, "direct_topic": 70}, "-9/70"),
+        (per_user_chat, {"user": 5, "chat": -9, "direct_topic": 70}, "5/-9/70"),
         (per_chat, {"business": "biz"}, None),
         (per_user, {}, None),
         (per_user_chat, {"user": 5}, None),
@@ -284,6 +481,9 @@ def test_ids_by_name_give_the_key_that_an_update_gives(
         (per_user_chat, {"user": 5, "chat": "-9"}),
         (per_user_chat, {"user": "5", "chat": -9}),
         (per_topic, {"chat": -9, "topic": "7"}),
+        (per_topic, {"chat": -9, "topic": ""}),
+        (per_chat, {"chat": -9, "direct_topic": "70"}),
+        (per_user_chat, {"user": 5, "chat": -9, "direct_topic": "70"}),
     ],
 )
 def test_an_id_that_is_text_is_refused_instead_of_giving_another_key(
@@ -337,7 +537,7 @@ def test_an_update_is_given_to_the_key_function() -> None:
 
 
 def test_ids_are_given_to_key_functions_that_take_them() -> None:
-    assert takes_ids(per_user_chat) == {"user", "chat", "business"}
+    assert takes_ids(per_user_chat) == {"user", "chat", "business", "direct_topic"}
     assert takes_ids(by_shop) == {"shop"}
     assert takes_ids(ByAnybody()) == {"chat"}
     assert takes_ids(by_bot) is None
@@ -405,12 +605,28 @@ def test_a_key_from_outside_is_taken_as_it_is() -> None:
     [
         (per_chat, "chat"),
         (per_user, "user"),
-        (per_user_chat, "user or no chat"),
+        (per_user_chat, "user and no chat"),
         (per_topic, "chat"),
     ],
 )
 def test_a3_an_update_without_a_key_says_what_it_lacks(function: Any, missing: str) -> None:
     assert f"has no {missing}, so" in FromUpdate(an_update("poll", POLL)).no_key(function)
+
+
+@pytest.mark.parametrize(
+    ("case", "function"),
+    [
+        ("an anonymous admin", per_user),
+        ("an anonymous admin", per_user_chat),
+        ("a direct message of no customer", per_chat),
+        ("a reaction in some topic of a forum", per_topic),
+        ("a guest's message from a private chat", per_chat),
+    ],
+)
+def test_a3_an_update_that_hides_whose_it_is_says_so(case: str, function: Any) -> None:
+    kind, content, _ = CASES[case]
+    why = FromUpdate(an_update(kind, content)).no_key(function)
+    assert "does not show exactly which chat, topic or person" in why
 
 
 def test_a3_a_key_function_that_gave_none_is_named() -> None:
@@ -424,6 +640,11 @@ def test_f9_what_is_no_update_of_telegram_has_no_key() -> None:
 
 # Whom a session belongs to.
 
+IN_ANOTHER_NAME = message(sender_chat=CHANNEL, **{"from": AS_CHANNEL})
+DIRECT_MESSAGE = message(
+    DIRECT, **{"from": {"id": 6, "is_bot": False, "first_name": "Admin"}}, **FOR_CUSTOMER
+)
+
 
 @pytest.mark.parametrize(
     ("content", "function", "about"),
@@ -435,6 +656,13 @@ def test_f9_what_is_no_update_of_telegram_has_no_key() -> None:
         (message(PRIVATE), per_user_chat, About(5, 5, "private", "Maria Rossi")),
         (message(GROUP), by_bot, About(-9, None, "supergroup", "Pizza")),
         (message(PRIVATE), by_bot, About(5, 5, "private", "Maria Rossi")),
+        (IN_ANOTHER_NAME, per_user, About(None, -8, None, "News")),
+        (IN_ANOTHER_NAME, per_user_chat, About(-9, -8, "supergroup", "News, Pizza")),
+        (message(sender_chat=GROUP, **{"from": ANONYMOUS}), per_user, About()),
+        (DIRECT_MESSAGE, per_chat, About(-9, 5, "supergroup", "Maria Rossi, News Direct")),
+        (DIRECT_MESSAGE, per_topic, About(-9, 5, "supergroup", "Maria Rossi, News Direct")),
+        (DIRECT_MESSAGE, by_bot, About(-9, 5, "supergroup", "Maria Rossi, News Direct")),
+        (DIRECT_MESSAGE, per_user, About(None, 6, None, "Admin")),
     ],
 )
 def test_a_session_is_about_those_whose_ids_are_in_its_key(

@@ -22,6 +22,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from telegram import Update
+from telegram.ext import MessageHandler, filters
 
 from botsessions import MemoryStorage, enhance_storage, multi_session, session
 from botsessions.exceptions import SessionConflict, SessionError
@@ -30,6 +31,7 @@ from botsessions.maintenance import people
 from botsessions.maintenance.people import count_user, export_user, forget_user
 from botsessions.models import BotSession
 from botsessions.storages.threads import close_threads
+from botsessions.testing import BotClient
 
 from .commands import manage, output
 from .harness import client
@@ -134,6 +136,29 @@ def test_every_one_of_them_is_erased_and_no_other(hers: Any) -> None:
     assert stored() == others
     assert list(export_user(MARIA)) == []
     assert forget_user(MARIA) == 0
+
+
+def test_a_customers_direct_messages_to_a_channel_are_found_and_erased(
+    db: None, bots: None
+) -> None:
+    async def remember(update: Update, context: Any) -> None:
+        context.session["asked"] = "for olives"
+
+    def build(builder: Any) -> Any:
+        application = session(initial=dict).install(builder).build()
+        application.add_handler(MessageHandler(filters.TEXT, remember))
+        return application
+
+    bot = BotClient(build=build)
+    direct = bot.supergroup("Pizza Direct", is_direct_messages=True)
+    maria, tom = (
+        bot.user(id=user).in_chat(direct, topic=topic) for user, topic in ((MARIA, 70), (TOM, 71))
+    )
+    maria.send("Do you have olives?")
+    tom.send("Do you have ham?")
+    assert addresses(export_user(MARIA)) == {("1", "", f"{direct['id']}/70")}
+    assert forget_user(MARIA) == 1
+    assert (maria.session, tom.session) == (None, {"asked": "for olives"})
 
 
 def test_only_of_one_bot_or_in_one_database(hers: Any) -> None:

@@ -370,6 +370,9 @@ class Buttons(SimpleTestCase):
         assert self.maria.session == Pizza(1)
 
 
+TOPICS = {"Ann": 3, "Bob": 4}
+
+
 class Places(SimpleTestCase):
     def test_inline_queries_are_answered_with_results(self) -> None:
         async def suggest(update: Any, context: Any) -> None:
@@ -416,6 +419,27 @@ class Places(SimpleTestCase):
         assert answers.message is not None
         assert answers.message.data["message_thread_id"] == 3
         assert (cheese.session, ham.session) == (Pizza(1), None)
+
+    def test_buttons_below_the_answer_stay_in_the_topic(self) -> None:
+        async def offer(update: Any, context: Any) -> None:
+            button = InlineKeyboardButton("More", callback_data="more")
+            await update.message.reply_text("?", reply_markup=InlineKeyboardMarkup([[button]]))
+
+        async def more(update: Any, context: Any) -> None:
+            context.session.count += 1
+
+        for kind in "is_forum", "is_direct_messages":
+            with self.subTest(kind):
+                declared = session(initial=Pizza, storage=Store(), get_session_key=per_topic)
+                handlers = MessageHandler(filters.TEXT, offer), CallbackQueryHandler(more)
+                bot = sync_client(*handlers, declared=declared)
+                chat = bot.supergroup("Pizza", **{kind: True})
+                ann, bob = (
+                    bot.user(name).in_chat(chat, topic=topic) for name, topic in TOPICS.items()
+                )
+                ann.send("Pizza?")
+                ann.press("More")
+                assert (ann.session, bob.session) == (Pizza(1), None)
 
     def test_channel_posts_have_no_sender(self) -> None:
         async def note(update: Any, context: Any) -> None:

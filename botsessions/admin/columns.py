@@ -32,6 +32,10 @@ def title_of(session: AbstractBotSession) -> str:
 def kind_of(session: AbstractBotSession) -> str:
     """Return whose session it is: "Group -42", "User 5 in chat -42", "Key abc"."""
     chat, user = session.chat_id, session.user_id
+    if user is not None and user < 0:  # Somebody who writes as a channel.
+        if chat is None:
+            return gettext("Channel {channel}").format(channel=user)
+        return gettext("Channel {channel} in chat {chat}").format(channel=user, chat=chat)
     if chat is not None and (user is None or user == chat):
         kind = CHAT_TYPES.get(session.chat_type) or gettext("Chat")
         return f"{kind} {chat}"

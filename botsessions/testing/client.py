@@ -161,7 +161,8 @@ class Person(Generic[A, S]):
         Args:
             chat: from the client's ``group()``, ``supergroup()`` or ``channel()``, or a person's
                 ``place.chat``.
-            topic: the forum topic's ``message_thread_id``.
+            topic: the forum topic's ``message_thread_id``; in a channel's direct messages, the id
+                of the person's topic.
             business: the id of the business connection through which the bot sees the chat.
         """
         return Person(self.client, self.place.moved(chat, topic, business))
@@ -281,7 +282,11 @@ class Client(Generic[A, S]):
     def supergroup(
         self, title: str = "Supergroup", *, id: int | None = None, **fields: Any
     ) -> Json:
-        """Return a supergroup; with ``is_forum=True`` one that has topics."""
+        """Return a supergroup.
+
+        With ``is_forum=True`` it has topics; with ``is_direct_messages=True`` it is where people
+        write to a channel.
+        """
         return self.conversation.updates.chat("supergroup", title, id, **fields)
 
     def channel(self, title: str = "Channel", *, id: int | None = None, **fields: Any) -> Json:

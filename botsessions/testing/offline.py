@@ -121,6 +121,10 @@ class OfflineTelegram(BaseRequest):
         if "inline_keyboard" not in fields.get("reply_markup", ["inline_keyboard"]):
             # Buttons that replace the keyboard are no part of a message in the Bot API.
             fields["reply_keyboard"] = fields.pop("reply_markup")
+        if "message_thread_id" in fields:  # Only topics can be sent to.
+            fields["is_topic_message"] = True
+        if "direct_messages_topic_id" in parameters:
+            fields["direct_messages_topic"] = {"topic_id": parameters["direct_messages_topic_id"]}
         return self.new_message(self._chat(parameters["chat_id"]), **{"from": BOT}, **fields)
 
     def _edited(self, parameters: dict[str, Any]) -> dict[str, Any] | bool:

@@ -61,7 +61,9 @@ class Place:
 
     def message_fields(self) -> Json:
         fields: Json = {}
-        if self.topic is not None:
+        if self.topic is not None and self.chat.get("is_direct_messages"):
+            fields["direct_messages_topic"] = {"topic_id": self.topic, "user": self.user}
+        elif self.topic is not None:
             fields |= {"message_thread_id": self.topic, "is_topic_message": True}
         if self.business is not None:
             fields["business_connection_id"] = self.business
