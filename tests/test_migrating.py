@@ -320,7 +320,7 @@ class Migrating(TestCase):
         make("1")
         make("2", bot="other")
         with bots(pets=migrating(), other=migrating()):
-            assert run("--name", "user").startswith("0 sessions")
+            assert run("--fragment", "user").startswith("0 sessions")
             assert run("--bot", "other").startswith("1 session ")
             assert stored()["1"] == {"name": "1"}
             with pytest.raises(CommandError, match="no bot 'typo'"):

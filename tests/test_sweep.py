@@ -54,7 +54,7 @@ class Sweeping(TestCase):
 
     def test_only_of_a_bot_or_a_fragment(self) -> None:
         assert self.sweep("--bot", "other").startswith("1 ")
-        assert self.sweep("--name", "user").startswith("0 ")
+        assert self.sweep("--fragment", "user").startswith("0 ")
         assert len(self.left()) == 11
 
     def test_idle_sessions_go_whether_they_expire_or_not(self) -> None:

@@ -90,7 +90,9 @@ class BatchCommand(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--bot", metavar="ALIAS", help="Only sessions of this bot.")
-        parser.add_argument("--name", help="Only this fragment of multi sessions.")
+        parser.add_argument(
+            "--fragment", metavar="NAME", dest="name", help="Only this fragment of multi sessions."
+        )
         parser.add_argument(
             "--batch-size",
             metavar="N",
