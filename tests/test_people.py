@@ -216,6 +216,7 @@ def test_an_export_is_json_with_all_that_is_stored(db: None, bots: None) -> None
         "key": "5",
         "chat_id": None,
         "user_id": MARIA,
+        "chat_type": "",
         "title": "María",
         "version": 1.5,
         "created": "2026-01-02T03:04:05+00:00",

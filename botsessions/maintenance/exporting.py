@@ -2,21 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from ..editing import refuse_event_loop
+from ..finding import in_state
 from ..models import AbstractBotSession
 from ..storages import Address, Record
 from ..storages.base import Json, utcnow
 from ..storages.sql import from_column
 from ..storages.value import json_number
 from .batches import BATCH_SIZE
+from .tables import tables
 
 MOST_BYTES = 4 * 1024 * 1024
 MOST_SESSIONS = 100
 """So much data and so many sessions are held in memory at a time."""
+
+
+def export_sessions(
+    *,
+    bot: str | None = None,
+    name: str | None = None,
+    states: Collection[str] = (),
+    using: str | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Yield stored sessions of the settings' tables, ready to be dumped as JSON.
+
+    Nothing is masked. Sessions in other storages cannot be listed.
+
+    Args:
+        bot: only of this alias, which need not be in the settings.
+        name: only of this fragment.
+        states: only in one of these: ``"live"``, ``"soon"`` or ``"expired"``.
+        using: only in this database.
+
+    Raises:
+        SessionError: an event loop is running in this thread.
+    """
+    refuse_event_loop("export_sessions", "sync_to_async")
+    for sessions in chosen(bot, name, states, using):
+        for part in in_parts(sessions):
+            for session in part:
+                yield of_session(session, session.data)
+
+
+def count_sessions(**which: Any) -> int:
+    """Return how many sessions :func:`export_sessions` would yield."""
+    return sum(sessions.count() for sessions in chosen(**which))
+
+
+def chosen(
+    bot: str | None = None,
+    name: str | None = None,
+    states: Collection[str] = (),
+    using: str | None = None,
+) -> Iterator[Any]:
+    """Yield query sets that have nothing in common."""
+    for model, alias in tables(using):
+        sessions = model._default_manager.using(alias)
+        if bot is not None:
+            sessions = sessions.filter(bot=bot)
+        if name is not None:
+            sessions = sessions.filter(name=name)
+        if states:
+            yield from (in_state(sessions, state) for state in sorted(set(states)))
+        else:
+            yield sessions
 
 
 def in_parts(sessions: Any) -> Iterator[list[Any]]:
@@ -53,6 +107,7 @@ def of_session(session: AbstractBotSession, data: Json) -> dict[str, Any]:
         expired=expires_at is not None and expires_at <= utcnow(),
         chat_id=session.chat_id,
         user_id=session.user_id,
+        chat_type=session.chat_type,
         title=session.title,
         created=from_column(session.created_at),
         changed=from_column(session.updated_at),
@@ -74,6 +129,7 @@ def line(
     expired: bool,
     chat_id: int | None = None,
     user_id: int | None = None,
+    chat_type: str = "",
     title: str = "",
     created: datetime | None = None,
     changed: datetime | None = None,
@@ -85,6 +141,7 @@ def line(
         "key": key,
         "chat_id": chat_id,
         "user_id": user_id,
+        "chat_type": chat_type,
         "title": title,
         "version": None if version is None else json_number(version),
         "created": iso(created),
