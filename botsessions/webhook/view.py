@@ -6,6 +6,7 @@ import json
 from http import HTTPStatus
 from typing import Any
 
+from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
@@ -24,6 +25,7 @@ SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 (the header's na
 
 
 @csrf_exempt
+@login_not_required
 @never_cache
 async def webhook(request: HttpRequest, alias: str) -> HttpResponse:
     """Have a bot handle the update in the request.
