@@ -6,6 +6,7 @@ and lone surrogates, at most 30 levels deep.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import is_dataclass
@@ -24,6 +25,7 @@ Place: TypeAlias = "tuple[()] | tuple[Place, str | int]"
 
 ROOT: Place = ()
 MAX_DEPTH = 30
+PLAIN_NAME = re.compile(r"\w+")
 UNSTORABLE_TEXT = re.compile("[\0\ud800-\udfff]")
 PLACE_TOLD = re.compile(r" - at (?:`key` in )?`(\$[^`]*)`\Z")
 """In msgspec's messages: where it is."""
@@ -229,9 +231,18 @@ def path_of(place: Place) -> str:
     """Return the text of a place, which nobody needs where nothing is wrong."""
     path = ""
     while place:
-        place, step = place
-        path = (f"[{step}]" if isinstance(step, int) else f".{step}") + path
+        place, name = place
+        path = step(name) + path
     return f"${path}"
+
+
+def step(name: str | int) -> str:
+    """Return what leads from a container to a part of it: ``.name``, ``["a.b"]`` or ``[0]``."""
+    if isinstance(name, int):
+        return f"[{name}]"
+    if PLAIN_NAME.fullmatch(name):
+        return f".{name}"
+    return f"[{json.dumps(name, ensure_ascii=False)}]".encode("utf-8", "backslashreplace").decode()
 
 
 def refuse_larger(value: Json, max_bytes: int) -> None:
@@ -282,9 +293,9 @@ def culprit(data: Any, path: str = "$", depth: int = 0) -> tuple[str, Any]:
 
 def parts(data: Any) -> list[tuple[str, Any]]:
     if isinstance(data, dict):
-        return [(f".{name}", part) for name, part in data.items()]
+        return [(step(str(name)), part) for name, part in data.items()]
     if isinstance(data, (list, tuple)):
-        return [(f"[{i}]", part) for i, part in enumerate(data)]
+        return [(step(i), part) for i, part in enumerate(data)]
     names = field_names(type(data)) if hasattr(type(data), "__annotations__") else ()
     return [(f".{name}", getattr(data, name)) for name in names if hasattr(data, name)]
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from .bots import app_settings
+from .codec import step
 from .exceptions import SessionDataError
 from .storages.base import Json
 
@@ -26,23 +28,29 @@ def mask(value: Json, names: Collection[str]) -> Json:
 def unmask(edited: Json, stored: Json, names: Collection[str]) -> Json:
     """Return ``edited`` with what is stored in the place of masks that were left in it.
 
-    A mask says where the value is that it stands for, so it may be moved to another field of a
-    masked name.
+    A mask stands for a value only where a field of a masked name has it; elsewhere it is text. It
+    says where that value is stored, so it may be moved to another field of a masked name.
 
     Raises:
         SessionDataError: a mask stands for nothing that is stored, or where it would be shown.
     """
-    return unmasked(edited, dict(hidden(stored, names, "$")), names, "$") if names else edited
+    if not names:
+        return edited
+    texts = frozenset(t for t in texts_of(stored, names) if MASK.fullmatch(t))
+    unmasked: Json = Unmasking(names, dict(hidden(stored, names, "$")), texts).value(edited, "$")
+    return unmasked
 
 
 def masked(value: Any, names: Collection[str], path: str) -> Any:
     if isinstance(value, dict):
         return {
-            name: mask_of(f"{path}.{name}") if name in names else masked(v, names, f"{path}.{name}")
-            for name, v in value.items()
+            name: mask_of(path + step(name))
+            if name in names
+            else masked(item, names, path + step(name))
+            for name, item in value.items()
         }
     if isinstance(value, list):
-        return [masked(item, names, f"{path}[{i}]") for i, item in enumerate(value)]
+        return [masked(item, names, path + step(i)) for i, item in enumerate(value)]
     return value
 
 
@@ -55,32 +63,66 @@ def hidden(value: Any, names: Collection[str], path: str) -> Iterator[tuple[str,
     if isinstance(value, dict):
         for name, item in value.items():
             if name in names:
-                yield f"{path}.{name}", item
+                yield path + step(name), item
             else:
-                yield from hidden(item, names, f"{path}.{name}")
+                yield from hidden(item, names, path + step(name))
     elif isinstance(value, list):
         for i, item in enumerate(value):
-            yield from hidden(item, names, f"{path}[{i}]")
+            yield from hidden(item, names, path + step(i))
 
 
-def unmasked(
-    value: Any, stored: dict[str, Json], names: Collection[str], path: str, inside: bool = False
-) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: unmasked(item, stored, names, f"{path}.{name}", inside or name in names)
-            for name, item in value.items()
-        }
-    if isinstance(value, list):
-        return [unmasked(v, stored, names, f"{path}[{i}]", inside) for i, v in enumerate(value)]
-    if not isinstance(value, str) or (mask := MASK.fullmatch(value)) is None:
+def texts_of(value: Any, names: Collection[str]) -> Iterator[str]:
+    """Yield all text that is not masked."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if name not in names:
+                yield from texts_of(item, names)
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts_of(item, names)
+
+
+@dataclass(frozen=True)
+class Unmasking:
+    """Puts stored values in the place of their masks."""
+
+    names: Collection[str]
+    hidden: dict[str, Json]
+    """What is stored in masked fields, by path."""
+    texts: Collection[str]
+    """What only looks like a mask: somebody has written it, and it is stored."""
+
+    def value(self, value: Any, path: str) -> Any:
+        if isinstance(value, dict):
+            return {
+                name: self.field(item, path + step(name))
+                if name in self.names
+                else self.value(item, path + step(name))
+                for name, item in value.items()
+            }
+        if isinstance(value, list):
+            return [self.value(item, path + step(i)) for i, item in enumerate(value)]
+        if isinstance(value, str) and value not in self.texts and self._of(value) in self.hidden:
+            raise SessionDataError(
+                f"{path} is the mask of a hidden value, which would be lost or shown there.",
+                path=path,
+            )
         return value
-    if not inside:
-        raise SessionDataError(
-            f"{path} is the mask of a hidden value, which would be shown there.", path=path
-        )
-    if mask[1] not in stored:
-        raise SessionDataError(
-            f"{path} is the mask of {mask[1]}, where nothing is stored (any more).", path=path
-        )
-    return stored[mask[1]]
+
+    def field(self, value: Any, path: str) -> Any:
+        """Return what belongs into a field of a masked name."""
+        place = self._of(value) if isinstance(value, str) else None
+        if place is None:
+            return self.value(value, path)
+        if place not in self.hidden:
+            raise SessionDataError(
+                f"{path} is the mask of {place}, where nothing is stored (any more).", path=path
+            )
+        return self.hidden[place]
+
+    def _of(self, text: str) -> str | None:
+        """Return the place that a mask names; ``None`` where the text is none."""
+        found = MASK.fullmatch(text)
+        return found and found[1]

@@ -116,7 +116,7 @@ def test_nothing_changed_nothing_saved(editor: Client) -> None:
         ('{"pizzas": 1, "a": "\\ud800"}', "lone surrogate"),
         (f'{{"pizzas": 1, "a": "{"x" * 1000}"}}', "a session may have 1000"),
         ("null", "delete the session instead"),
-        ('{"pizzas": 1, "name": "[masked: $.pin]"}', "$.name is the mask of a hidden value"),
+        ('{"pizzas": 1, "pin": "[masked: $.pin]"}', "$.pin is the mask of $.pin, where nothing"),
     ],
 )
 def test_what_cannot_be_stored_is_refused_with_its_path(
@@ -202,6 +202,19 @@ def test_masked_fields_stay_as_they_are_stored(editor: Client) -> None:
     assert stored.data == {"pin": "sesame", "pets": [{"pin": "b"}], "name": "Eva"}
     edit(editor, stored, masked | {"pin": 1})
     assert BotSession.objects.get().data["pin"] == 1
+
+
+def test_a_mask_cannot_be_moved_to_where_it_would_be_shown(editor: Client) -> None:
+    row = make(data={"pin": "sesame"})
+    text = told(edit(editor, row, {"name": "[masked: $.pin]"}))
+    assert "$.name is the mask of a hidden value" in text
+    assert BotSession.objects.get().data == {"pin": "sesame"}
+
+
+def test_text_that_a_user_wrote_never_keeps_the_session_from_being_edited(editor: Client) -> None:
+    row = make(data={"name": "[masked: $.pin]", "n": 1, "pin": "sesame"})
+    edit(editor, row, {"name": "[masked: $.pin]", "n": 2, "pin": "[masked: $.pin]"})
+    assert BotSession.objects.get().data == {"name": "[masked: $.pin]", "n": 2, "pin": "sesame"}
 
 
 def test_who_guesses_a_masked_field_is_not_told(editor: Client) -> None:

@@ -115,6 +115,17 @@ def test_data_is_replaced_by_who_has_seen_what_is_stored(login: Login) -> None:
     assert answer["ETag"] == tag(stored)
 
 
+def test_secrets_of_two_places_are_not_mixed_up(login: Login) -> None:
+    data = {"pizzas": 1, "a.b": {"card": "A"}, "a": {"b": {"card": "B"}}, "name": "[masked: $.x]"}
+    row, client = make(data=data), login("view", "view_contents", "change")
+    seen = client.get(url(row))
+    answer = send(
+        client, "PATCH", url(row), {"data": seen.json()["data"] | {"pizzas": 2}}, tag(row)
+    )
+    assert answer.status_code == 200
+    assert BotSession.objects.get().data == data | {"pizzas": 2}
+
+
 @pytest.mark.parametrize(
     ("method", "action", "data"),
     [
@@ -199,7 +210,7 @@ def test_a_session_can_be_expired_extended_and_deleted(login: Login) -> None:
         (b'{"data": "\\u0000"}', "NUL"),
         (b'{"data": null}', "null"),
         (b'{"data": [1]}', "does not fit"),
-        (b'{"data": {"card": "[masked: $.card]"}}', "mask"),
+        (b'{"data": {"card": "[masked: $.card]"}}', "where nothing is stored"),
         (b"{", "JSON"),
         (b'{"other": 1}', "required"),
     ],

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from botsessions.exceptions import SessionDataError
 from botsessions.masking import mask, unmask
@@ -38,11 +42,50 @@ def test_a_mask_can_be_replaced_moved_and_removed() -> None:
     assert unmask(edited, STORED, NAMES) == {"pin": 1, "pets": [{"pin": "b"}]}
 
 
+def test_fields_whose_names_hold_dots_and_brackets_keep_their_own_secrets() -> None:
+    stored = {
+        "a.b": {"pin": "A"},
+        "a": {"b": {"pin": "B"}, "[0]": {"pin": "C"}},
+        "a[0]": {"pin": "D"},
+        'a"]["b': {"pin": "E"},
+        "a\ud800]": [{"pin": "F"}],
+    }
+    assert unmask(mask(stored, NAMES), stored, NAMES) == stored
+    masked: Any = mask(stored, NAMES)
+    assert masked["a.b"]["pin"] == '[masked: $["a.b"].pin]'
+
+
+parts = st.sampled_from(["a", "b", "a.b", "[0]", "a[0]", '"', "pin", ".pin", "]", "\ud800"])
+texts = parts | st.sampled_from(["[masked: $.pin]", "[masked: $.a.pin]", "[masked: $[0].pin]"])
+
+
+@given(
+    st.recursive(
+        texts | st.integers(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(parts, inner, max_size=4),
+        max_leaves=12,
+    )
+)
+def test_what_is_saved_as_it_was_shown_stays_as_it_was_stored(stored: Any) -> None:
+    assert unmask(mask(stored, NAMES), stored, NAMES) == stored
+
+
+def test_text_that_somebody_wrote_is_text_even_if_it_reads_like_a_mask() -> None:
+    for text in ("[masked: $.pin]", "[masked: $.nothing]", "[masked: $]"):
+        stored = {"name": text, "pin": 1, "pets": [{"name": text}]}
+        edited: Any = mask(stored, NAMES)
+        edited["pets"].insert(0, {"name": "Rex"})
+        assert unmask(edited, stored, NAMES) == {**stored, "pets": edited["pets"]}
+        assert unmask({"name": text}, {}, NAMES) == {"name": text}
+
+
 @pytest.mark.parametrize(
     ("edited", "path"),
     [
         ({"name": "[masked: $.pin]"}, "$.name"),
         ({"pets": ["[masked: $.pin]"]}, "$.pets[0]"),
+        ({"my name": "[masked: $.pin]"}, '$["my name"]'),
+        ({"card": {"old": "[masked: $.card]"}}, "$.card.old"),
         ({"pin": "[masked: $.pets[7].pin]"}, "$.pin"),
     ],
 )
