@@ -1,4 +1,4 @@
-"""The tables: sessions, and what the webhooks have handled."""
+"""The tables: sessions, and beside them what webhooks and commands have done."""
 
 from __future__ import annotations
 
@@ -146,3 +146,34 @@ class BotSessionLease(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+
+class MaintenanceRun(models.Model):
+    """What a command has done to stored sessions, and when: for people who ask whether it runs."""
+
+    class Outcome(models.TextChoices):
+        RUNNING = "running", _("Running")
+        DONE = "done", _("Done")
+        EARLY = "early", _("Ended early")
+        FAILED = "failed", _("Failed")
+
+    work = models.CharField(_("work"), max_length=16)
+    only = models.CharField(_("only"), max_length=MAX_NAME_LENGTH * 2 + 1, blank=True, default="")
+    """The bot and the fragment that it was for, if not for all."""
+    outcome = models.CharField(
+        _("outcome"), max_length=8, choices=Outcome.choices, default=Outcome.RUNNING
+    )
+    reason = models.CharField(_("reason"), max_length=100, blank=True, default="")
+    started_at = models.DateTimeField(_("started"), default=timezone.now)
+    seen_at = models.DateTimeField(_("last seen"), default=timezone.now)
+    """When it ended; while it runs, when it last said so."""
+    done = models.BigIntegerField(_("done"), default=0)
+    left = models.BigIntegerField(_("left as they were"), default=0)
+
+    class Meta:
+        verbose_name = _("maintenance run")
+        verbose_name_plural = _("maintenance runs")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.work}, {self.outcome}"

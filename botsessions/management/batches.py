@@ -8,7 +8,7 @@ import sys
 import time
 from argparse import ArgumentTypeError
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from django.db import connections, reset_queries
 from ..maintenance import BATCH_SIZE, Batch, Failure, Work, tables
 from .process import on_signal
 from .progress import Progress
+from .runs import Note, noted
 
 ENDED_EARLY = 75
 """The exit status for "try again" (``EX_TEMPFAIL`` in sysexits.h)."""
@@ -36,6 +37,8 @@ class Task(NamedTuple):
     """Work, and what it is called."""
 
     work: Work
+    name: str
+    """What its runs are noted as."""
     done: str
     """What has been done to sessions, like ``"deleted"``; in JSON the key of their number."""
     due: str
@@ -120,11 +123,12 @@ class BatchCommand(BaseCommand):
         tasks, verbosity = self.tasks(options), options["verbosity"]
         self.report = Report(options["dry_run"], {task.done: 0 for task in tasks})
         self.report.unreached = self.unreached(options)
-        self.noted = started = time.monotonic()
+        self.told = started = time.monotonic()
         self.until = started + options["max_seconds"] if options["max_seconds"] else None
         with on_signal(self.stop, [signal.SIGTERM]):
             for task in tasks:
-                self.carry_out(task, options)
+                with self.noted(task, options) as note:
+                    self.carry_out(task, options, note)
         self.report.seconds = time.monotonic() - started
         if self.report.failed > NAMED and verbosity < 2:
             others = self.report.failed - NAMED
@@ -142,7 +146,14 @@ class BatchCommand(BaseCommand):
         """End after the batch that is under way."""
         self.report.complete = False
 
-    def carry_out(self, task: Task, options: dict[str, Any]) -> None:
+    def noted(self, task: Task, options: dict[str, Any]) -> AbstractContextManager[Note | None]:
+        """Note that a task is carried out, unless it is not."""
+        if options["dry_run"]:
+            return nullcontext()
+        only = ":".join(options[name] for name in ("bot", "name") if options[name])
+        return noted(task.name, only, lambda: self.report.complete)
+
+    def carry_out(self, task: Task, options: dict[str, Any], note: Note | None) -> None:
         for model, using in tables(options["database"]):
             label = f"{using}:{model._meta.db_table}"
             self.report.tables.setdefault(label, 0)
@@ -157,7 +168,9 @@ class BatchCommand(BaseCommand):
                 for batch in self.timely(task.work.run(model, using, limit=limit)):
                     if batch.failures:
                         progress.close()
-                    self.note(task, label, batch, options)
+                    if note is not None:
+                        note.add(batch)
+                    self.tell(task, label, batch, options)
                     progress.advance(batch.done + len(batch.failures))
 
     def left(self, options: dict[str, Any]) -> int | None:
@@ -176,7 +189,7 @@ class BatchCommand(BaseCommand):
             if not self.report.complete:
                 return
 
-    def note(self, task: Task, label: str, batch: Batch, options: dict[str, Any]) -> None:
+    def tell(self, task: Task, label: str, batch: Batch, options: dict[str, Any]) -> None:
         for failure in batch.failures:
             self.report.failed += 1
             if self.report.failed <= NAMED or options["verbosity"] > 1:
@@ -185,8 +198,8 @@ class BatchCommand(BaseCommand):
         self.report.tables[label] += batch.done
         if options["verbosity"] > 1:
             now = time.monotonic()
-            took = f", the last {batch.done} in {now - self.noted:.3f} s"
-            self.noted = now
+            took = f", the last {batch.done} in {now - self.told:.3f} s"
+            self.told = now
             line = f"{label}: {self.report.counts[task.done]} {task.done}"
             self.stdout.write(line + (took if options["verbosity"] > 2 else ""))
 

@@ -10,7 +10,9 @@ from .batches import Task
 
 def migration(options: dict[str, Any]) -> Task:
     names = ("bot", "name", "batch_size", "dry_run")
-    return Task(Migrate(**{name: options[name] for name in names}), "migrated", "migratable")
+    return Task(
+        Migrate(**{name: options[name] for name in names}), "migrate", "migrated", "migratable"
+    )
 
 
 def not_migrated(options: dict[str, Any]) -> list[str]:

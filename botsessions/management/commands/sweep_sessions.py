@@ -36,7 +36,7 @@ class Command(BatchCommand):
 
     def tasks(self, options: dict[str, Any]) -> list[Task]:
         names = ("bot", "name", "idle_for", "batch_size", "dry_run")
-        sweep = Task(Sweep(**{name: options[name] for name in names}), "deleted", "due")
+        sweep = Task(Sweep(**{name: options[name] for name in names}), "sweep", "deleted", "due")
         return [sweep, migration(options)] if options["migrate"] else [sweep]
 
     def work(self, options: dict[str, Any]) -> None:
