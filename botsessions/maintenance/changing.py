@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from ..bots import get_bot, max_bytes
 from ..cell import Fragment
 from ..codec import Codec
+from ..deleting import delete_rows
 from ..editing import Edit
 from ..exceptions import SessionDataError
 from ..models import AbstractBotSession
@@ -100,7 +101,7 @@ def extend(sessions: Sessions, by: timedelta, *, batch_size: int = BATCH_SIZE) -
 
 def delete(sessions: Sessions, *, batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
     """Delete sessions."""
-    return in_batches(sessions, lambda batch: batch.delete()[0], batch_size)
+    return in_batches(sessions, lambda batch: delete_rows(batch.defer("data")), batch_size)
 
 
 def reset(sessions: Sessions, *, batch_size: int = BATCH_SIZE) -> Iterator[Batch]:

@@ -11,6 +11,7 @@ from django.db import connections
 from django.db.models import Q
 from django.utils import timezone
 
+from ..deleting import delete_rows, is_deleted_as_filtered
 from ..models import AbstractBotSession
 from .batches import BATCH_SIZE, Batch, unit_of_work, with_keys
 from .telling import Telling
@@ -69,7 +70,9 @@ class Sweep:
         yield from telling.run(due.filter(heard), self.batch_size, limit)
 
     def _deleted(self, due: Any, limit: int | None) -> Iterator[Batch]:
-        in_one = connections[due.db].features.allow_sliced_subqueries_with_in
+        due = due.defer("data")
+        can_slice = connections[due.db].features.allow_sliced_subqueries_with_in
+        in_one = can_slice and is_deleted_as_filtered(due)
         last = None
         while limit is None or limit > 0:
             size = self.batch_size if limit is None else min(limit, self.batch_size)
@@ -81,7 +84,7 @@ class Sweep:
                 keys = unit_of_work(due.db, self._next_keys, due, size, last)
                 if not keys:
                     return
-                deleted, _ = unit_of_work(due.db, with_keys(due, keys).delete)
+                deleted = unit_of_work(due.db, delete_rows, with_keys(due, keys))
                 last = keys[-1]
             limit = None if limit is None else limit - deleted
             yield Batch(deleted)
@@ -112,4 +115,4 @@ def delete_expired(due: Any, size: int) -> int:
     ``due`` stands in it twice, for those that are renewed while it runs.
     """
     first = due.order_by("expires_at").values("pk")[:size]
-    return int(due.filter(pk__in=first).delete()[0])
+    return delete_rows(due.filter(pk__in=first))

@@ -19,6 +19,7 @@ from django.db import IntegrityError, router
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from ..deleting import delete_rows
 from ..models import HandledUpdate
 from ..storages.base import new_revision
 from ..storages.gathering import Gathering
@@ -93,7 +94,7 @@ class Claims:
     async def release(self, claim: Claim) -> None:
         """Let somebody else handle it."""
         self.abandon(claim)
-        await self._on_thread(lambda using: rows_of(using, [claim]).delete())
+        await self._on_thread(lambda using: delete_rows(rows_of(using, [claim])))
 
     def abandon(self, claim: Claim) -> None:
         """Let a claim lapse."""
