@@ -1,6 +1,8 @@
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
+from .forking import close_connections_before_forks
+
 
 class BotSessionsConfig(AppConfig):
     name = "botsessions"
@@ -9,3 +11,5 @@ class BotSessionsConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401, PLC0415 (registers them)
+
+        close_connections_before_forks()

@@ -1,3 +1,8 @@
 from django.urls import include, path
 
-urlpatterns = [path("telegram/", include("botsessions.urls"))]
+from .backends import backend
+
+urlpatterns = [
+    path("telegram/", include("botsessions.urls")),
+    path("backend/", backend),
+]
