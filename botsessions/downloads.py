@@ -10,7 +10,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, StreamingHttpResponse
 
 from .maintenance.exporting import in_parts, of_session
-from .masking import mask, masked_fields
+from .masking import masked_fields
 from .storages.base import dumps
 
 MEDIA_TYPE = "application/x-ndjson"
@@ -31,8 +31,14 @@ def download(request: HttpRequest, sessions: Any) -> StreamingHttpResponse:
 def lines(sessions: Any) -> Iterator[str]:
     names = masked_fields()
     for part in in_parts(sessions):
-        objects = (of_session(session, mask(session.data, names)) for session in part)
-        yield "".join(f"{dumps(line)}\n" for line in objects)
+        yield "".join(f"{dumps(shown(of_session(session, names)))}\n" for session in part)
+
+
+def shown(session: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what has expired."""
+    if not session["expired"]:
+        return session
+    return {name: value for name, value in session.items() if name != "unreadable"} | {"data": None}
 
 
 async def side_by_side(parts: Iterator[str]) -> AsyncIterator[str]:

@@ -15,6 +15,10 @@ from .storages.base import Json
 MASK = re.compile(r"\[masked: (\$.*)\]", re.DOTALL)
 
 
+HIDDEN = "[masked]"
+"""In place of text in which nobody can tell what is to be masked."""
+
+
 def masked_fields() -> frozenset[str]:
     """Return the names of the fields that nobody is shown."""
     return frozenset(app_settings().get("MASKED_FIELDS") or ())
@@ -23,6 +27,12 @@ def masked_fields() -> frozenset[str]:
 def mask(value: Json, names: Collection[str]) -> Json:
     """Return ``value`` with a mask in the place of every field of these names, at any depth."""
     return masked(value, names, "$") if names else value
+
+
+def mask_text(text: str, names: Collection[str]) -> str:
+    """Return JSON that cannot be read as it is, unless a field of these names may be in it."""
+    # A name can be written with escapes, too.
+    return HIDDEN if any(name in text for name in names) or (names and "\\u" in text) else text
 
 
 def unmask(edited: Json, stored: Json, names: Collection[str]) -> Json:

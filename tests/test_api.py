@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import Permission, User
-from django.db import connection
+from django.db import DatabaseError, connection, transaction
 from django.test import AsyncClient, Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -100,6 +100,65 @@ def test_a_client_that_has_the_present_state_gets_nothing_more(login: Login) -> 
     answer = client.get(url(row), headers={"If-None-Match": tag(row)})
     assert (answer.status_code, answer.content) == (304, b"")
     assert client.get(url(row), headers={"If-None-Match": '"1"'}).status_code == 200
+
+
+def test_what_has_expired_is_never_shown(login: Login) -> None:
+    row = make(data={"pizzas": "sesame"}, expires_at=timezone.now() + HOUR)
+    client = login(*EVERYTHING)
+    assert "sesame" in client.get(url(row)).content.decode()
+    BotSession.objects.update(expires_at=timezone.now())
+    answer = client.get(url(row), headers={"If-None-Match": tag(row)})
+    assert (answer.status_code, answer.json()["state"]) == (200, "expired")
+    assert answer.json()["data"] is None
+    for method, action, data in (
+        ("PATCH", "", {"data": {"pizzas": 9}}),
+        ("POST", "extend/", {"seconds": 1}),
+    ):
+        answer = send(client, method, url(row, action), data, '"1"')
+        assert answer.status_code == 412
+        assert answer.json()["session"]["data"] is None
+    answer = client.get(f"{LIST}export/")
+    (line,) = map(json.loads, answer.getvalue().splitlines())
+    assert (line["expired"], line["data"]) == (True, None)
+
+
+def test_what_has_expired_cannot_be_replaced(login: Login) -> None:
+    row = make(expires_at=timezone.now())
+    answer = send(login(*EVERYTHING), "PATCH", url(row), {"data": {"pizzas": 9}}, tag(row))
+    assert answer.status_code == 409
+    assert "has expired" in answer.json()["detail"]
+    assert BotSession.objects.get().revision == row.revision
+
+
+@pytest.mark.parametrize(
+    "stored", ["9" * 5000, "[" * 900 + "]" * 900, '{"card": NaN}', r'{"card": "\ud800"}']
+)
+def test_data_that_no_json_can_hold_are_told_and_can_be_replaced(login: Login, stored: str) -> None:
+    rows = [make(str(n)) for n in range(3)]
+    if not store(rows[1], stored):
+        pytest.skip("This database refuses to store it.")
+    client = login(*EVERYTHING)
+    answer = client.get(url(rows[1]))
+    assert answer.status_code == 200
+    assert (answer.json()["data"], answer.json()["readable"]) == (None, False)
+    answer = client.get(f"{LIST}export/")
+    lines = [json.loads(line) for line in answer.getvalue().splitlines()]
+    assert [line["data"] for line in lines] == [{"pizzas": 1}, None, {"pizzas": 1}]
+    hidden = "card" in stored
+    assert lines[1]["unreadable"] == "[masked]" if hidden else stored[:5] in lines[1]["unreadable"]
+    answer = send(client, "PATCH", url(rows[1]), {"data": {"pizzas": 2}}, tag(rows[1]))
+    assert (answer.status_code, answer.json()["readable"]) == (200, True)
+
+
+def store(row: BotSession, stored: str) -> bool:
+    """Put JSON into the column as other programs may; return whether the database takes it."""
+    try:
+        with connection.cursor() as cursor, transaction.atomic():
+            table = BotSession._meta.db_table
+            cursor.execute(f"UPDATE {table} SET data = %s WHERE id = %s", [stored, row.pk])  # noqa: S608
+    except DatabaseError:
+        return False
+    return True
 
 
 def test_data_is_replaced_by_who_has_seen_what_is_stored(login: Login) -> None:

@@ -18,11 +18,7 @@ from ..exceptions import SessionDataError
 from ..finding import Age, State, age_of, state_of
 from ..maintenance import declared
 from ..models import AbstractBotSession
-
-READABLE_DEPTH = 200
-UNREADABLE = object()
-"""In place of data that the database's JSON parser or Python's cannot take."""
-
+from ..reading import UNREADABLE
 
 EXPIRED = _(
     "This session has expired: for the bot there is no data any more. What was stored is not "
@@ -36,21 +32,6 @@ class Problem:
 
     text: str | Promise
     is_error: bool = True
-
-
-def is_readable(value: Any) -> bool:
-    """Whether Python can walk through all of some JSON: it is not nested too deeply for that."""
-    level = [value]
-    for _level in range(READABLE_DEPTH):
-        level = [
-            child
-            for item in level
-            if isinstance(item, (dict, list))
-            for child in (item.values() if isinstance(item, dict) else item)
-        ]
-        if not level:
-            return True
-    return False
 
 
 class Contents:

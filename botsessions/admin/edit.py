@@ -15,8 +15,9 @@ from ..exceptions import SessionConflict, SessionError
 from ..maintenance.changing import write_data
 from ..masking import mask, masked_fields, unmask
 from ..models import AbstractBotSession
+from ..reading import UNREADABLE
 from . import columns, logs
-from .contents import UNREADABLE, Contents
+from .contents import Contents
 from .editing import DataForm, pretty, side_by_side
 
 if TYPE_CHECKING:

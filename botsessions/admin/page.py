@@ -14,8 +14,9 @@ from django.utils.translation import gettext
 from ..finding import Age
 from ..masking import mask, masked_fields
 from ..models import AbstractBotSession
+from ..reading import UNREADABLE
 from . import columns
-from .contents import UNREADABLE, Contents, version_text
+from .contents import Contents, version_text
 from .editing import pretty
 from .filters import Whose, whose_else
 from .moments import moment

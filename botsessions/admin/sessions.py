@@ -26,9 +26,9 @@ from django.utils.translation import gettext_lazy as _
 from ..finding import SOON, fragments, search
 from ..models import AbstractBotSession
 from ..permissions import may
+from ..reading import data_of, with_text
 from . import columns, edit, operate, page
 from .changelist import SessionChangeList
-from .contents import UNREADABLE, is_readable
 from .filters import BotFilter, FragmentFilter, StateFilter, VersionFilter, WhoseFilter
 from .moments import moment
 from .operations import OPERATIONS, Operation
@@ -161,19 +161,15 @@ class BotSessionAdmin(_ModelAdmin):
         """
         try:
             sessions = self.get_queryset(request).filter(pk=unquote(object_id))
-            without_data = sessions.defer("data")
         except (ValueError, ValidationError):
             return None
+        session: AbstractBotSession | None
         if not contents:
-            return without_data.first()
-        try:
-            session = sessions.first()
-            if session is None or is_readable(session.data):
-                return session
-        except (ValueError, RecursionError):
-            session = without_data.first()
+            session = sessions.defer("data").first()
+            return session
+        session = with_text(sessions).first()
         if session is not None:
-            session.data = UNREADABLE
+            session.data = data_of(session)
         return session
 
     # Pages.

@@ -8,6 +8,7 @@ from rest_framework import status
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 
+from ..finding import State, state_of
 from ..maintenance.changing import address_of
 from ..models import AbstractBotSession
 from ..storages.base import conflict
@@ -28,7 +29,12 @@ def entity_tag(session: AbstractBotSession) -> str:
 
 
 def is_known(request: Request, session: AbstractBotSession) -> bool:
-    """Whether the client has the present state already (``If-None-Match``)."""
+    """Whether the client has the present state already (``If-None-Match``).
+
+    What expires does so without a new revision.
+    """
+    if state_of(session) == State.EXPIRED:
+        return False
     known = parse_etags(request.headers.get("If-None-Match", ""))
     return "*" in known or entity_tag(session) in {tag.removeprefix("W/") for tag in known}
 

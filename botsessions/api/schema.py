@@ -50,6 +50,7 @@ REFUSED = {
 }
 MISSING = {404: OpenApiResponse(ErrorSerializer, "There is no such session.")}
 WRONG = {400: OpenApiResponse(OpenApiTypes.OBJECT, "What is wrong, by field.")}
+EXPIRED = {409: OpenApiResponse(ErrorSerializer, "It has expired: there is no data any more.")}
 UNSEEN = {
     412: OpenApiResponse(ChangedMeanwhileSerializer, "It was changed meanwhile."),
     428: OpenApiResponse(ErrorSerializer, "If-Match is missing."),
@@ -79,7 +80,7 @@ RESPONSES: dict[str, dict[Any, Any]] = {
     "list": LIST | WRONG | REFUSED | MISSING,
     "export": LINES | WRONG | REFUSED,
     "retrieve": SESSION | NOT_MODIFIED | REFUSED | MISSING,
-    "partial_update": SESSION | WRONG | REFUSED | MISSING | UNSEEN | UNREADABLE,
+    "partial_update": SESSION | WRONG | REFUSED | MISSING | EXPIRED | UNSEEN | UNREADABLE,
     "expire": SESSION | REFUSED | MISSING | UNSEEN,
     "extend": SESSION | WRONG | REFUSED | MISSING | UNSEEN | UNREADABLE,
     "destroy": DELETED | REFUSED | MISSING | UNSEEN,

@@ -11,6 +11,7 @@ from rest_framework import serializers
 
 from ..finding import State, state_of
 from ..masking import mask, masked_fields
+from ..reading import UNREADABLE, json_of
 from ..storages.base import plain
 from .preconditions import entity_tag
 
@@ -54,14 +55,25 @@ class SessionSerializer(serializers.Serializer[Any]):
 
 
 class SessionDetailSerializer(SessionSerializer):
-    """A session with its data; ``null`` for those who may not see contents."""
+    """A session with its data."""
 
-    data = serializers.SerializerMethodField()  # type: ignore[assignment]
+    data = serializers.SerializerMethodField(  # type: ignore[assignment]
+        help_text="Masked; null for those who may not see contents, where nothing readable is "
+        "stored, and where it has expired."
+    )
+    readable = serializers.SerializerMethodField()
 
     @extend_schema_field(OpenApiTypes.ANY)
     def get_data(self, session: Any) -> Any:
-        """Return the data, masked; ``null`` for those who may not see contents."""
-        return mask(session.data, masked_fields()) if self.context["contents"] else None
+        """Return what may be shown of the data."""
+        if not self.context["contents"] or state_of(session) == State.EXPIRED:
+            return None
+        data = json_of(session)
+        return None if data is UNREADABLE else mask(data, masked_fields())
+
+    def get_readable(self, session: Any) -> bool:
+        """Return whether what is stored is JSON that can be read."""
+        return json_of(session) is not UNREADABLE
 
 
 class DataSerializer(serializers.Serializer[Any]):

@@ -22,6 +22,7 @@ from ..maintenance import Batch, changing
 from ..masking import masked_fields, unmask
 from ..models import AbstractBotSession, BotSession
 from ..permissions import may
+from ..reading import UNREADABLE, json_of, with_text
 from .export import JsonLines, export
 from .filters import filtered
 from .pagination import SessionPagination
@@ -53,7 +54,7 @@ class SessionViewSet(mixins.ListModelMixin, GenericViewSet[AbstractBotSession]):
         sessions = self.model._default_manager.all()
         if self.action == "list":
             return filtered(sessions.defer("data"), self.request.query_params)
-        return sessions
+        return sessions if self.action == "export" else with_text(sessions)
 
     def get_serializer_class(self) -> Any:
         return SessionSerializer if self.action == "list" else SessionDetailSerializer
@@ -79,7 +80,8 @@ class SessionViewSet(mixins.ListModelMixin, GenericViewSet[AbstractBotSession]):
         """Replace a session's data."""
         session = self._seen()
         edited = validated(DataSerializer, request)["data"]
-        value = unmask(edited, session.data, masked_fields())
+        stored = json_of(session)
+        value = unmask(edited, None if stored is UNREADABLE else stored, masked_fields())
         changing.write_data(session, value, session.revision)
         return self._answer(self.get_object())
 
@@ -116,6 +118,8 @@ class SessionViewSet(mixins.ListModelMixin, GenericViewSet[AbstractBotSession]):
                 exc = gone
         if isinstance(exc, SessionLockError):
             exc = KeyIsHeld(str(exc))
+        if isinstance(exc, changing.HasExpired):
+            exc = Expired(str(exc))
         if isinstance(exc, (SessionDataError, SessionVersionError)):
             exc = ValidationError({"data": [str(exc)]})
         return super().handle_exception(exc)
@@ -142,6 +146,12 @@ class SessionViewSet(mixins.ListModelMixin, GenericViewSet[AbstractBotSession]):
             status=status.HTTP_412_PRECONDITION_FAILED,
             headers={"ETag": entity_tag(session)},
         )
+
+
+class Expired(APIException):
+    """The data that is to be replaced has expired."""
+
+    status_code = status.HTTP_409_CONFLICT
 
 
 class KeyIsHeld(APIException):

@@ -20,7 +20,8 @@ from ..cell import Fragment
 from ..codec import Codec
 from ..deleting import delete_rows
 from ..editing import Edit
-from ..exceptions import SessionDataError
+from ..exceptions import SessionDataError, SessionError
+from ..finding import State, state_of
 from ..models import AbstractBotSession
 from ..sources import FromKey
 from ..storages.base import Address, Json, Record, conflict, new_revision
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     Sessions: TypeAlias = QuerySet[AbstractBotSession]
 
 
+class HasExpired(SessionError):
+    """A session's data cannot be replaced: it has expired."""
+
+
 def write_data(session: AbstractBotSession, value: Json, revision: int) -> int:
     """Replace a session's data, with its key held, and return its new revision.
 
@@ -46,6 +51,7 @@ def write_data(session: AbstractBotSession, value: Json, revision: int) -> int:
 
     Raises:
         SessionConflict: what is stored has another revision; nothing was written.
+        HasExpired: there is no data that could be replaced; nothing was written.
         SessionDataError: the value is no strict JSON, too large, or does not fit the declared type.
         SessionVersionError: the stored data is of a version that this code does not know.
         SessionLockTimeout: a handler has kept the key for long; nothing was written.
@@ -56,6 +62,11 @@ def write_data(session: AbstractBotSession, value: Json, revision: int) -> int:
         record = replace(record, expires_at=outgoing(fragment.storage, record).expires_at)
     change = Change(address, replace(record, revision=revision), new_revision())
     with held(fragment, address):
+        if state_of(session) == State.EXPIRED:
+            raise HasExpired(
+                f"Session {address} has expired: for its bot there is no data that could be "
+                "replaced. Extend it first, or let the bot begin anew."
+            )
         if not table_of(session).write([change]):
             raise conflict(address)
     return change.revision

@@ -9,7 +9,9 @@ from typing import Any
 
 from ..editing import refuse_event_loop
 from ..finding import in_state
+from ..masking import mask, mask_text
 from ..models import AbstractBotSession
+from ..reading import UNREADABLE, json_of, text_of, with_text
 from ..storages import Address, Record
 from ..storages.base import Json, utcnow
 from ..storages.sql import from_column
@@ -46,7 +48,7 @@ def export_sessions(
     for sessions in chosen(bot, name, states, using):
         for part in in_parts(sessions):
             for session in part:
-                yield of_session(session, session.data)
+                yield of_session(session)
 
 
 def count_sessions(**which: Any) -> int:
@@ -79,7 +81,7 @@ def in_parts(sessions: Any) -> Iterator[list[Any]]:
     known = list(sizes[:BATCH_SIZE])
     while known:
         for keys in parts_of(known):
-            yield list(sessions.filter(pk__in=keys).order_by("pk"))
+            yield list(with_text(sessions.filter(pk__in=keys).order_by("pk")))
         full = len(known) == BATCH_SIZE
         known = list(sizes.filter(pk__gt=known[-1][0])[:BATCH_SIZE]) if full else []
 
@@ -96,12 +98,19 @@ def parts_of(sizes: list[tuple[Any, int]]) -> Iterator[list[Any]]:
     yield part
 
 
-def of_session(session: AbstractBotSession, data: Json) -> dict[str, Any]:
-    """Return a session as an object of strict JSON, with ``data`` in the place of its own."""
-    expires_at = from_column(session.expires_at)
-    return line(
+def of_session(session: AbstractBotSession, masked: Collection[str] = ()) -> dict[str, Any]:
+    """Return a session that was read :func:`.with_text` as an object of strict JSON.
+
+    Data that is no such JSON is given as ``unreadable`` text.
+
+    Args:
+        masked: names of fields whose values are not shown.
+    """
+    expires_at, data = from_column(session.expires_at), json_of(session)
+    unreadable = {"unreadable": mask_text(text_of(session), masked)} if data is UNREADABLE else {}
+    return unreadable | line(
         Address(session.bot, session.name, session.key),
-        data,
+        None if unreadable else mask(data, masked),
         session.version,
         expires_at,
         expired=expires_at is not None and expires_at <= utcnow(),

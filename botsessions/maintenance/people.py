@@ -43,7 +43,7 @@ def export_user(
     for sessions in in_tables(user_id, bot, using):
         for part in in_parts(sessions):
             for session in part:
-                yield of_session(session, session.data)
+                yield of_session(session)
     for _, address, record in stored_elsewhere(user_id, bot, using):
         yield of_record(address, record)
 

@@ -1,0 +1,63 @@
+"""Reading the data of stored sessions, whatever somebody has stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast
+
+from .models import AbstractBotSession
+from .storages.base import DECODER, ENCODER, loads
+
+READABLE_DEPTH = 200
+UNREADABLE: Any = object()
+"""In place of data that the database's JSON parser or Python's cannot take."""
+
+
+def with_text(sessions: QuerySet[Any]) -> QuerySet[Any]:
+    """Have sessions loaded with their data as text, which can be loaded whatever it is."""
+    loaded: QuerySet[Any] = sessions.defer("data").annotate(data_as_text=Cast("data", TextField()))
+    return loaded
+
+
+def text_of(session: AbstractBotSession) -> str:
+    """Return the data of a session :func:`with_text`, as it is stored."""
+    text: str = session.data_as_text  # type: ignore[attr-defined]
+    return text
+
+
+def data_of(session: AbstractBotSession) -> Any:
+    """Return the data of a session :func:`with_text`; ``UNREADABLE`` if Python cannot read it."""
+    text = text_of(session)
+    try:
+        value = loads(text)
+    except (ValueError, RecursionError):
+        return UNREADABLE
+    return value if is_shallow(value, text) else UNREADABLE
+
+
+def json_of(session: AbstractBotSession) -> Any:
+    """Return the same, also ``UNREADABLE`` if no JSON can be made of it for others to read."""
+    value = data_of(session)
+    try:
+        return value if DECODER.decode(ENCODER.encode(value)) == value else UNREADABLE
+    except (TypeError, ValueError):  # A lone surrogate, say.
+        return UNREADABLE
+
+
+def is_shallow(value: Any, text: str) -> bool:
+    """Whether Python can walk through all of some JSON: it is not nested too deeply for that."""
+    if text.count("[") + text.count("{") <= READABLE_DEPTH:
+        return True
+    level = [value]
+    for _level in range(READABLE_DEPTH):
+        level = [
+            child
+            for item in level
+            if isinstance(item, (dict, list))
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return True
+    return False
