@@ -1,6 +1,6 @@
 """Send a site many updates at a steady pace, and show what has become of them.
 
-    python -m benchmarks.webhook [--server uvicorn] [--rate 50] [--seconds 60] [--chats 200]
+    python -m benchmarks.webhook [--server middleware] [--rate 50] [--seconds 60] [--chats 200]
 
 The server runs with two workers. The database server is chosen as for the tests, by
 ``BOTSESSIONS_DATABASE``; the database is one of its own, which is removed at the end. Each
@@ -55,7 +55,9 @@ class Outcome:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--server", choices=["uvicorn", "gunicorn"], default="uvicorn")
+    parser.add_argument(
+        "--server", choices=["uvicorn", "gunicorn", "middleware"], default="uvicorn"
+    )
     parser.add_argument("--rate", type=int, default=50, help="updates a second")
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--chats", type=int, default=200)

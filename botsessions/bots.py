@@ -135,11 +135,11 @@ def get_bot(alias: str | None = None) -> Bot:
     Raises:
         ImproperlyConfigured: there is no such bot, or more than one to choose from.
     """
-    bots = all_bots()
+    bots = app_settings().get("BOTS") or {}
     if alias is None and len(bots) == 1:
-        return next(iter(bots.values()))
-    if alias in bots:
-        return bots[alias]
+        alias = next(iter(bots))
+    if alias is not None and alias in bots:
+        return Bot(alias, bots[alias])
     known = ", ".join(map(repr, bots)) or "none"
     if alias is None:
         raise ImproperlyConfigured(f"Name a bot: BOTSESSIONS['BOTS'] declares {known}.")

@@ -22,10 +22,21 @@ TOKEN = "4711001:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
 SECRET = "between-Telegram-and-us_1"
 BOT = {"TOKEN": TOKEN, "WEBHOOK_SECRET": SECRET}
 
+ASGI = "tests.bots.asgi:application"
+WITH_WEBHOOKS = "tests.bots.asgi:with_webhooks"
+GUNICORN = ["-m", "gunicorn", "--log-level", "warning", "--bind", "127.0.0.1:{port}"]
+UVICORN = ["-m", "uvicorn", "--log-level", "warning", "--port", "{port}"]
 SERVERS = {
-    "uvicorn": ["-m", "uvicorn", "tests.bots.asgi:application", "--log-level", "warning"],
-    "gunicorn": ["-m", "gunicorn", "tests.bots.wsgi:application", "--log-level", "warning"],
+    "uvicorn": [*UVICORN, ASGI],
+    "gunicorn": [*GUNICORN, "tests.bots.wsgi:application"],
+    "middleware": [*UVICORN, WITH_WEBHOOKS],
+    "middleware, gunicorn": [*GUNICORN, "-k", "uvicorn_worker.UvicornWorker", WITH_WEBHOOKS],
+    "middleware, gunicorn's asgi": [*GUNICORN, "-k", "asgi", WITH_WEBHOOKS],
+    "middleware, hypercorn": ["-m", "hypercorn", "--bind", "127.0.0.1:{port}", WITH_WEBHOOKS],
+    "middleware, no lifespan": [*UVICORN, "--lifespan", "off", WITH_WEBHOOKS],
+    "middleware, daphne": ["-m", "daphne", "-v", "0", "-p", "{port}", WITH_WEBHOOKS],
 }
+"""Ways to serve it: what the views answer, and what the middleware answers."""
 
 
 class Site:
@@ -88,10 +99,10 @@ def served(
         "BOTS": json.dumps(bots),
         "BOT_API": api.url,
     }
-    address = ["--bind", f"127.0.0.1:{port}"] if server == "gunicorn" else ["--port", str(port)]
+    command = [part.format(port=port) for part in SERVERS[server]]
     with output.open("w") as stdout:
         process = subprocess.Popen(  # noqa: S603 (nothing in it comes from outside)
-            [sys.executable, "-u", *SERVERS[server], *address, *arguments],
+            [sys.executable, "-u", *command, *arguments],
             cwd=ROOT,
             env=os.environ | settings | environment,
             stdout=stdout,

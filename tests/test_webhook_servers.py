@@ -16,21 +16,21 @@ from uuid import uuid4
 
 import pytest
 
-from botsessions.webhook.view import MAX_UPDATE_BYTES
+from botsessions.webhook.delivery import MAX_UPDATE_BYTES
 from project.settings import DATABASE
 
 from . import servers
 from .botapi import CRASH, SECRET_HEADER, Account, BotApi, post, serving
 from .commands import ROOT, TIMEOUT, manage, output
-from .sites import BOT, SECRET, TOKEN, Site, served
+from .sites import BOT, SECRET, SERVERS, TOKEN, Site, served
 from .tables import Tables
 
 OTHER_TOKEN = "4711002:AAEhBOweik6ad9r_QXMENQjcrGbqCr4K-bc"
 OTHER = BOT | {"TOKEN": OTHER_TOKEN, "WEBHOOK_SECRET": "another"}
 TWO_WORKERS = ("--workers", "2")
 LOAD = ("--seconds", "3", "--rate", "20", "--chats", "100")
-MANY_AT_ONCE = {"uvicorn": (), "gunicorn": ("--threads", "8")}
-"""What lets a worker take several requests at the same moment."""
+MANY_AT_ONCE = {"gunicorn": ("--threads", "8")}
+"""What lets a worker take several requests at the same moment where it would not."""
 Serve: TypeAlias = "Callable[..., AbstractContextManager[Site]]"
 
 FORKING = """
@@ -57,7 +57,8 @@ else:
     send(updates[1])
 """
 
-both_servers = pytest.mark.parametrize("server", ["uvicorn", "gunicorn"])
+each_way = pytest.mark.parametrize("server", ["uvicorn", "gunicorn", "middleware"])
+each_server = pytest.mark.parametrize("server", [name for name in SERVERS if "middleware" in name])
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ def send(site: Site, body: bytes, alias: str = "notes", secret: str = SECRET) ->
     return post(site.webhook(alias), body, {SECRET_HEADER: secret})
 
 
-@both_servers
+@each_way
 def test_whichever_worker_gets_an_update_it_is_handled_and_stored(
     server: str, serve: Serve, account: Account, tables: Tables
 ) -> None:
@@ -122,7 +123,7 @@ def test_whichever_worker_gets_an_update_it_is_handled_and_stored(
 
 
 @pytest.mark.once
-@both_servers
+@pytest.mark.parametrize("server", ["uvicorn", "gunicorn"])
 def test_the_application_begins_at_the_first_update_and_ends_in_ptbs_order(
     server: str, serve: Serve, account: Account
 ) -> None:
@@ -136,11 +137,11 @@ def test_the_application_begins_at_the_first_update_and_ends_in_ptbs_order(
 
 
 @pytest.mark.once
-@both_servers
+@each_way
 def test_at_sigterm_what_has_begun_is_finished_and_answered(
     server: str, serve: Serve, account: Account, tables: Tables
 ) -> None:
-    with account.hold("sendMessage") as hold, serve(server, *MANY_AT_ONCE[server]) as site:
+    with account.hold("sendMessage") as hold, serve(server, *MANY_AT_ONCE.get(server, ())) as site:
         site.set_webhook(account)
         account.say("one")
         site.wait_until(lambda: hold.calls)
@@ -153,7 +154,28 @@ def test_at_sigterm_what_has_begun_is_finished_and_answered(
 
 
 @pytest.mark.once
-@both_servers
+@each_server
+def test_whatever_server_has_the_middleware_it_finishes_and_answers_at_sigterm(
+    server: str, serve: Serve, account: Account, tables: Tables
+) -> None:
+    with account.hold("sendMessage") as hold, serve(server) as site:
+        if "no lifespan" not in server and "daphne" not in server:
+            site.wait_until(lambda: "post_init" in site.output)
+        site.set_webhook(account)
+        account.say("one", 5)
+        account.say("two", 6)
+        site.wait_until(lambda: hold.calls == 2)
+        site.process.send_signal(signal.SIGTERM)
+        threading.Timer(0.5, account.release, [hold]).start()
+        site.process.wait(TIMEOUT)
+        words = [word for word in site.output.split() if word.startswith("post_")]
+        assert words == ["post_init", "post_stop", "post_shutdown"]
+    assert [status for _, status in account.deliveries] == [200, 200]
+    assert [tables.texts(5), tables.texts(6)] == [["one"], ["two"]]
+
+
+@pytest.mark.once
+@each_way
 def test_handlers_that_do_not_block_are_finished_after_the_answer(
     server: str, serve: Serve, account: Account, tables: Tables
 ) -> None:
@@ -170,7 +192,7 @@ def test_handlers_that_do_not_block_are_finished_after_the_answer(
 
 
 @pytest.mark.once
-@both_servers
+@each_way
 def test_what_is_not_telegrams_is_refused(
     server: str, serve: Serve, account: Account, tables: Tables
 ) -> None:
@@ -195,7 +217,7 @@ def test_what_is_not_telegrams_is_refused(
     assert tables.texts() == ["one"]
 
 
-@both_servers
+@each_way
 def test_an_update_that_is_delivered_again_is_not_handled_again(
     server: str, serve: Serve, account: Account, tables: Tables
 ) -> None:
@@ -219,7 +241,7 @@ def test_an_update_that_is_delivered_again_is_not_handled_again(
     assert account.texts == ["Noted: one"]
 
 
-@both_servers
+@each_way
 def test_what_a_killed_worker_was_handling_is_handled_by_another(
     server: str, serve: Serve, account: Account, tables: Tables
 ) -> None:
@@ -329,7 +351,7 @@ def test_a_bot_that_does_not_reach_telegram_leaves_the_site_up_and_starts_later(
 
 
 @pytest.mark.once
-@both_servers
+@each_way
 def test_a_handler_cannot_stop_its_bot(
     server: str, serve: Serve, account: Account, tables: Tables
 ) -> None:
@@ -344,7 +366,7 @@ def test_a_handler_cannot_stop_its_bot(
 
 
 @pytest.mark.once
-@both_servers
+@each_way
 def test_no_log_shows_a_token_or_a_secret(
     server: str, serve: Serve, account: Account, tmp_path: Path
 ) -> None:
@@ -412,7 +434,7 @@ def test_the_command_sets_the_webhook_that_the_site_serves(
     assert tables.texts() == ["one"]
 
 
-@both_servers
+@each_way
 def test_under_load_no_update_is_lost_or_handled_twice(server: str) -> None:
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "benchmarks.webhook", "--server", server, *LOAD],

@@ -1,4 +1,4 @@
-"""The webhook's view inside Django: what it refuses, and what it leaves alone."""
+"""Webhooks by Django's view and by the middleware: what they refuse, and what they leave alone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import reduce
 from io import BytesIO
 from typing import Any, TypeAlias
 
+import httpx
 import pytest
 from django.db import connection
 from django.http import HttpResponse
@@ -17,10 +18,11 @@ from django.test.utils import CaptureQueriesContext
 from telegram.ext import TypeHandler
 
 from botsessions import session
+from botsessions.asgi import WebhookMiddleware
 from botsessions.exceptions import SessionVersionError
 from botsessions.models import BotSession, HandledUpdate
-from botsessions.webhook import thread
-from botsessions.webhook.view import MAX_UPDATE_BYTES, SECRET_HEADER
+from botsessions.webhook import home
+from botsessions.webhook.delivery import MAX_UPDATE_BYTES, SECRET_HEADER
 from project.settings import MIDDLEWARE
 
 from .botapi import Account, serving
@@ -69,10 +71,10 @@ def storage() -> Storage:
 @pytest.fixture
 def account(settings: Any, storage: Storage) -> Iterator[Account]:
     """The bot's account; the bot counts, and its webhook is in force."""
+    home.forget_stopped_home()  # That of an earlier test.
     with serving() as api:
         yield in_force(settings, api.url, api.account(TOKEN), storage=storage)
-        thread.stop_and_wait()
-        thread._forget_thread()
+        home.stop_and_wait()
 
 
 def in_force(settings: Any, url: str, account: Account, **kwargs: Any) -> Account:
@@ -101,9 +103,9 @@ def in_force(settings: Any, url: str, account: Account, **kwargs: Any) -> Accoun
     return account
 
 
-@pytest.fixture(params=["asgi", "wsgi"])
+@pytest.fixture(params=["asgi", "wsgi", "middleware"])
 def post(request: pytest.FixtureRequest) -> Post:
-    """A function that sends a request as a server of that kind would have Django handle it."""
+    """A function that sends a request as a server of that kind would have it handled."""
 
     def post(
         body: Any = UPDATE,
@@ -116,10 +118,24 @@ def post(request: pytest.FixtureRequest) -> Post:
         if request.param == "wsgi":
             client = Client(enforce_csrf_checks=True)
             return client.post(f"/telegram/{alias}/", data, **arguments)
+        if request.param == "middleware":
+            headers = {"Content-Type": content_type, SECRET_HEADER: secret.encode()}
+            return asyncio.run(past_django(f"/telegram/{alias}/", content=data, headers=headers))
         async_client = AsyncClient(enforce_csrf_checks=True)
         return asyncio.run(async_client.post(f"/telegram/{alias}/", data, **arguments))
 
     return post
+
+
+async def past_django(path: str, method: str = "POST", **arguments: Any) -> Any:
+    """Send a request to the middleware around an application that is not to be asked."""
+
+    async def application(*args: Any) -> None:
+        raise AssertionError("The site was asked.")
+
+    transport = httpx.ASGITransport(WebhookMiddleware(application))
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+        return await client.request(method, path, **arguments)
 
 
 @pytest.mark.once
@@ -150,7 +166,7 @@ def test_what_is_not_telegrams_is_refused_without_a_query_or_a_thread(
     request_: dict[str, Any], status: int, post: Post, account: Account
 ) -> None:
     assert post(**request_).status_code == status
-    assert thread.running_thread() is None
+    assert home.home_if_any() is None
 
 
 class Unread(BytesIO):
@@ -180,9 +196,19 @@ def test_no_byte_is_read_of_what_is_refused_anyway(
 
 @pytest.mark.once
 def test_only_post_is_allowed(client: Client, account: Account) -> None:
-    response = client.get("/telegram/notes/")
-    assert (response.status_code, response.headers["Allow"]) == (405, "POST")
-    assert "no-store" in response.headers["Cache-Control"]
+    responses = [
+        client.get("/telegram/notes/"),
+        asyncio.run(past_django("/telegram/notes/", "GET")),
+    ]
+    for response in responses:
+        assert (response.status_code, response.headers["Allow"]) == (405, "POST")
+
+
+@pytest.mark.once
+@pytest.mark.django_db(transaction=True)
+def test_no_cache_keeps_an_answer(post: Post, account: Account) -> None:
+    for response in (post(), post(secret="")):
+        assert {"no-store", "private"} <= set(response.headers["Cache-Control"].split(", "))
 
 
 @pytest.mark.once
@@ -292,7 +318,7 @@ def test_a_client_that_goes_away_does_not_cancel_the_update(
             assert storage.written == []
 
     asyncio.run(leave())
-    thread.stop_and_wait()
+    home.stop_and_wait()
     assert storage.written == [{"count": 1}]
 
 
@@ -302,7 +328,7 @@ def test_when_the_bots_have_stopped_telegram_delivers_to_another_process(
     post: Post, account: Account, storage: Storage
 ) -> None:
     assert post().status_code == 200
-    thread.stop_and_wait()
+    home.stop_and_wait()
     assert post({**UPDATE, "update_id": 1002}).status_code == 503
     assert storage.written == [{"count": 1}]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextvars import Context
 from http import HTTPStatus
 from typing import Any
 
-from ..bots import Bot
+from ..bots import Bot, all_bots
 from ..ptb.lifecycle import reason
 from ..ptb.webhook import Served, serve
 from ..storages.threads import close_threads
@@ -28,6 +29,7 @@ class Reception:
     def __init__(self) -> None:
         self._claims = Claims()
         self._bots: dict[str, asyncio.Task[Served]] = {}
+        self._starting: set[asyncio.Task[Served | None]] = set()
         self._leases: dict[str, JobLease] = {}
         self._in_hand: dict[tuple[str, int], asyncio.Task[HTTPStatus]] = {}
 
@@ -36,25 +38,35 @@ class Reception:
         delivery = bot.alias, content["update_id"]
         task = self._in_hand.get(delivery)
         if task is None:
-            task = self._in_hand[delivery] = asyncio.create_task(self._handle(bot, content))
+            # In a context of its own: a request's tells Django that it is under way.
+            task = Context().run(asyncio.create_task, self._handle(bot, content))
+            self._in_hand[delivery] = task
             task.add_done_callback(lambda _: self._in_hand.pop(delivery))
         return await asyncio.shield(task)
+
+    def start(self) -> None:
+        """Start all bots that have a webhook, without waiting for them."""
+        for bot in all_bots().values():
+            if bot.webhook_secret:
+                starting = Context().run(asyncio.create_task, self._served(bot))
+                self._starting.add(starting)
+                starting.add_done_callback(self._starting.discard)
 
     async def live(self, end: asyncio.Event) -> None:
         """Keep what this process has claimed until ``end``, and then finish what has begun."""
         keeping = asyncio.create_task(self._keep_claims())
-        await end.wait()
-        while self._in_hand:
-            await asyncio.wait(self._in_hand.values())
-        await asyncio.gather(*map(self._end, list(self._bots)))
-        keeping.cancel()
-        await asyncio.to_thread(close_threads)
+        try:
+            await end.wait()
+        finally:  # It is cancelled where a server's event loop ends without a word.
+            while self._in_hand:
+                await asyncio.wait(self._in_hand.values())
+            await asyncio.gather(*map(self._end, list(self._bots)))
+            keeping.cancel()
+            await asyncio.to_thread(close_threads)
 
     async def _handle(self, bot: Bot, content: Mapping[str, Any]) -> HTTPStatus:
-        try:
-            served = await self._started(bot)
-        except Exception as exc:
-            logger.error("Bot %r cannot be started: %s", bot.alias, reason(bot, exc))
+        served = await self._served(bot)
+        if served is None:
             return AGAIN
         update = served.update(content)
         if update is None:
@@ -77,11 +89,19 @@ class Reception:
             logger.exception("Bot %r cannot note update %d.", bot.alias, update.update_id)
         return OK if handled else AGAIN
 
-    async def _started(self, bot: Bot) -> Served:
+    async def _served(self, bot: Bot) -> Served | None:
+        """Return a bot, started if need be; ``None`` if it cannot be."""
+        try:
+            return await asyncio.shield(self._started(bot))
+        except Exception as exc:
+            logger.error("Bot %r cannot be started: %s", bot.alias, reason(bot, exc))
+            return None
+
+    def _started(self, bot: Bot) -> asyncio.Task[Served]:
         task = self._bots.get(bot.alias)
         if task is None or (task.done() and task.exception() is not None):
             task = self._bots[bot.alias] = asyncio.create_task(self._start(bot))
-        return await task
+        return task
 
     async def _start(self, bot: Bot) -> Served:
         lease = self._leases.setdefault(bot.alias, JobLease(self._claims, bot.alias))

@@ -1,7 +1,6 @@
-"""Ending the bots before an ASGI server ends the process.
+"""Ending the bots before an ASGI server that does not speak of its lifespan ends the process.
 
-Uvicorn ends it by the signal that it was sent, so that nothing runs at exit; and Django does not
-take part in the lifespan protocol.
+Nothing may run at exit: uvicorn ends the process by the signal that it was sent.
 """
 
 from __future__ import annotations
@@ -9,55 +8,50 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from . import thread
+from .home import home_if_any
 
-_waiting = 0
 _comes_first = False
 
 
-@contextmanager
-def waiting() -> Iterator[None]:
-    """Note that a request waits for its answer: the server does not end the process meanwhile."""
-    global _waiting
-    _waiting += 1
-    try:
-        yield
-    finally:
-        _waiting -= 1
+def come_before_the_server() -> None:
+    """Have SIGTERM end the bots, and then the server, if that has a handler for it.
 
-
-def come_before_the_servers() -> None:
-    """Have SIGTERM end the bots as well as the server, if that has a handler for it.
-
-    To be called on the server's event loop. As long as requests wait for bots they are answered
-    when these have ended; without any, the event loop waits for that.
+    To be called on the server's event loop. Until the bots have ended the server goes on as if
+    nothing had happened, so that it can answer what they finish.
     """
     global _comes_first
     if _comes_first or threading.current_thread() is not threading.main_thread():
         return
     _comes_first = True
-    loop = asyncio.get_running_loop()
     servers: Any = signal.getsignal(signal.SIGTERM)
-    if not callable(servers):
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        running = thread.running_thread()
-        if running is not None:
-            running.stop()
-            # Not here: what was interrupted may hold locks, like logging's, that the bots need.
-            with suppress(RuntimeError):  # The loop is closed.
-                loop.call_soon_threadsafe(wait_for, running)
-        servers(number, frame)
-
-    signal.signal(signal.SIGTERM, handle)
+    if callable(servers):
+        signal.signal(signal.SIGTERM, Ending(asyncio.get_running_loop(), servers))
 
 
-def wait_for(running: thread.BotsThread) -> None:
-    if not _waiting:
-        running.stopped.result()
+class Ending:
+    """A handler for a signal that ends the bots and then calls the server's own handler."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, servers: Any) -> None:
+        self._loop = loop
+        self._servers = servers
+        self._begun = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        home = home_if_any()
+        if home is None or self._begun or self._loop.is_closed():
+            self._servers(number, frame)
+            return
+        self._begun = True
+        # Not here: what was interrupted may hold locks, like logging's, that the bots need.
+        self._loop.call_soon_threadsafe(self._end, number)
+
+    def _end(self, number: int) -> None:
+        home = home_if_any()
+        assert home is not None
+        home.stop()
+        home.stopped.add_done_callback(
+            lambda _: self._loop.call_soon_threadsafe(self._servers, number, None)
+        )
