@@ -27,6 +27,7 @@ from botsessions import (
     session,
 )
 from botsessions.keys import per_user
+from botsessions.steps import StepHandler
 from botsessions.testing import AsyncBotClient, BotClient
 
 
@@ -163,6 +164,37 @@ async def multi_handler(update: Update, context: SessionContext[ShopSession]) ->
     context.session.user = PizzaSession()
     user: Awaitable[PizzaSession] = context.session.user
     await user
+
+
+def is_hungry(data: PizzaSession) -> bool:
+    return not data.pizza_count
+
+
+async def is_really_hungry(data: PizzaSession) -> bool:
+    return is_hungry(data)
+
+
+async def own_handler(update: Update, context: OwnContext) -> None: ...
+
+
+def add_steps(application: SessionApplication) -> None:
+    text = filters.TEXT
+    application.add_handlers(
+        [
+            StepHandler(is_hungry, MessageHandler(text, count)),
+            StepHandler(is_really_hungry, MessageHandler(text, count), CommandHandler("x", reset)),
+            StepHandler(is_hungry, MessageHandler(text, lazy_handler)),
+            StepHandler(is_hungry, MessageHandler(text, own_handler)),
+            StepHandler(lambda data: data.pizza_count > 3, MessageHandler(text, count)),
+            StepHandler(lambda data: data.pizza_count > 3, MessageHandler(text, lazy_handler)),
+            StepHandler[PizzaSession](
+                lambda d: d.pizza_count > 3, MessageHandler(text, own_handler)
+            ),
+            StepHandler[ShopSession](
+                lambda data: data.chat.pizza_count > 3, MessageHandler(text, multi_handler)
+            ),
+        ]
+    )
 
 
 def view() -> None:

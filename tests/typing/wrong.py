@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from telegram import Update
+from telegram.ext import TypeHandler
 
 from botsessions import (
     Lazy,
@@ -13,6 +14,7 @@ from botsessions import (
     SessionContext,
     session,
 )
+from botsessions.steps import StepHandler
 from botsessions.testing import BotClient
 
 
@@ -67,6 +69,17 @@ async def schedule(update: Update, context: SessionContext[PizzaSession]) -> Non
     context.job_queue.run_once(no_coroutine, 5)  # expect an error
     async with context.edit_session() as data:
         data.pizza_count = "many"  # expect an error
+
+
+def is_hungry(data: PizzaSession) -> bool:
+    return not data.pizza_count
+
+
+def steps() -> None:
+    take = TypeHandler(Update, strict)
+    StepHandler[PizzaSession](lambda data: data.toppings, take)  # expect an error
+    StepHandler[ShopSession](is_hungry, take)  # expect an error
+    StepHandler(is_hungry, strict)  # expect an error
 
 
 def build(builder: SessionBuilder) -> SessionApplication:
