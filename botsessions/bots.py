@@ -13,6 +13,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
+from .arguments import check_text
+
 if TYPE_CHECKING:
     from .sessions import Declaration
 
@@ -134,7 +136,10 @@ def get_bot(alias: str | None = None) -> Bot:
 
     Raises:
         ImproperlyConfigured: there is no such bot, or more than one to choose from.
+        TypeError: the alias is no text.
     """
+    if alias is not None:
+        check_text("The bot", alias, "an alias of BOTSESSIONS['BOTS']")
     bots = app_settings().get("BOTS") or {}
     if alias is None and len(bots) == 1:
         alias = next(iter(bots))

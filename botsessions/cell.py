@@ -127,11 +127,17 @@ class Cell(Generic[T]):
         """Replace the data; ``None`` deletes it. An awaitable is awaited before the write."""
         if self.address is None:
             raise SessionKeyError(self.no_key)
+        promised = inspect.isawaitable(data)
+        if promised and not self.fragment.lazy:
+            raise TypeError(
+                f"A strict session holds data, not {type(data).__name__}: await it first, or "
+                "declare a lazy_session()."
+            )
         self.error = None
         self._seen = True
         self._drop_promise()
-        if self.fragment.lazy and inspect.isawaitable(data):
-            self._promise = Promise(data)
+        if promised:
+            self._promise = Promise(cast("Awaitable[T | None]", data))
         else:
             self._replace(cast("T | None", data))
 

@@ -65,6 +65,13 @@ class Codec(Generic[T]):
         self.data_type = data_type
         self._fields = frozenset[str]() if data_type is None else field_names(data_type)
 
+    @property
+    def is_known(self) -> bool:
+        """Whether ``msgspec`` can encode and decode the type itself, if not all that is in it."""
+        if self.data_type is None:
+            return True
+        return not isinstance(msgspec.inspect.type_info(self.data_type), msgspec.inspect.CustomType)
+
     def encode(self, data: T, unknown: dict[str, Json], max_bytes: int) -> Json:
         """Return ``data`` and the unknown fields as JSON that shares nothing with them.
 
@@ -199,8 +206,19 @@ def checked(value: Any, place: Place = ROOT, depth: int = 0) -> Any:
             text(name, place, "has a key that"): checked(item, (place, name), depth + 1)
             for name, item in value.items()
         }
-    problem = f"is {type(value).__name__}, which needs a declared type (data_type)"
-    raise unstorable(path_of(place), problem)
+    raise unstorable(path_of(place), f"is {needed(value)}")
+
+
+def needed(value: Any) -> str:
+    """Return what a value is, and what it needs to be stored."""
+    if isinstance(value, type):
+        return f"the class {value.__name__} itself, not an object of it"
+    name = type(value).__name__
+    try:
+        msgspec.to_builtins(value)
+    except Exception:
+        return f"{name}, which msgspec does not encode; a dataclass it does"
+    return f"{name}, which needs a declared type (data_type)"
 
 
 def text(value: Any, place: Place, subject: str = "is text that") -> str:
@@ -275,10 +293,7 @@ def misfit(error: msgspec.ValidationError, data_type: Any) -> SessionDataError:
 
 def unencodable(data: Any) -> SessionDataError:
     path, part = culprit(data)
-    return SessionDataError(
-        f"{path} is {type(part).__name__}, which msgspec does not encode.",
-        path=path,
-    )
+    return SessionDataError(f"{path} is {needed(part)}.", path=path)
 
 
 def culprit(data: Any, path: str = "$", depth: int = 0) -> tuple[str, Any]:

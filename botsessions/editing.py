@@ -15,12 +15,13 @@ from .locks import Ticket, release
 from .locks.transaction import keep, kept_tickets
 from .scope import Scope, current
 from .sources import Source
+from .standing import StandsForData
 from .storages.layers import peel
 
 T = TypeVar("T")
 
 
-class Editing(Generic[T]):
+class Editing(StandsForData, Generic[T]):
     """A session whose key is held, with fresh data that is saved if the block does not raise."""
 
     def __init__(
@@ -76,6 +77,8 @@ class Editing(Generic[T]):
 class AsyncEdit(Editing[T]):
     """For ``async with``."""
 
+    _remedy = "Write `async with session.aedit(…) as data`; where no event loop runs, edit()."
+
     async def __aenter__(self) -> T:
         return await self._open([])
 
@@ -95,6 +98,8 @@ class AsyncEdit(Editing[T]):
 
 class Edit(Editing[T]):
     """For ``with``, in sync code. In a transaction the key is held until its end."""
+
+    _remedy = "Write `with session.edit(…) as data`; on an event loop, aedit()."
 
     def __enter__(self) -> T:
         return async_to_sync(self._open)(kept_tickets(self._using) if self._using else [])

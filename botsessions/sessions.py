@@ -6,16 +6,19 @@ import inspect
 import keyword
 import unicodedata
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured
 
+from .arguments import check_function, check_storage, check_text, telling_usage, wrong
 from .bots import all_bots, get_bot
 from .cell import SINGLE, Fragment
 from .codec import Codec, is_data_type
 from .editing import AsyncEdit, Edit, refuse_event_loop
+from .exceptions import SessionKeyError
 from .keys import KeyFunction, per_chat
 from .ptb import SessionBuilder, install
 from .scope import Scope
@@ -45,6 +48,7 @@ def session(
     storage: Storage | None = ...,
     data_type: Any = ...,
 ) -> Session[Any]: ...
+@telling_usage
 def session(
     *,
     initial: Callable[[], Any] | None = None,
@@ -84,6 +88,7 @@ def lazy_session(
     storage: Storage | None = ...,
     data_type: Any = ...,
 ) -> Session[Any]: ...
+@telling_usage
 def lazy_session(
     *,
     initial: Callable[[], Any] | None = None,
@@ -98,6 +103,7 @@ def lazy_session(
     return Session(declared(initial, get_session_key, storage, data_type, lazy=True))
 
 
+@telling_usage
 def multi_session(**fragments: Session[Any]) -> MultiSession:
     """Declare a session of several fragments, each with a storage and a key of its own.
 
@@ -123,6 +129,7 @@ class Declaration:
         self.has_async_keys = any(is_async(f.get_session_key) for f in fragments.values())
         self._installed: dict[str, str] = {}
 
+    @telling_usage
     def install(
         self,
         builder: ApplicationBuilder[Any, Any, Any, Any, Any, Any],
@@ -153,6 +160,7 @@ class Declaration:
             ImproperlyConfigured: several bots have this session and none was named, or it is none.
         """
         if bot is not None:
+            check_text("bot", bot, "a bot's alias or id")
             return bot if bot in self._installed or bot.isdecimal() else get_bot(bot).alias
         of_settings = {b.alias for b in all_bots().values() if b.session is self}
         aliases = of_settings or set(self._installed)
@@ -188,6 +196,7 @@ class Session(Declaration, Generic[T]):
         self.fragment = fragment
         self._owner = owner or self
 
+    @telling_usage
     def edit(self, key: str | None = None, /, *, bot: str | None = None, **ids: Any) -> Edit[T]:
         """Return a context manager that holds the session's key and saves on leaving.
 
@@ -210,12 +219,14 @@ class Session(Declaration, Generic[T]):
         refuse_event_loop("edit", "aedit")
         return Edit(*self._target(bot, key, ids))
 
+    @telling_usage
     def aedit(
         self, key: str | None = None, /, *, bot: str | None = None, **ids: Any
     ) -> AsyncEdit[T]:
         """Return an asynchronous context manager like that of :meth:`edit`."""
         return AsyncEdit(*self._target(bot, key, ids))
 
+    @telling_usage
     def get(self, key: str | None = None, /, *, bot: str | None = None, **ids: Any) -> T | None:
         """Return the data that is stored now, ``None`` if there is none.
 
@@ -224,6 +235,7 @@ class Session(Declaration, Generic[T]):
         refuse_event_loop("get", "aget")
         return async_to_sync(self.aget)(key, bot=bot, **ids)
 
+    @telling_usage
     async def aget(
         self, key: str | None = None, /, *, bot: str | None = None, **ids: Any
     ) -> T | None:
@@ -232,6 +244,7 @@ class Session(Declaration, Generic[T]):
         await scope.enter()
         return cast("T | None", await scope.cell(self.fragment.name).stored())
 
+    @telling_usage
     def delete(self, key: str | None = None, /, *, bot: str | None = None, **ids: Any) -> None:
         """Delete the session, whatever it holds. See :meth:`edit`."""
         refuse_event_loop("delete", "adelete")
@@ -239,6 +252,7 @@ class Session(Declaration, Generic[T]):
         with edit:
             edit.data = None
 
+    @telling_usage
     async def adelete(
         self, key: str | None = None, /, *, bot: str | None = None, **ids: Any
     ) -> None:
@@ -321,25 +335,62 @@ def declared(
     *,
     lazy: bool,
 ) -> Fragment[T]:
-    if initial is not None and not callable(initial):
-        wrong("initial", initial, "a class or a function that returns the data of a new chat")
-    if not callable(get_session_key):
-        wrong("get_session_key", get_session_key, "a function from an update to a key")
-    if storage is None:
-        storage = DatabaseStorage()
-    for method in ("read", "write", "delete"):
-        if not callable(getattr(storage, method, None)):
-            wrong("storage", storage, "an object with read, write and delete")
+    if initial is not None:
+        check_function("initial", initial, INITIAL)
+        if is_async(initial):
+            wrong("initial", initial, f"{INITIAL}, and is not async")
+    check_function(
+        "get_session_key", get_session_key, "a function from an update to a key", "update"
+    )
+    storage = DatabaseStorage() if storage is None else storage
+    check_storage(storage)
     if data_type is None and is_data_type(initial):
         data_type = initial
-    return Fragment(SINGLE, initial, get_session_key, storage, Codec(data_type), lazy)
+    own = None if initial is None else Own(initial)
+    return Fragment(SINGLE, own, get_session_key, storage, codec(data_type), lazy)
 
 
-def wrong(argument: str, value: object, expected: str) -> NoReturn:
-    raise TypeError(f"{argument} must be {expected}, not {type(value).__name__}.")
+INITIAL = "a class or a function without arguments that returns the data of a new chat"
 
 
-def is_async(function: KeyFunction) -> bool:
+DATA_TYPE = "a type whose data can be stored, like a dataclass"
+
+
+def codec(data_type: Any) -> Codec[Any]:
+    try:
+        found: Codec[Any] = Codec(data_type)
+    except TypeError as exc:
+        raise TypeError(f"data_type must be {DATA_TYPE}: {exc}.") from None
+    if not found.is_known:
+        wrong("data_type", data_type, DATA_TYPE)
+    return found
+
+
+class Own(Generic[T]):
+    """Gives each chat initial data of its own, also where a function returns the same every time.
+
+    Raises:
+        TypeError: when it is called: the function gave something that cannot be stored.
+    """
+
+    def __init__(self, initial: Callable[[], T | None]) -> None:
+        self.initial = initial
+
+    def __call__(self) -> T | None:
+        data = self.initial()
+        if inspect.isawaitable(data):
+            if inspect.iscoroutine(data):
+                data.close()
+            wrong("initial", data, INITIAL)
+        try:
+            return deepcopy(data)
+        except Exception as exc:
+            raise TypeError(
+                f"initial must return data that can be stored, not {type(data).__name__}."
+            ) from exc
+
+
+def is_async(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004
     )
@@ -347,8 +398,15 @@ def is_async(function: KeyFunction) -> bool:
 
 def source(key: str | None, ids: Mapping[str, Any]) -> Source:
     if (key is None) == (not ids):
-        raise TypeError("Name the session by its key or by ids, like edit('42') or edit(chat=42).")
-    return FromIds(ids) if key is None else FromKey(key)
+        raise TypeError(f"Which session? {BY_KEY_OR_IDS}.")
+    if key is None:
+        return FromIds(ids)
+    if not isinstance(key, str):
+        raise SessionKeyError(f"A session key is text, not {type(key).__name__}. {BY_KEY_OR_IDS}.")
+    return FromKey(key)
+
+
+BY_KEY_OR_IDS = "Name it by its key or by ids, like edit('42') or edit(chat=42)"
 
 
 plain: Session[Any] = session()

@@ -218,6 +218,26 @@ class StrictSessions(SimpleTestCase):
         assert seen == [None]
         assert store.operations == ["read"]
 
+    async def test_a8_initial_data_that_is_the_same_object_every_time_is_copied(self) -> None:
+        defaults = {"count": 0, "toppings": ["basil"]}
+
+        def shared() -> dict[str, Any]:
+            return defaults
+
+        def shared_inside() -> dict[str, Any]:
+            return {"toppings": defaults["toppings"]}
+
+        async def order(update: Any, context: Any) -> None:
+            context.session["toppings"].append("olives")
+
+        for initial in (shared, shared_inside):
+            bot = client(session(initial=initial, storage=Store()), order)
+            for name in ("Maria", "Tom"):
+                person = bot.user(name)
+                await person.send("x")
+                assert (await person.session)["toppings"] == ["basil", "olives"]
+        assert defaults == {"count": 0, "toppings": ["basil"]}
+
     async def test_a9_initial_data_that_a_handler_has_seen_is_written(self) -> None:
         store, seen = Store(), []
 
@@ -630,7 +650,7 @@ class MultiSessions(SimpleTestCase):
         assert await shop.user.aget(user=person.id, bot="1") == Pizza(1)
         large = LargeShop(more=session(storage=Store()))
         assert set(large.fragments) == {"chat", "user", "cart", "more"}
-        assert large.fragments["chat"].initial is dict
+        assert large.fragments["chat"].initial() == {}
 
     def test_attributes_of_a_class_cannot_take_a_name_that_is_taken(self) -> None:
         class Shop(MultiSession):

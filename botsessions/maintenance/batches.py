@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 from django.db import connections
 from django.db.models import BooleanField, F, Func, QuerySet, Value
 
+from ..arguments import check_text, wrong
 from ..models import AbstractBotSession
 from ..storages import Address
 from ..storages.care import looked_after
@@ -44,6 +45,18 @@ class Work(Protocol):
         self, model: type[AbstractBotSession], using: str, /, *, limit: int | None = None
     ) -> Iterator[Batch]:
         """Do it, to at most ``limit`` sessions; yield what each batch has done."""
+
+
+def check_choice(bot: object, name: object, batch_size: object) -> None:
+    """Raise TypeError or ValueError for what chooses no sessions, and no size of a batch."""
+    if bot is not None:
+        check_text("bot", bot, "a bot's alias or id")
+    if name is not None and not isinstance(name, str):
+        wrong("name", name, "a fragment's name, empty in a single session, as text")
+    if not isinstance(batch_size, int):
+        wrong("batch_size", batch_size, "a number of sessions")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be 1 or more, not {batch_size}.")
 
 
 def unit_of_work(using: str, work: Callable[..., T], *args: Any) -> T:

@@ -23,7 +23,7 @@ from ..storages.base import new_revision
 from ..storages.layers import migrated
 from ..storages.migrations import refuse_newer
 from ..storages.sql import Change, Table
-from .batches import BATCH_SIZE, Batch, Failure, unit_of_work, with_keys
+from .batches import BATCH_SIZE, Batch, Failure, check_choice, unit_of_work, with_keys
 from .declared import fragments_in
 from .versions import all_sessions, exact, live
 
@@ -52,6 +52,9 @@ class Migrate:
     name: str | None = None
     batch_size: int = BATCH_SIZE
     dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice(self.bot, self.name, self.batch_size)
 
     def count(self, model: type[AbstractBotSession], using: str) -> int:
         """Return how many sessions are of an older version now."""

@@ -11,9 +11,10 @@ from django.db import connections
 from django.db.models import Q
 from django.utils import timezone
 
+from ..arguments import wrong
 from ..deleting import delete_rows, is_deleted_as_filtered
 from ..models import AbstractBotSession
-from .batches import BATCH_SIZE, Batch, unit_of_work, with_keys
+from .batches import BATCH_SIZE, Batch, check_choice, unit_of_work, with_keys
 from .telling import Telling
 
 
@@ -40,6 +41,11 @@ class Sweep:
     idle_for: timedelta | None = None
     batch_size: int = BATCH_SIZE
     dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice(self.bot, self.name, self.batch_size)
+        if self.idle_for is not None and not isinstance(self.idle_for, timedelta):
+            wrong("idle_for", self.idle_for, "a timedelta, like timedelta(days=90)")
 
     def count(self, model: type[AbstractBotSession], using: str) -> int:
         """Return how many sessions are to go now."""

@@ -6,6 +6,7 @@ from ..bots import all_bots
 from ..models import AbstractBotSession
 from ..storages import DatabaseStorage
 from ..storages.layers import peel
+from ..storages.model import check_database
 
 
 def tables(using: str | None = None) -> list[tuple[type[AbstractBotSession], str]]:
@@ -15,7 +16,12 @@ def tables(using: str | None = None) -> list[tuple[type[AbstractBotSession], str
 
     Args:
         using: only this database.
+
+    Raises:
+        ImproperlyConfigured: there is no such database.
     """
+    if using is not None:
+        check_database(using)
     storages = {
         storage
         for bot in all_bots().values()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from django.core.exceptions import ImproperlyConfigured
@@ -9,7 +10,9 @@ from telegram._utils.defaultvalue import DefaultValue
 from telegram.ext import Application, ApplicationBuilder, CallbackContext, ContextTypes, ExtBot
 from telegram.ext import JobQueue as PlainJobQueue
 
+from ..arguments import check_text, wrong
 from ..bots import LOCKS, Bot
+from ..storages.base import MAX_NAME_LENGTH
 from .application import SessionApplication, SessionJobQueue
 from .context import BaseSessionContext, LazySessionContext, SessionContext
 
@@ -73,7 +76,15 @@ def install(
 
     Raises:
         ImproperlyConfigured: it has a session already, or classes that do not derive from ours.
+        TypeError: an argument is of the wrong kind.
+        ValueError: the bot's name is too long.
     """
+    if not isinstance(builder, ApplicationBuilder):
+        wrong("builder", builder, "an Application.builder() whose application is not built yet")
+    if bot is not None:
+        check_text("bot", bot, "what the bot's sessions are stored under")
+        if len(bot) > MAX_NAME_LENGTH:
+            raise ValueError(f"bot must have at most {MAX_NAME_LENGTH} characters.")
     if lock not in LOCKS:
         raise ImproperlyConfigured(
             f"There is no lock {lock!r}: choose one of {', '.join(map(repr, LOCKS))}."
@@ -108,13 +119,30 @@ def build_application(bot: Bot, builder: AnyBuilder | None = None) -> SessionApp
     """
     if builder is None:
         builder = ApplicationBuilder().token(bot.token or "")
-    application = bot.application(bot.session.install(builder, bot=bot.alias, lock=bot.lock))
-    if not isinstance(application, SessionApplication):
-        raise ImproperlyConfigured(
-            f"APPLICATION of bot {bot.alias!r} returned {type(application).__name__}, not the "
-            "application that its builder builds."
-        )
-    return application
+    built = bot.application(bot.session.install(builder, bot=bot.alias, lock=bot.lock))
+    return built_application(built, f"APPLICATION of bot {bot.alias!r}")
+
+
+def built_application(built: object, function: str) -> SessionApplication:
+    """Return what an author's function has built.
+
+    Raises:
+        ImproperlyConfigured: it is no application with a session.
+    """
+    if isinstance(built, SessionApplication):
+        return built
+    if inspect.iscoroutine(built):
+        built.close()
+    if isinstance(built, Application):
+        problem = "an application without a session: let it install() one into its builder"
+    elif inspect.isawaitable(built):
+        problem = "something to await: write it with def, not async def"
+    elif isinstance(built, ApplicationBuilder):
+        problem = "the builder: let it return builder.build()"
+    else:
+        kind = type(built).__name__
+        problem = f"{kind}: let it return the application, as in `return builder.build()`"
+    raise ImproperlyConfigured(f"{function} returned {problem}.")
 
 
 def parts(builder: AnyBuilder) -> tuple[type, type, Any]:

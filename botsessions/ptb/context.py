@@ -11,6 +11,7 @@ from telegram.ext import CallbackContext, ExtBot, JobQueue
 from ..cell import SINGLE, Cell
 from ..exceptions import SessionClosed
 from ..scope import Scope, current
+from ..standing import StandsForData
 
 if TYPE_CHECKING:
     from .application import SessionApplication
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Lazy(Generic[T]):
+class Lazy(StandsForData, Generic[T]):
     """The data of a lazy session: ``await`` it, as often as you like; it is read once.
 
     As the type of a class attribute it also lets data, or an awaitable of data, be assigned.
     """
+
+    __slots__ = ("_cell",)
+    _remedy = "A lazy session has to be awaited: data = await context.session."
 
     def __init__(self, cell: Cell[T]) -> None:
         self._cell = cell
@@ -41,8 +45,10 @@ class Lazy(Generic[T]):
         def __delete__(self, instance: object) -> None: ...
 
 
-class Fragments:
+class Fragments(StandsForData):
     """``context.session`` of a multi session."""
+
+    __slots__ = ("_over", "_scope")
 
     def __init__(self, scope: Scope, over: bool) -> None:
         object.__setattr__(self, "_scope", scope)
@@ -56,6 +62,14 @@ class Fragments:
 
     def __delattr__(self, name: str) -> None:
         self._cell(name).assign(None)
+
+    def __bool__(self) -> bool:
+        return True
+
+    @property
+    def _remedy(self) -> str:
+        fragments = ", ".join(f"context.session.{name}" for name in self._scope.names)
+        return f"The data of a multi session is in its fragments: {fragments}."
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self._scope.names]

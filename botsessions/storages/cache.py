@@ -10,6 +10,7 @@ from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from django.core.exceptions import ImproperlyConfigured
 
+from ..arguments import check_text, telling_usage
 from .base import Address, dumps, loads, utcnow
 from .loops import PerLoop, unblocked
 from .threads import sync_code_waits
@@ -30,7 +31,9 @@ class CacheStorage(ValueStorage):
         alias: of the cache in ``settings.CACHES``.
     """
 
+    @telling_usage
     def __init__(self, alias: str = "default") -> None:
+        check_text("alias", alias, "a name in settings.CACHES")
         self.alias = alias
         # Not Django's caches[alias]: a bot would get a new one, with a connection, for each update.
         self._of_threads = threading.local()

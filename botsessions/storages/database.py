@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.apps import apps
 from django.db import router
 
+from ..arguments import check_text, telling_usage
 from . import moving, threads
 from .base import About, Address, Changes, Move, Record, Revision, new_revision
 from .carrying import carry_out
 from .errands import Errand
 from .gathering import Read, Renewal, Request, Write
 from .leases import lease_riding
+from .model import check_database, sessions_model
 from .sql import Change, Table, table_of
 
 if TYPE_CHECKING:
@@ -37,12 +38,15 @@ class DatabaseStorage:
     writes_uncancelled = True
     """Who is cancelled while it writes is told so when that is done."""
 
+    @telling_usage
     def __init__(
         self,
         *,
         model: type[AbstractBotSession] | str = "botsessions.BotSession",
         using: str | None = None,
     ) -> None:
+        if using is not None:
+            check_text("using", using, "a name in settings.DATABASES")
         self._model = model
         self._using = using
 
@@ -62,8 +66,14 @@ class DatabaseStorage:
     @cached_property
     def model(self) -> type[AbstractBotSession]:
         """The model of the table."""
-        found = apps.get_model(self._model) if isinstance(self._model, str) else self._model
-        return cast("type[AbstractBotSession]", found)
+        model = sessions_model(self._model)
+        if self._using is not None:
+            check_database(self._using)
+        return model
+
+    def check(self) -> None:
+        """Raise ImproperlyConfigured or TypeError if the storage cannot be used."""
+        _ = self.model
 
     @property
     def using(self) -> str:
@@ -102,7 +112,8 @@ class DatabaseStorage:
 
     async def close(self) -> None:
         """End this process's thread and connection for the database; the next use starts anew."""
-        await asyncio.to_thread(threads.thread_of(self.using).close)
+        if "model" in vars(self):  # It has been used.
+            await asyncio.to_thread(threads.thread_of(self.using).close)
 
     def _request(self, request: Request, addresses: Sequence[Address] = ()) -> Awaitable[Any]:
         table = self._table()

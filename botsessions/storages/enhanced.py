@@ -9,12 +9,14 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
+from ..arguments import check_duration, check_function, check_storage, telling_usage
 from .base import Address, Record, Storage, utcnow
 from .database import DatabaseStorage
 from .layers import OnExpire, WrappedStorage
 from .migrations import Migration, Migrations
 
 
+@telling_usage
 def enhance_storage(
     storage: Storage | None = None,
     *,
@@ -36,7 +38,7 @@ def enhance_storage(
             version's. They get and return plain JSON values and may be ``async``.
 
     Raises:
-        TypeError: ``on_expire`` cannot be called.
+        TypeError: an argument is of the wrong kind.
         ValueError: an empty or ambiguous setting.
     """
     return EnhancedStorage(
@@ -58,17 +60,16 @@ class EnhancedStorage(WrappedStorage):
         on_expire: OnExpire | None,
         migrations: Mapping[Any, Migration] | None,
     ) -> None:
+        check_storage(inner)
         super().__init__(inner)
-        if time_to_live is not None and time_to_live <= timedelta(0):
-            raise ValueError(f"time_to_live must be longer than nothing, not {time_to_live}.")
+        if time_to_live is not None:
+            check_duration("time_to_live", time_to_live)
         if renew not in ("change", "access"):
             raise ValueError(f"renew must be 'change' or 'access', not {renew!r}.")
         if renew == "access" and time_to_live is None:
             raise ValueError("renew='access' needs a time_to_live.")
-        if on_expire is not None and not callable(on_expire):
-            raise TypeError(
-                f"on_expire must be a function of key and data, not {type(on_expire).__name__}."
-            )
+        if on_expire is not None:
+            check_function("on_expire", on_expire, "a function of key and data", "key", "data")
         self.on_expire = on_expire
         self._time_to_live = time_to_live
         self._renew = renew

@@ -14,6 +14,7 @@ from typing import Any
 
 from msgspec.structs import asdict, replace
 
+from ..arguments import check_text, telling_usage
 from ..exceptions import SessionStorageError
 from .base import ANY, About, Address, Record, Revision, conflict, dumps, new_revision
 from .loops import unblocked
@@ -36,7 +37,10 @@ class FileStorage:
 
     detects_conflicts = True
 
+    @telling_usage
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not isinstance(path, os.PathLike):
+            check_text("path", path, "the name of a directory")
         if not lockable:
             raise SessionStorageError(
                 "FileStorage needs flock(), which this system does not have. Use DatabaseStorage "

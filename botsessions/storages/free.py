@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
 
+from ..arguments import check_text, telling_usage
 from .base import Address, dumps
 from .free_server import Account, Connection, unexpected
 from .loops import PerLoop
@@ -32,7 +33,13 @@ class FreeStorage(ValueStorage):
             bot to 50,000 sessions.
     """
 
+    @telling_usage
     def __init__(self, token: str | None, root_url: str = PUBLIC) -> None:
+        if token:
+            check_text("token", token, "a bot's token from Telegram")
+        check_text("root_url", root_url, "the server's address")
+        if not root_url.startswith(("https://", "http://")):
+            raise ValueError("root_url must begin with https:// or http://.")
         self._account = Account(token, root_url.rstrip("/"))
         self._connections = PerLoop(lambda: Connection(self._account))
 

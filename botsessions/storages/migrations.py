@@ -9,12 +9,14 @@ from typing import Any, TypeAlias
 
 from msgspec.structs import replace
 
+from ..arguments import check_function, wrong
 from ..exceptions import SessionMigrationError, SessionVersionError
 from .base import Address, Record, plain
 
 Number: TypeAlias = "int | float | Decimal"
 Migration: TypeAlias = "Callable[[Any], Any]"
 
+MIGRATION = "a function from older data to newer data"
 VERSION_DIGITS = 15
 VERSION_DECIMALS = 6
 
@@ -23,6 +25,7 @@ class Migrations:
     """Functions by version, each from the data of an older version to its own.
 
     Raises:
+        TypeError: they are no dict of functions.
         ValueError: there are none, or two are of the same version.
     """
 
@@ -79,9 +82,13 @@ def failure(address: Address, version: Decimal, problem: str) -> SessionMigratio
 
 def ordered(migrations: Mapping[Any, Migration]) -> dict[Decimal, Migration]:
     """Return ``migrations`` by exact version, ascending."""
+    if not isinstance(migrations, Mapping):
+        wrong("migrations", migrations, "a dict of functions by version, like {1: add_pets}")
     if not migrations:
         raise ValueError("migrations is empty: leave it out, or give a function per version.")
     exact = [(exact_version(version), migration) for version, migration in migrations.items()]
+    for version, migration in exact:
+        check_function(f"The migration to version {version}", migration, MIGRATION, "data")
     versions = [version for version, _ in exact]
     if len(set(versions)) < len(versions):
         raise ValueError(f"Two versions in migrations are equal: {sorted(versions)}.")

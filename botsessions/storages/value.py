@@ -30,15 +30,15 @@ class ValueStorage:
 
     def get_value(self, key: str) -> Any:
         """Return the JSON value stored under ``key``, or ``None``."""
-        raise NotImplementedError
+        raise self._missing("get_value")
 
     def set_value(self, key: str, value: Any) -> Any:
         """Store a JSON value."""
-        raise NotImplementedError
+        raise self._missing("set_value")
 
     def delete_value(self, key: str) -> Any:
         """Delete the value; do nothing if there is none."""
-        raise NotImplementedError
+        raise self._missing("delete_value")
 
     def flat_key(self, address: Address) -> str:
         """Return the store's key for an address: ``bot:name:key``, percent-encoded.
@@ -57,6 +57,9 @@ class ValueStorage:
 
     async def delete(self, address: Address, revision: Revision) -> None:
         await awaited(self.delete_value, self.flat_key(address))
+
+    def _missing(self, method: str) -> NotImplementedError:
+        return NotImplementedError(f"{type(self).__name__} needs a method {method}.")
 
 
 def shortened(flat_key: str, length: int) -> str:

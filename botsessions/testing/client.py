@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Generic, cast
 from django.db import connections
 from telegram import Update
 
+from ..arguments import check_function, check_text, wrong
 from ..bots import get_bot
 from ..editing import refuse_event_loop
 from ..exceptions import SessionError
 from ..ptb import SessionApplication, build_application
+from ..ptb.builder import built_application
 from ..scope import Scope
 from ..sources import FromUpdate
 from ..storages.layers import peel
@@ -51,7 +53,7 @@ class Conversation:
         self.updates = Telegram(self.telegram)
         self.timeout = timeout
         builder = OfflineBuilder(self.telegram)
-        self.application = build(builder) if build else build_application(get_bot(bot), builder)
+        self.application = application_of(bot, build, builder)
         self.raise_errors = (
             not self.application.error_handlers if raise_errors is None else raise_errors
         )
@@ -131,6 +133,17 @@ class Conversation:
             answers.errors.append(context.error)
 
 
+def application_of(
+    bot: str | None, build: Build | None, builder: OfflineBuilder
+) -> SessionApplication:
+    if build is None:
+        return build_application(get_bot(bot), builder)
+    if bot is not None:
+        raise TypeError("Give either a bot's alias or build, not both.")
+    check_function("build", build, "a function from a builder to an application", "builder")
+    return built_application(build(builder), "build")
+
+
 class Person(Generic[A, S]):
     """Somebody in a chat with the bot. Made by a client's ``user()``."""
 
@@ -165,6 +178,7 @@ class Person(Generic[A, S]):
                 of the person's topic.
             business: the id of the business connection through which the bot sees the chat.
         """
+        check_chat(chat)
         return Person(self.client, self.place.moved(chat, topic, business))
 
     def send(self, text: str | None = None, *, wait: bool = True, **fields: Any) -> A:
@@ -175,6 +189,8 @@ class Person(Generic[A, S]):
             wait: whether to wait for tasks of the bot, like handlers with ``block=False``.
             fields: further fields of the message, as in the Bot API: ``photo=[…]``, ``dice={…}``.
         """
+        if text is not None:
+            check_text("text", text, "what the person writes")
         place = self.place
         fields = place.message_fields() | fields
         self._last = self._updates.message(place.sender, place.chat, text, **fields)
@@ -271,13 +287,15 @@ class Client(Generic[A, S]):
             id: the Telegram user id; by default a new one.
             fields: further fields of the user, as in the Bot API: ``language_code="de"``.
         """
+        check_text("name", name, "first name, or first and last name")
+        check_id(id)
         updates = self.conversation.updates
         user = updates.user(name, id, **fields)
         return Person(self, Place(user, updates.private_chat(user)))
 
     def group(self, title: str = "Group", *, id: int | None = None, **fields: Any) -> Json:
         """Return a group, for a person's ``in_chat()``."""
-        return self.conversation.updates.chat("group", title, id, **fields)
+        return self._chat("group", title, id, **fields)
 
     def supergroup(
         self, title: str = "Supergroup", *, id: int | None = None, **fields: Any
@@ -287,17 +305,23 @@ class Client(Generic[A, S]):
         With ``is_forum=True`` it has topics; with ``is_direct_messages=True`` it is where people
         write to a channel.
         """
-        return self.conversation.updates.chat("supergroup", title, id, **fields)
+        return self._chat("supergroup", title, id, **fields)
 
     def channel(self, title: str = "Channel", *, id: int | None = None, **fields: Any) -> Json:
         """Return a channel."""
-        return self.conversation.updates.chat("channel", title, id, **fields)
+        return self._chat("channel", title, id, **fields)
 
     def feed(self, update: object, *, wait: bool = True) -> A:
         """Let the bot handle any update: an object, or a dict as in the Bot API."""
         if isinstance(update, dict) and "update_id" not in update:
+            check_kind(update)
             update = self.conversation.updates.update(**update)
         return self._deliver(update, wait)
+
+    def _chat(self, kind: str, title: str, id: int | None, **fields: Any) -> Json:
+        check_text("title", title, "the chat's title")
+        check_id(id)
+        return self.conversation.updates.chat(kind, title, id, **fields)
 
     def _deliver(self, update: object, wait: bool) -> A:
         raise NotImplementedError
@@ -388,6 +412,28 @@ class AsyncBotClient(Client[Awaitable[Answers], Awaitable[S]], Generic[S]):
     def _databases(self) -> set[str]:
         storages = [peel(f.storage)[1] for f in self.application.session.fragments.values()]
         return {storage.using for storage in storages if hasattr(storage, "using")}
+
+
+def check_id(number: object) -> None:
+    if number is not None and type(number) is not int:
+        wrong("id", number, "a number")
+
+
+def check_chat(chat: object) -> None:
+    if not isinstance(chat, dict) or not {"id", "type"} <= chat.keys():
+        wrong("chat", chat, "what the client's group(), supergroup() or channel() returned")
+
+
+def check_kind(content: Json) -> None:
+    """Raise ValueError for what is no update of the Bot API, or one misspelt."""
+    if len(content) != 1 or not content.keys() <= set(Update.ALL_TYPES):
+        raise ValueError(
+            "An update is a dict of one kind of the Bot API, like {'message': {…}}, or several "
+            f"with an 'update_id', not one of {', '.join(content) or 'nothing'}."
+        )
+    ((kind, value),) = content.items()
+    if not isinstance(value, dict):
+        wrong(kind, value, "a dict as in the Bot API")
 
 
 async def nothing() -> None:
