@@ -16,6 +16,8 @@ from ..moving import MovingScope
 from ..scope import Scope, current, open_scope
 from ..sources import FromJob, FromMigration, FromUpdate
 from ..storages.base import awaited
+from ..storages.layers import peel
+from ..storages.model import check_django
 from .connections import look_after_connections
 from .context import BaseSessionContext
 
@@ -47,6 +49,19 @@ class SessionApplication(
         """Asked whether a job that is due is to run in this process."""
         self.session_lock = session_lock
         session.installed(self.session_bot, session_lock)
+
+    async def initialize(self) -> None:
+        """Get ready to handle updates; see PTB.
+
+        Raises:
+            ImproperlyConfigured: a storage cannot be used: Django is not set up, for one.
+        """
+        if self.session_lock == "database":
+            check_django()
+        for fragment in self.session.fragments.values():
+            if check := getattr(peel(fragment.storage)[1], "check", None):
+                check()
+        await super().initialize()
 
     async def process_update(self, update: object) -> None:
         """Handle an update with its session; errors go to the error handlers."""
