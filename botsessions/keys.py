@@ -40,11 +40,14 @@ def per_chat(
         business: the id of the business connection.
         direct_topic: the id of the customer's topic in a channel's direct messages.
     """
-    if update is not None:
+    if update is None:
+        check_ids(chat=chat, business=business, direct_topic=direct_topic)
+    else:
+        check_update(update)
         if (here := updates.place(update)) is None:
             return None
         chat, business, direct_topic = here
-    return None if chat is None else joined(business, number(chat), number(direct_topic))
+    return None if chat is None else joined(business, chat, direct_topic)
 
 
 def per_user(update: Update | None = None, *, user: int | None = None) -> str | None:
@@ -53,9 +56,12 @@ def per_user(update: Update | None = None, *, user: int | None = None) -> str | 
     Args:
         user: the user's id.
     """
-    if update is not None:
+    if update is None:
+        check_ids(user=user)
+    else:
+        check_update(update)
         user = user_id(update)
-    return None if user is None else joined(number(user))
+    return None if user is None else joined(user)
 
 
 def per_user_chat(
@@ -73,13 +79,16 @@ def per_user_chat(
 
     See :func:`per_chat` for the others.
     """
-    if update is not None:
+    if update is None:
+        check_ids(user=user, chat=chat, business=business, direct_topic=direct_topic)
+    else:
+        check_update(update)
         if (here := updates.place(update)) is None:
             return None
         user, (chat, business, direct_topic) = user_id(update), here
     if user is None or chat is None:
         return None
-    return joined(number(user), business, number(chat), number(direct_topic))
+    return joined(user, business, chat, direct_topic)
 
 
 def per_topic(
@@ -97,13 +106,16 @@ def per_topic(
             channel's direct messages.
         business: the id of the business connection.
     """
-    if update is not None:
+    if update is None:
+        check_ids(chat=chat, topic=topic, business=business)
+    else:
+        check_update(update)
         here = updates.place(update)
         if here is None or updates.hides_forum_topic(update):
             return None
         chat, business, topic = here
         topic = updates.forum_topic(update) if topic is None else topic
-    return None if chat is None else joined(business, number(chat), number(topic))
+    return None if chat is None else joined(business, chat, topic)
 
 
 def user_id(update: Update) -> int | None:
@@ -158,15 +170,29 @@ async def key_of(function: KeyFunction, ids: Mapping[str, int]) -> str | None:
     return await key if inspect.isawaitable(key) else key
 
 
-def number(identifier: int | None) -> int | None:
-    """Return an id, if there is one. As text it would give the key of another session.
+def check_ids(**ids: object) -> None:
+    """Raise SessionKeyError for a number given as text, which would be another key, or vice versa.
 
-    Raises:
-        SessionKeyError: it is no number.
+    Of Telegram's ids only that of a business connection is text.
     """
-    if identifier is None or isinstance(identifier, int):
-        return identifier
-    raise SessionKeyError(f"Telegram's ids are numbers; {type(identifier).__name__} is none.")
+    for name, identifier in ids.items():
+        kind, example = (str, "'abc'") if name == "business" else (int, "42")
+        fits = isinstance(identifier, kind) and not isinstance(identifier, bool)
+        if fits or identifier is None:
+            continue
+        what = "are numbers" if kind is int else "of business connections are text"
+        raise SessionKeyError(
+            f"Telegram's ids {what}: write {name}={example}, not {type(identifier).__name__}."
+        )
+
+
+def check_update(update: object) -> None:
+    """Raise TypeError for an id in an update's place."""
+    if isinstance(update, (int, str)):
+        raise TypeError(
+            f"A key function takes an update, not {type(update).__name__}, or ids by name, like "
+            "per_chat(chat=42)."
+        )
 
 
 def joined(*parts: int | str | None) -> str:

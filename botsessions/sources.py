@@ -127,13 +127,14 @@ class FromIds:
         if unknown := sorted(set(self.ids) - known):
             raise SessionKeyError(
                 f"The key function {name_of(function)} knows no {', '.join(unknown)}; "
-                f"it takes {', '.join(sorted(known))}."
+                f"it takes {', '.join(sorted(known))}. "
+                "A key itself goes without a name: edit('42')."
             )
         return function(**self.ids)
 
     def no_key(self, function: KeyFunction) -> str:
-        given = ", ".join(sorted(self.ids)) or "no ids"
-        return f"The key function {name_of(function)} gives no key for {given}."
+        given = ", ".join(n if self.ids[n] is not None else f"{n}=None" for n in sorted(self.ids))
+        return f"The key function {name_of(function)} gives no key for {given or 'no ids'}."
 
     def about(self, function: KeyFunction) -> About | None:
         return about_ids(self.ids)

@@ -20,6 +20,7 @@ from botsessions import (
     DatabaseStorage,
     MemoryStorage,
     enhance_storage,
+    keys,
     lazy_session,
     multi_session,
     session,
@@ -148,6 +149,17 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
     (lambda: setattr(pizza.edit("7"), "count", 1), "'count' cannot be set here. Write `with sess"),
     (lambda: inside(pizza.aedit("7")), "Write `async with session.aedit(…) as data`; where no ev"),
     (lambda: asyncio.run(inside_async(pizza.aedit(7))), "A session key is text, not int. Name"),
+    (lambda: pizza.get(chat="7"), "Telegram's ids are numbers: write chat=42, not str."),
+    (lambda: pizza.get(chat=True), "Telegram's ids are numbers: write chat=42, not bool."),
+    (lambda: pizza.get(chat=None), "The key function per_chat gives no key for chat=None."),
+    (lambda: pizza.get(chat_id=7), "per_chat knows no chat_id; it takes business, chat"),
+    (lambda: pizza.get(key="7"), "A key itself goes without a name: edit('42')."),
+    # Key functions
+    (lambda: keys.per_chat(7), "A key function takes an update, not int, or ids by name, like per"),  # type: ignore[arg-type]
+    (lambda: keys.per_user("7"), "A key function takes an update, not str, or ids by name"),  # type: ignore[arg-type]
+    (lambda: keys.per_user(user="7"), "Telegram's ids are numbers: write user=42, not str."),  # type: ignore[arg-type]
+    (lambda: keys.per_chat(chat=1, business=2), "are text: write business='abc', not int."),  # type: ignore[arg-type]
+    (lambda: keys.per_topic(chat=1, topic="2"), "Telegram's ids are numbers: write topic=42, not"),  # type: ignore[arg-type]
     # Calls of enhance_storage
     (lambda: enhance(timedelta(1)), "storage must be an object with read, write and delete, like"),
     (lambda: enhance(DatabaseStorage), "like DatabaseStorage(), not the class DatabaseStorage."),
