@@ -200,9 +200,10 @@ def joined(*parts: int | str | None) -> str:
 
     Numbers stand for themselves; text is escaped such that it holds no ``/`` and is no number.
     """
-    return "/".join(
+    texts = [
         str(part) if isinstance(part, int) else escaped(part) for part in parts if part is not None
-    )
+    ]
+    return "/".join(texts)
 
 
 def escaped(part: str) -> str:

@@ -28,12 +28,14 @@ class Place(NamedTuple):
 def place(update: Update) -> Place | None:
     """Return where an update is from; ``None`` if it is from no chat, or hides from which."""
     chat, message = update.effective_chat, message_of(update)
-    if chat is None or is_of_a_guest(update) or hides_business(update, chat, message):
+    if chat is None or is_of_a_guest(update) or hides_business(update, chat):
         return None
     topic = getattr(message, "direct_messages_topic", None)
     if topic is None and chat.is_direct_messages:
         return None
-    return Place(chat.id, business_connection_id(update), topic and topic.topic_id)
+    connected = update.deleted_business_messages or message
+    business = getattr(connected, "business_connection_id", None)
+    return Place(chat.id, business, topic and topic.topic_id)
 
 
 def sender(update: Update) -> User | Chat | None:
@@ -63,9 +65,7 @@ def forum_topic(update: Update) -> int | None:
 
 def hides_forum_topic(update: Update) -> bool:
     """Whether an update is from a topic, or may be, but does not say from which."""
-    if not (
-        is_unseen(message_of(update)) or update.message_reaction or update.message_reaction_count
-    ):
+    if not (update.message_reaction or update.message_reaction_count or is_below_an_unseen(update)):
         return False
     chat = update.effective_chat
     if chat is not None and chat.type == Chat.PRIVATE:
@@ -73,26 +73,22 @@ def hides_forum_topic(update: Update) -> bool:
     return chat is not None and bool(chat.is_forum)
 
 
-def business_connection_id(update: Update) -> str | None:
-    if deleted := update.deleted_business_messages:
-        return deleted.business_connection_id
-    return getattr(message_of(update), "business_connection_id", None)
-
-
-def hides_business(update: Update, chat: Chat, message: Any) -> bool:
+def hides_business(update: Update, chat: Chat) -> bool:
     """Whether a chat may be a business account's, where its id is the customer's own."""
     return (
-        chat.type == Chat.PRIVATE
-        and is_unseen(message)
+        is_below_an_unseen(update)
+        and chat.type == Chat.PRIVATE
         and bot_may(update, "can_connect_to_business")
     )
 
 
-def is_unseen(message: Any) -> bool:
-    """Whether the bot cannot see a message any more: Telegram shows its chat and its id only."""
+def is_below_an_unseen(update: Update) -> bool:
+    """Whether a button's message is one of which Telegram shows chat and id only."""
+    message: Any = update.callback_query and update.callback_query.message
+    if message is None or message.is_accessible:
+        return False
     # PTB makes it a Message as often as an InaccessibleMessage.
-    known = message is None or message.is_accessible
-    return not known and getattr(message, "from_user", None) is None
+    return getattr(message, "from_user", None) is None
 
 
 def is_of_a_guest(update: Update) -> bool:
