@@ -1,8 +1,9 @@
 """One URL for each bot: ``path("telegram/", include("botsessions.urls"))``."""
 
-from django.urls import path
+from django.urls.resolvers import RoutePattern
 
-from .webhook.view import webhook
+from .webhook.view import WebhookPattern, webhook
 
 app_name = "botsessions"
-urlpatterns = [path("<str:alias>/", webhook, name="webhook")]
+route = RoutePattern("<str:alias>/", name="webhook", is_endpoint=True)
+urlpatterns = [WebhookPattern(route, webhook, name="webhook")]

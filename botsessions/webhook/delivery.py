@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -10,14 +12,33 @@ from django.utils.crypto import constant_time_compare
 
 from ..bots import Bot, get_bot
 
+METHOD = "POST"
 MAX_UPDATE_BYTES = 1024 * 1024
 """How long the JSON of an update may be. Telegram's are some kilobytes."""
-CONTENT_TYPE = "application/json"
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 (the header's name)
 
 
+def addressee(alias: str, method: str, header: Callable[[str], str]) -> Bot | HTTPStatus:
+    """Return the bot that Telegram sends a request to, or the answer to whoever else does.
+
+    Args:
+        header: returns the value of a header, by its name; without one, nothing.
+    """
+    bot = bot_with_webhook(alias)
+    if bot is None:
+        return HTTPStatus.NOT_FOUND
+    if method != METHOD:
+        return HTTPStatus.METHOD_NOT_ALLOWED
+    if not constant_time_compare(header(SECRET_HEADER), bot.webhook_secret or ""):
+        return HTTPStatus.FORBIDDEN
+    if header("Content-Type").partition(";")[0].strip().lower() != "application/json":
+        return HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    if is_too_long(header("Content-Length")):
+        return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    return bot
+
+
 def bot_with_webhook(alias: str) -> Bot | None:
-    """Return the bot of that alias; ``None`` if there is none, or it has no webhook."""
     try:
         bot = get_bot(alias)
     except ImproperlyConfigured:
@@ -25,23 +46,20 @@ def bot_with_webhook(alias: str) -> Bot | None:
     return bot if bot.webhook_secret else None
 
 
-def is_telegrams(bot: Bot, secret: bytes | str) -> bool:
-    """Whether a request with this secret comes from Telegram."""
-    return constant_time_compare(secret, bot.webhook_secret or "")
-
-
 def is_too_long(declared: str) -> bool:
-    """Whether a body is too long, from what its header says; what says nonsense is read."""
+    # What says nonsense is read; Python refuses to convert a number of thousands of digits.
     return declared.isdecimal() and (len(declared) > 20 or int(declared) > MAX_UPDATE_BYTES)
 
 
-def update_in(body: bytes) -> dict[str, Any] | None:
-    """Return the JSON object of an update; ``None`` if it is none."""
+def update_in(body: bytes) -> dict[str, Any] | HTTPStatus:
+    """Return the JSON object of an update, or the answer to what is none."""
+    if len(body) > MAX_UPDATE_BYTES:
+        return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     try:
         content = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(content, dict):
-        return None
-    update_id = content.get("update_id")
-    return content if type(update_id) is int and 0 <= update_id < 2**63 else None
+        update_id = content["update_id"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return HTTPStatus.BAD_REQUEST
+    if type(update_id) is not int or not 0 <= update_id < 2**63:
+        return HTTPStatus.BAD_REQUEST
+    return dict(content)

@@ -46,6 +46,11 @@ class Home:
         future = self.begin(bot, content)
         return AGAIN if future is None else await asyncio.shield(asyncio.wrap_future(future))
 
+    def wait_for(self, bot: Bot, content: Mapping[str, Any]) -> HTTPStatus:
+        """Return the answer to an update, in a thread without an event loop."""
+        future = self.begin(bot, content)
+        return AGAIN if future is None else future.result()
+
     def begin(
         self, bot: Bot, content: Mapping[str, Any]
     ) -> concurrent.futures.Future[HTTPStatus] | None:
@@ -53,8 +58,9 @@ class Home:
         with self._mutex:
             if self.stopping or self.loop.is_closed():
                 return None
-            receiving = self.reception.receive(bot, content)
-            return asyncio.run_coroutine_threadsafe(receiving, self.loop)
+            future: concurrent.futures.Future[HTTPStatus] = concurrent.futures.Future()
+            self.loop.call_soon_threadsafe(self._begin, bot, content, future)
+            return future
 
     @property
     def left(self) -> bool:
@@ -81,6 +87,19 @@ class Home:
             logger.warning("The server has closed its event loop before its bots could end.")
         else:
             self.loop.run_until_complete(self._life)
+
+    def _begin(
+        self, bot: Bot, content: Mapping[str, Any], future: concurrent.futures.Future[HTTPStatus]
+    ) -> None:
+        def tell(task: asyncio.Task[HTTPStatus]) -> None:
+            if task.cancelled():
+                future.set_result(AGAIN)
+            elif error := task.exception():
+                future.set_exception(error)
+            else:
+                future.set_result(task.result())
+
+        self.reception.begin(bot, content).add_done_callback(tell)
 
     async def _live(self) -> None:
         try:

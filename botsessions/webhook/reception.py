@@ -34,7 +34,11 @@ class Reception:
         self._in_hand: dict[tuple[str, int], asyncio.Task[HTTPStatus]] = {}
 
     async def receive(self, bot: Bot, content: Mapping[str, Any]) -> HTTPStatus:
-        """Handle an update, and return the answer to Telegram."""
+        """Handle an update to its end, and return the answer to Telegram."""
+        return await asyncio.shield(self.begin(bot, content))
+
+    def begin(self, bot: Bot, content: Mapping[str, Any]) -> asyncio.Task[HTTPStatus]:
+        """Return what handles an update; the same if it is delivered again meanwhile."""
         delivery = bot.alias, content["update_id"]
         task = self._in_hand.get(delivery)
         if task is None:
@@ -42,7 +46,7 @@ class Reception:
             task = Context().run(asyncio.create_task, self._handle(bot, content))
             self._in_hand[delivery] = task
             task.add_done_callback(lambda _: self._in_hand.pop(delivery))
-        return await asyncio.shield(task)
+        return task
 
     def start(self) -> None:
         """Start all bots that have a webhook, without waiting for them."""

@@ -5,23 +5,14 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from ..asgi import Receive, Scope, Send
-from .delivery import (
-    CONTENT_TYPE,
-    MAX_UPDATE_BYTES,
-    SECRET_HEADER,
-    bot_with_webhook,
-    is_telegrams,
-    is_too_long,
-    update_in,
-)
+from .delivery import MAX_UPDATE_BYTES, METHOD, addressee, update_in
 from .home import home_here
 
 HEADERS = [
     (b"content-length", b"0"),
     (b"cache-control", b"max-age=0, no-cache, no-store, must-revalidate, private"),
 ]
-ALLOW = (b"allow", b"POST")
-SECRET, JSON = SECRET_HEADER.lower().encode(), CONTENT_TYPE.encode()
+ALLOW = (b"allow", METHOD.encode())
 
 
 async def serve(alias: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -33,28 +24,19 @@ async def serve(alias: str, scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def answer_to(alias: str, scope: Scope, receive: Receive) -> HTTPStatus:
-    bot = bot_with_webhook(alias)
-    if bot is None:
-        return HTTPStatus.NOT_FOUND
-    if scope["method"] != "POST":
-        return HTTPStatus.METHOD_NOT_ALLOWED
     headers = dict(scope["headers"])
-    if not is_telegrams(bot, headers.get(SECRET, b"")):
-        return HTTPStatus.FORBIDDEN
-    if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != JSON:
-        return HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-    if is_too_long(headers.get(b"content-length", b"").decode("latin-1")):
-        return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    bot = addressee(
+        alias,
+        scope["method"],
+        lambda name: headers.get(name.lower().encode(), b"").decode("latin-1"),
+    )
+    if isinstance(bot, HTTPStatus):
+        return bot
     try:
-        body = await body_from(receive)
+        content = update_in(await body_from(receive))
     except ConnectionError:  # The client has gone.
         return HTTPStatus.BAD_REQUEST
-    if len(body) > MAX_UPDATE_BYTES:
-        return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    content = update_in(body)
-    if content is None:
-        return HTTPStatus.BAD_REQUEST
-    return await home_here().receive(bot, content)
+    return content if isinstance(content, HTTPStatus) else await home_here().receive(bot, content)
 
 
 async def body_from(receive: Receive) -> bytes:

@@ -9,7 +9,9 @@ from typing import Any
 from django.core.signals import setting_changed
 from django.urls import Resolver404, URLResolver, get_resolver
 
-from .view import webhook
+from .view import WebhookPattern, webhook, webhook_async
+
+VIEWS = (webhook, webhook_async)
 
 
 @lru_cache(maxsize=1024)
@@ -25,7 +27,7 @@ def alias_at(path: str) -> str | None:
         match = get_resolver().resolve(path)  # Another pattern may come first.
     except Resolver404:
         return None
-    return match.kwargs["alias"] if match.func is webhook else None
+    return match.kwargs["alias"] if match.func in VIEWS else None
 
 
 def leads_to(path: str, route: Sequence[Any]) -> bool:
@@ -48,7 +50,7 @@ def routes(resolver: URLResolver, before: Sequence[Any]) -> Iterator[Sequence[An
     for pattern in resolver.url_patterns:
         if isinstance(pattern, URLResolver):
             yield from routes(pattern, here)
-        elif pattern.callback is webhook:
+        elif isinstance(pattern, WebhookPattern):
             yield (*here, pattern.pattern)
 
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
+from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
 from django.db.transaction import non_atomic_requests
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, UnreadablePostError
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
+from django.urls import ResolverMatch, URLPattern
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
-from .delivery import (
-    CONTENT_TYPE,
-    MAX_UPDATE_BYTES,
-    SECRET_HEADER,
-    bot_with_webhook,
-    is_telegrams,
-    is_too_long,
-    update_in,
-)
+from ..bots import Bot
+from .delivery import MAX_UPDATE_BYTES, METHOD, addressee, update_in
 from .home import home_in_a_thread
 from .shutdown import come_before_the_server
 
@@ -28,41 +24,67 @@ from .shutdown import come_before_the_server
 @csrf_exempt
 @login_not_required
 @never_cache
-async def webhook(request: HttpRequest, alias: str) -> HttpResponse:
+def webhook(request: HttpRequest, alias: str) -> HttpResponse:
     """Have a bot handle the update in the request.
 
     The answer is 200 when its handlers, or the error handlers, have run and its session is saved;
     it is 503 if nothing has begun, and Telegram is to deliver the update again.
     """
-    bot = bot_with_webhook(alias)
-    if bot is None:
-        return answer(HTTPStatus.NOT_FOUND)
-    if request.method != "POST":
-        return HttpResponseNotAllowed(["POST"])
-    if not is_telegrams(bot, request.headers.get(SECRET_HEADER, "")):
-        return answer(HTTPStatus.FORBIDDEN)
-    if request.content_type != CONTENT_TYPE:
-        return answer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
-    if is_too_long(request.META.get("CONTENT_LENGTH") or ""):
-        return answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-    try:
-        body = request.read(MAX_UPDATE_BYTES + 1)
-    except UnreadablePostError:  # The client has gone.
-        return answer(HTTPStatus.BAD_REQUEST)
-    if len(body) > MAX_UPDATE_BYTES:
-        return answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-    content = update_in(body)
-    if content is None:
-        return answer(HTTPStatus.BAD_REQUEST)
+    delivered = delivery_in(request, alias)
+    if isinstance(delivered, HTTPStatus):
+        return answer(delivered)
+    return answer(home_in_a_thread().wait_for(*delivered))
+
+
+@csrf_exempt
+@login_not_required
+@never_cache
+async def webhook_async(request: HttpRequest, alias: str) -> HttpResponse:
+    """Do the same on an event loop, whose other requests go on meanwhile."""
+    delivered = delivery_in(request, alias)
+    if isinstance(delivered, HTTPStatus):
+        return answer(delivered)
     if isinstance(request, ASGIRequest):
         come_before_the_server()
-    return answer(await home_in_a_thread().receive(bot, content))
+    return answer(await home_in_a_thread().receive(*delivered))
 
 
 # By name, because a decorator is for one database only.
 for using in connections:
     non_atomic_requests(using)(webhook)
+    non_atomic_requests(using)(webhook_async)
+
+
+class WebhookPattern(URLPattern):
+    """Leads to the view that suits the server: Django would make an event loop for each request."""
+
+    def resolve(self, path: str) -> ResolverMatch | None:
+        match = super().resolve(path)
+        if match is not None and on_event_loop():
+            match.func = webhook_async
+        return match
+
+
+def on_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def delivery_in(request: HttpRequest, alias: str) -> tuple[Bot, dict[str, Any]] | HTTPStatus:
+    """Return what Telegram delivers, or the answer to what it does not."""
+    bot = addressee(alias, request.method or "", lambda name: request.headers.get(name, ""))
+    if isinstance(bot, HTTPStatus):
+        return bot
+    try:
+        content = update_in(request.read(MAX_UPDATE_BYTES + 1))
+    except UnreadablePostError:  # The client has gone.
+        return HTTPStatus.BAD_REQUEST
+    return content if isinstance(content, HTTPStatus) else (bot, content)
 
 
 def answer(status: HTTPStatus) -> HttpResponse:
-    return HttpResponse(status=status)
+    allow = {"Allow": METHOD} if status is HTTPStatus.METHOD_NOT_ALLOWED else None
+    return HttpResponse(status=status, headers=allow)
