@@ -271,6 +271,9 @@ def test_a_session_can_be_expired_extended_and_deleted(login: Login) -> None:
         (b'{"data": [1]}', "does not fit"),
         (b'{"data": {"card": "[masked: $.card]"}}', "where nothing is stored"),
         (b"{", "JSON"),
+        (b"\xff", "JSON"),
+        (b'{"data": {"a": 1}, "data": {"a": 2}}', "stands there twice"),
+        (b'{"data": {"a": 1, "a": 2}}', "stands there twice"),
         (b'{"other": 1}', "required"),
     ],
 )
@@ -282,6 +285,16 @@ def test_what_cannot_be_stored_is_refused(login: Login, data: bytes, problem: st
     assert answer.status_code == 400
     assert problem in answer.content.decode()
     assert BotSession.objects.get().data == {"pizzas": 1}
+
+
+def test_a_session_of_many_megabytes_is_replaced(login: Login, settings: Any) -> None:
+    settings.BOTSESSIONS = settings.BOTSESSIONS | {"MAX_BYTES": 4 * 2**20}
+    row, client = make(), login(*EVERYTHING)
+    answer = send(client, "PATCH", url(row), {"data": {"note": "x" * 3 * 2**20}}, tag(row))
+    assert answer.status_code == 200
+    answer = send(client, "PATCH", url(row), {"data": {"note": "x" * 5 * 2**20}}, answer["ETag"])
+    assert answer.status_code == 400
+    assert "MAX_BYTES" in answer.json()["data"][0]
 
 
 def test_more_than_any_session_may_hold_is_not_even_parsed(login: Login, settings: Any) -> None:
@@ -443,6 +456,47 @@ def test_wrong_filters_are_explained(login: Login, query: Any) -> None:
     answer = login("view").get(LIST, query)
     assert answer.status_code == 400
     assert next(iter(query)) in answer.json()
+
+
+@pytest.mark.parametrize("query", ["serach=1", "bot=shop&bot=other", "page=2", "offset=9"])
+@pytest.mark.parametrize("path", [LIST, f"{LIST}export/"])
+def test_a_misspelt_filter_returns_nothing_instead_of_everything(
+    login: Login, query: str, path: str
+) -> None:
+    make()
+    answer = login("view", "view_contents", "export").get(f"{path}?{query}")
+    assert answer.status_code == 400
+    assert list(json.loads(answer.content)) == [query.partition("=")[0]]
+
+
+def test_parameters_that_an_action_does_not_know_are_refused(login: Login) -> None:
+    row, client = make(), login(*EVERYTHING)
+    for method, path, data in (
+        ("GET", url(row) + "?state=live", None),
+        ("GET", f"{LIST}export/?page_size=9", None),
+        ("DELETE", url(row) + "?force=1", None),
+        ("PATCH", url(row), {"data": {"pizzas": 2}, "expires_at": None}),
+        ("POST", url(row, "extend/"), {"seconds": 9, "days": 1}),
+    ):
+        assert send(client, method, path, data, tag(row)).status_code == 400, path
+    assert BotSession.objects.get().revision == row.revision
+    assert client.get(f"{LIST}?format=json&page_size=5&bot=shop").status_code == 200
+
+
+@pytest.mark.parametrize("installed", [False, True], ids=["not installed", "installed"])
+def test_a_browser_gets_an_answer_whether_the_framework_is_an_app_or_not(
+    login: Login, settings: Any, installed: bool
+) -> None:
+    if installed:
+        settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "rest_framework"]
+    row = make()
+    browser = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+    for client in (login(*EVERYTHING), login(), Client()):
+        for path in (LIST, url(row), url(row, "extend/"), f"{LIST}0/", f"{LIST}?state=gone"):
+            answer = client.get(path, headers=browser)
+            assert answer.status_code < 500
+            kind = "text/html" if installed else "application/json"
+            assert answer["Content-Type"].startswith(kind)
 
 
 @pytest.mark.parametrize("query", [{}, {"state": "expired"}, {"search": "1"}])

@@ -36,6 +36,13 @@ def test_the_description_is_valid_and_without_warnings(staff: Client, capfd: Any
     }
 
 
+def test_every_parameter_that_is_taken_is_described(staff: Client) -> None:
+    described = yaml.safe_load(staff.get("/api/schema/").content)["paths"]["/api/sessions/"]["get"]
+    names = {parameter["name"] for parameter in described["parameters"]}
+    (known,) = staff.get("/api/sessions/?x=1").json()["x"]
+    assert names | {"format"} == set(known.rstrip(".").partition(": ")[2].split(", "))
+
+
 def test_the_page_needs_nothing_from_another_host_and_no_inline_script(staff: Client) -> None:
     page = staff.get("/api/docs/", headers={"Accept": "text/html"}).content.decode()
     assert "/api/schema/?format=json" in page

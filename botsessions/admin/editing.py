@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Any, NoReturn
+from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from ..parsing import NotJson, parsed
 from .plain import plain
 
 MOST_LINES = 3000
@@ -29,43 +29,11 @@ class DataForm(forms.Form):
     revision = forms.IntegerField(widget=forms.HiddenInput)
 
     def clean_text(self) -> str:
-        self.value = parsed(self.cleaned_data["text"])
+        try:
+            self.value = parsed(self.cleaned_data["text"])
+        except NotJson as exc:
+            raise ValidationError(str(exc)) from None
         return str(self.cleaned_data["text"])
-
-
-def parsed(text: str) -> Any:
-    """Return the JSON of a text.
-
-    Raises:
-        ValidationError: it is none, or says something twice.
-    """
-    try:
-        return json.loads(text, parse_constant=no_constant, object_pairs_hook=without_duplicates)
-    except json.JSONDecodeError as exc:
-        raise ValidationError(
-            gettext("Line {line}, column {column}: this is no JSON. {problem}.").format(
-                line=exc.lineno, column=exc.colno, problem=exc.msg
-            )
-        ) from None
-    except RecursionError:
-        raise ValidationError(gettext("This is nested too deeply.")) from None
-    except ValueError:  # Python does not read integers of thousands of digits.
-        raise ValidationError(gettext("A number has too many digits.")) from None
-
-
-def no_constant(name: str) -> NoReturn:
-    raise ValidationError(gettext("{name} is no JSON.").format(name=name))
-
-
-def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise ValidationError(
-                gettext("The field “{name}” stands there twice.").format(name=name)
-            )
-        found[name] = value
-    return found
 
 
 def pretty(value: Any) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from django.http import QueryDict
+from django.utils.translation import gettext as _
 from rest_framework import serializers
 
 from ..finding import Age, State, in_state, of_age, search
@@ -47,6 +50,25 @@ class FilterSerializer(serializers.Serializer[Any]):
     search = text(
         MAX_KEY_LENGTH, help_text="The id of a chat or user, or the beginning of a key or title."
     )
+
+
+def refuse_unknown(given: Mapping[str, Any], known: Collection[str]) -> None:
+    """Refuse what a client has sent in vain: it would take a list of everything for its own.
+
+    Args:
+        given: query parameters, or the fields of a body.
+
+    Raises:
+        ValidationError: something is not known, or stands there twice.
+    """
+    names = ", ".join(sorted(known))
+    unknown = _("This is not known here. Known are: {names}.").format(names=names)
+    problems = {name: [unknown] for name in given if name not in known}
+    for name, values in given.lists() if isinstance(given, QueryDict) else ():
+        if len(values) > 1:
+            problems[name] = [_("It stands there twice.")]
+    if problems:
+        raise serializers.ValidationError(problems)
 
 
 def filtered(sessions: Any, parameters: Any) -> Any:

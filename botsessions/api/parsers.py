@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from io import BytesIO
 from typing import IO, Any
 
 from django.utils.translation import gettext_lazy as _
 from rest_framework import status
 from rest_framework.exceptions import APIException, ParseError
-from rest_framework.parsers import JSONParser
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import JSONRenderer
 
 from ..bots import max_bytes
+from ..parsing import NotJson, parsed
 
 ESCAPED = 6
 """So many bytes JSON takes at most for a byte of text: ``\\u0000``."""
@@ -25,8 +26,15 @@ class BodyTooLarge(APIException):
     default_detail = _("The request is larger than any session may be (MAX_BYTES).")
 
 
-class LimitedJSONParser(JSONParser):
-    """JSON, no more of it than a session may hold."""
+class LimitedJSONParser(BaseParser):
+    """JSON, no more of it than a session may hold.
+
+    The framework's own parser is for bodies up to ``DATA_UPLOAD_MAX_MEMORY_SIZE``, and takes the
+    last of two fields of one name.
+    """
+
+    media_type = "application/json"
+    renderer_class = JSONRenderer
 
     def parse(
         self,
@@ -37,7 +45,7 @@ class LimitedJSONParser(JSONParser):
         """Return the body as Python data.
 
         Raises:
-            ParseError: it is no JSON.
+            ParseError: it is no JSON, or says something twice.
             BodyTooLarge: it is too long to be a session.
         """
         limit = max_bytes() * ESCAPED + ENVELOPE
@@ -45,6 +53,6 @@ class LimitedJSONParser(JSONParser):
         if len(body) > limit:
             raise BodyTooLarge
         try:
-            return super().parse(BytesIO(body), media_type, parser_context)
-        except RecursionError:
-            raise ParseError(_("The JSON is nested too deeply.")) from None
+            return parsed(body)
+        except NotJson as exc:
+            raise ParseError(str(exc)) from None

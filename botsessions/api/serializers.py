@@ -66,20 +66,30 @@ class SessionDetailSerializer(SessionSerializer):
     @extend_schema_field(OpenApiTypes.ANY)
     def get_data(self, session: Any) -> Any:
         """Return what may be shown of the data."""
-        if not self.context["contents"] or state_of(session) == State.EXPIRED:
-            return None
-        data = json_of(session)
-        return None if data is UNREADABLE else mask(data, masked_fields())
+        return shown(session) if self.context["contents"] else None
 
     def get_readable(self, session: Any) -> bool:
         """Return whether what is stored is JSON that can be read."""
         return json_of(session) is not UNREADABLE
 
 
+def shown(session: Any) -> Any:
+    """Return what may be shown of a session's data."""
+    data = None if state_of(session) == State.EXPIRED else json_of(session)
+    return None if data is UNREADABLE else mask(data, masked_fields())
+
+
+class DataField(serializers.JSONField):
+    """JSON of any kind, shown as the data of a session is."""
+
+    def get_attribute(self, session: Any) -> Any:
+        return shown(session)
+
+
 class DataSerializer(serializers.Serializer[Any]):
     """New data. Masked values in it stay what they are."""
 
-    data = serializers.JSONField()  # type: ignore[assignment]
+    data = DataField()  # type: ignore[assignment]
 
 
 class ExtensionSerializer(serializers.Serializer[Any]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from rest_framework.decorators import action
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import Serializer
 from rest_framework.viewsets import GenericViewSet
 
 from ..exceptions import SessionConflict, SessionDataError, SessionLockError, SessionVersionError
@@ -23,8 +24,9 @@ from ..masking import masked_fields, unmask
 from ..models import AbstractBotSession, BotSession
 from ..permissions import may
 from ..reading import UNREADABLE, json_of, with_text
+from .browsing import renderers
 from .export import JsonLines, export
-from .filters import filtered
+from .filters import FilterSerializer, filtered, refuse_unknown
 from .pagination import SessionPagination
 from .parsers import LimitedJSONParser
 from .permissions import SessionPermissions
@@ -37,6 +39,13 @@ from .serializers import (
     SessionSerializer,
 )
 
+SERIALIZERS: dict[str | None, type[Any]] = {
+    "list": SessionSerializer,
+    "partial_update": DataSerializer,
+    "expire": Serializer,
+    "extend": ExtensionSerializer,
+}
+
 
 @method_decorator(never_cache, name="dispatch")
 class SessionViewSet(mixins.ListModelMixin, GenericViewSet[AbstractBotSession]):
@@ -48,6 +57,15 @@ class SessionViewSet(mixins.ListModelMixin, GenericViewSet[AbstractBotSession]):
     parser_classes = (LimitedJSONParser,)
     lookup_value_regex = r"\d+"
     schema = SessionSchema()
+    own_parameters: Collection[str] = ()
+    """Query parameters of filters of your own."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        refuse_unknown(request.query_params, self._known_parameters())
+
+    def get_renderers(self) -> Any:
+        return [renderer() for renderer in renderers(self.renderer_classes)]
 
     def get_queryset(self) -> Any:
         """Return all sessions; a list goes without their data."""
@@ -57,7 +75,8 @@ class SessionViewSet(mixins.ListModelMixin, GenericViewSet[AbstractBotSession]):
         return sessions if self.action == "export" else with_text(sessions)
 
     def get_serializer_class(self) -> Any:
-        return SessionSerializer if self.action == "list" else SessionDetailSerializer
+        """Return what an action takes, or what it answers where it takes nothing."""
+        return SERIALIZERS.get(self.action, SessionDetailSerializer)
 
     def get_serializer_context(self) -> dict[str, Any]:
         contents = may(self.request.user, self.model, "view_contents")
@@ -137,12 +156,23 @@ class SessionViewSet(mixins.ListModelMixin, GenericViewSet[AbstractBotSession]):
         return self._answer(self.get_object())
 
     def _answer(self, session: AbstractBotSession) -> Response:
-        return Response(self.get_serializer(session).data, headers={"ETag": entity_tag(session)})
+        return Response(self._shown(session).data, headers={"ETag": entity_tag(session)})
+
+    def _shown(self, session: AbstractBotSession) -> SessionDetailSerializer:
+        return SessionDetailSerializer(session, context=self.get_serializer_context())
+
+    def _known_parameters(self) -> set[str]:
+        known = {str(self.settings.URL_FORMAT_OVERRIDE), *self.own_parameters}
+        if self.action in ("list", "export"):
+            known |= FilterSerializer().fields.keys()
+        if self.action == "list":
+            known |= {SessionPagination.cursor_query_param, SessionPagination.page_size_query_param}
+        return known
 
     def _changed_meanwhile(self, session: AbstractBotSession) -> Response:
         detail = _("The session was changed since you have seen it. Nothing was written.")
         return Response(
-            {"detail": detail, "session": self.get_serializer(session).data},
+            {"detail": detail, "session": self._shown(session).data},
             status=status.HTTP_412_PRECONDITION_FAILED,
             headers={"ETag": entity_tag(session)},
         )
@@ -163,4 +193,5 @@ class KeyIsHeld(APIException):
 def validated(serializer_class: type[Any], request: Request) -> Any:
     serializer = serializer_class(data=request.data)
     serializer.is_valid(raise_exception=True)
+    refuse_unknown(request.data, serializer.fields.keys())
     return serializer.validated_data
