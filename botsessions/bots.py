@@ -14,6 +14,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from .arguments import check_text
+from .secret import Secret, hiding
 
 if TYPE_CHECKING:
     from .sessions import Declaration
@@ -44,10 +45,13 @@ class Bot:
     alias: str
     settings: Mapping[str, Any]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", hiding(self.settings))
+
     @property
-    def token(self) -> str | None:
+    def token(self) -> Secret | None:
         """From Telegram; ``None`` for a bot that works offline."""
-        return self.settings.get("TOKEN") or None
+        return self._secret("TOKEN")
 
     @property
     def session(self) -> Declaration:
@@ -63,7 +67,7 @@ class Bot:
 
     @property
     def lock(self) -> str:
-        default = "database" if self.webhook_secret else "process"
+        default = "database" if self.settings.get("WEBHOOK_SECRET") else "process"
         return str(self.settings.get("LOCK") or default)
 
     @property
@@ -78,17 +82,26 @@ class Bot:
         return self.free_storage and not declared
 
     @property
-    def webhook_secret(self) -> str | None:
+    def webhook_secret(self) -> Secret | None:
         """What proves that a webhook's request is Telegram's; ``None`` for a bot without one."""
-        return self.settings.get("WEBHOOK_SECRET") or None
+        return self._secret("WEBHOOK_SECRET")
 
     @property
     def allowed_updates(self) -> Sequence[str] | None:
         """The kinds of update that Telegram shall send; ``None`` is its default selection."""
         return self.settings.get("ALLOWED_UPDATES")
 
+    def _secret(self, setting: str) -> Secret | None:
+        found = self.settings.get(setting) or None
+        if found is None or isinstance(found, Secret):
+            return found
+        raise ImproperlyConfigured(f"{self._where(setting)} is {type(found).__name__}, not text.")
+
+    def _where(self, setting: str) -> str:
+        return f"BOTSESSIONS['BOTS'][{self.alias!r}][{setting!r}]"
+
     def _imported(self, setting: str) -> Any:
-        where = f"BOTSESSIONS['BOTS'][{self.alias!r}][{setting!r}]"
+        where = self._where(setting)
         path = self.settings.get(setting)
         if path is None:
             raise ImproperlyConfigured(f"{where} is missing: give the dotted path of the object.")
@@ -101,10 +114,11 @@ class Bot:
 
 
 def app_settings() -> Mapping[str, Any]:
-    """Return ``settings.BOTSESSIONS``; nothing in a script without Django settings."""
+    """Return ``settings.BOTSESSIONS``, secrets hidden; nothing in a script without settings."""
     if not settings.configured and not os.environ.get("DJANGO_SETTINGS_MODULE"):
         return {}
-    return getattr(settings, "BOTSESSIONS", None) or {}
+    found: Mapping[str, Any] = hiding(getattr(settings, "BOTSESSIONS", None) or {})
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -24,6 +24,7 @@ from .bots import (
     app_settings,
 )
 from .locks import database_of
+from .secret import Secret
 from .sessions import Declaration
 from .storages import DatabaseStorage
 from .storages.base import MAX_KEY_LENGTH, MAX_NAME_LENGTH
@@ -166,8 +167,10 @@ def of_bot(alias: Any, settings: object) -> Iterator[CheckMessage]:
             hint="Webhooks are handled by several processes: leave LOCK out.",
             id="botsessions.E009",
         )
-    secret = settings.get("WEBHOOK_SECRET")
-    if secret and not (isinstance(secret, str) and SECRET.fullmatch(secret)):
+    token, secret = settings.get("TOKEN"), settings.get("WEBHOOK_SECRET")
+    if token and not isinstance(token, Secret):
+        yield Error(f"{where}['TOKEN'] is not text.", id="botsessions.E013")
+    if secret and not (isinstance(secret, Secret) and SECRET.fullmatch(secret.reveal())):
         yield Error(
             f"{where}['WEBHOOK_SECRET'] is not 1 to 256 characters of A-Z, a-z, 0-9, _ and -.",
             hint="Telegram takes no others. Make one with secrets.token_urlsafe().",

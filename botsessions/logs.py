@@ -84,9 +84,10 @@ def secrets() -> Iterator[str]:
     if not settings.configured:
         return
     for bot in all_bots().values():
-        for secret in (str(bot.token).rpartition(":")[2], str(bot.webhook_secret)):
-            if len(secret) >= SHORTEST_SECRET:
-                yield secret
+        for secret in filter(None, (bot.token, bot.webhook_secret)):
+            text = secret.reveal().rpartition(":")[2]
+            if len(text) >= SHORTEST_SECRET:
+                yield text
 
 
 def hide_in_message(record: logging.LogRecord) -> None:

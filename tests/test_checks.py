@@ -39,6 +39,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("bots that are no dict", {"BOTS": [PIZZA]}, "E001", "['BOTS'] is not a dict of bots"),
     ("a bot that is no dict", {"BOTS": {"a": "pizza"}}, "E001", "['BOTS']['a'] is not a dict"),
     ("an unknown setting", {"MAX_BITES": 3}, "E002", "unknown setting 'MAX_BITES'"),
+    ("a token that is no text", {"BOTS": {"a": {**PIZZA, "TOKEN": 7}}}, "E013", "['TOKEN'] is not"),
     (
         "an unknown setting of a bot",
         {"BOTS": {"a": {**PIZZA, "TOKEM": "1:A"}}},

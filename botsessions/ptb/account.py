@@ -75,7 +75,7 @@ def set_webhook(bot: Bot, url: str, *, drop_pending: bool, max_connections: int 
             allowed_updates=list(bot.allowed_updates or ()),
             drop_pending_updates=drop_pending,
             max_connections=max_connections,
-            secret_token=bot.webhook_secret,
+            secret_token=bot.webhook_secret.reveal() if bot.webhook_secret else None,
         )
 
     with_account(bot, tell)

@@ -50,6 +50,9 @@ class SessionApplication(
         self.session_lock = session_lock
         session.installed(self.session_bot, session_lock)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}[bot={self.session_bot!r}]"  # PTB's own shows the token.
+
     async def initialize(self) -> None:
         """Get ready to handle updates; see PTB.
 

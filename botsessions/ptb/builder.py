@@ -118,7 +118,7 @@ def build_application(bot: Bot, builder: AnyBuilder | None = None) -> SessionApp
         ImproperlyConfigured: the settings are wrong, or the function returned something else.
     """
     if builder is None:
-        builder = ApplicationBuilder().token(bot.token or "")
+        builder = ApplicationBuilder().token(bot.token.reveal() if bot.token else "")
     built = bot.application(bot.session.install(builder, bot=bot.alias, lock=bot.lock))
     return built_application(built, f"APPLICATION of bot {bot.alias!r}")
 

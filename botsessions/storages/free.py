@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..arguments import check_text, telling_usage
+from ..secret import Secret
 from .base import Address, dumps
 from .free_server import Account, Connection, unexpected
 from .loops import PerLoop
@@ -40,7 +41,7 @@ class FreeStorage(ValueStorage):
         check_text("root_url", root_url, "the server's address")
         if not root_url.startswith(("https://", "http://")):
             raise ValueError("root_url must begin with https:// or http://.")
-        self._account = Account(token, root_url.rstrip("/"))
+        self._account = Account(Secret(token) if token else None, root_url.rstrip("/"))
         self._connections = PerLoop(lambda: Connection(self._account))
 
     def __repr__(self) -> str:

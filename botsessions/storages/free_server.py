@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import httpx
 
 from ..exceptions import SessionStorageError
+from ..secret import Secret
 from .base import dumps
 
 TIMEOUT_SECONDS = 10.0
@@ -25,9 +26,9 @@ LONGEST_REASON = 200
 class Account:
     """What a bot has on a server."""
 
-    token: str | None = field(repr=False)
+    token: Secret | None
     root_url: str
-    credential: str | None = field(default=None, repr=False)
+    credential: Secret | None = None
     """What the last login gave: it stands for the token from then on."""
 
 
@@ -37,7 +38,7 @@ class Connection:
     def __init__(self, account: Account) -> None:
         self._account = account
         self._client = httpx.AsyncClient(verify=tls(), timeout=TIMEOUT_SECONDS)
-        self._login: asyncio.Task[str] | None = None
+        self._login: asyncio.Task[Secret] | None = None
 
     async def call(self, method: str, path: str, content: str | None = None) -> str | None:
         """Return what the server sent, ``None`` where it has nothing for a ``GET``.
@@ -62,20 +63,21 @@ class Connection:
         await self._client.aclose()
 
     async def _authorized(
-        self, method: str, path: str, content: str | None, credential: str
+        self, method: str, path: str, content: str | None, credential: Secret
     ) -> httpx.Response:
-        return await self._send(method, path, content, Authorization=f"Bearer {credential}")
+        bearer = f"Bearer {credential.reveal()}"
+        return await self._send(method, path, content, Authorization=bearer)
 
-    async def _logged_in(self) -> str:
+    async def _logged_in(self) -> Secret:
         """Return a new credential. Calls that need one at the same time share the login."""
         if self._login is None or self._login.done():
             self._login = asyncio.create_task(self._log_in())
         return await asyncio.shield(self._login)
 
-    async def _log_in(self) -> str:
+    async def _log_in(self) -> Secret:
         if not self._account.token:
             raise unexpected(self._account, "there is no bot token to log in with")
-        response = await self._send("POST", "login", dumps({"token": self._account.token}))
+        response = await self._send("POST", "login", dumps({"token": self._account.token.reveal()}))
         if response.status_code == httpx.codes.UNAUTHORIZED:
             raise unexpected(self._account, "it does not accept the bot's token")
         if not response.is_success:
@@ -83,8 +85,8 @@ class Connection:
         credential = content_of(response).get("token")
         if not isinstance(credential, str):
             raise unexpected(self._account, "its answer to the login holds no token")
-        self._account.credential = credential
-        return credential
+        self._account.credential = Secret(credential)
+        return self._account.credential
 
     async def _send(
         self, method: str, path: str, content: str | None, **headers: str
@@ -115,7 +117,7 @@ def tls() -> ssl.SSLContext:
 
 def unexpected(account: Account, problem: str) -> SessionStorageError:
     if account.token:  # The server may have said it.
-        problem = problem.replace(account.token, "[hidden]")
+        problem = problem.replace(account.token.reveal(), "[hidden]")
     return SessionStorageError(f"The free storage at {account.root_url} failed: {problem}.")
 
 
