@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import shutil
 import socket
 import subprocess
 import sys
 import venv
+from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,6 +52,19 @@ def grammy() -> list[str]:
     Raises:
         Missing: there is no Node.js, or it cannot be installed.
     """
+    return with_grammy("main.mjs")
+
+
+def grammy_webhook(port: int, secret: str) -> list[str]:
+    """Return the command of the program that serves grammY's webhook.
+
+    Raises:
+        Missing: there is no Node.js, or it cannot be installed.
+    """
+    return [*with_grammy("webhook.mjs"), str(port), secret]
+
+
+def with_grammy(program: str) -> list[str]:
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         raise Missing("Node.js with npm is not installed")
@@ -59,8 +75,39 @@ def grammy() -> list[str]:
         install([npm, "install", "--silent", "--no-audit", "--no-fund"], directory)
         made(directory, packages)
     # Node.js looks for packages beside the program.
-    shutil.copy(PROGRAMS / "grammy" / "main.mjs", directory)
-    return [node, str(directory / "main.mjs")]
+    shutil.copy(PROGRAMS / "grammy" / program, directory)
+    return [node, str(directory / program)]
+
+
+def uvicorn(port: int, secret: str) -> list[str]:
+    """Return the command that serves the site with the middleware.
+
+    Raises:
+        Missing: what uvicorn is fast with is not installed.
+    """
+    if not (importlib.util.find_spec("uvloop") and importlib.util.find_spec("httptools")):
+        raise Missing("uvloop and httptools are not installed")
+    quiet = ["--log-level", "warning", "--no-access-log"]
+    application = "benchmarks.site.asgi:application"
+    return [sys.executable, "-m", "uvicorn", "--port", str(port), *quiet, application]
+
+
+def gunicorn(port: int, secret: str) -> list[str]:
+    """Return the command that serves the site by Django's views, in threads."""
+    options = ["--threads", "16", "--log-level", "warning", "--bind", f"127.0.0.1:{port}"]
+    return [sys.executable, "-m", "gunicorn", *options, "benchmarks.site.wsgi:application"]
+
+
+def versions_of(*names: str) -> dict[str, str]:
+    """Return the versions of packages in this environment."""
+    return {name: metadata.version(name) for name in names}
+
+
+def versions_of_grammy() -> dict[str, str]:
+    names = {"grammY": "grammy", "@grammyjs/storage-psql": "@grammyjs/storage-psql"}
+    modules = PEERS / "grammy" / "node_modules"
+    files = {name: modules / package / "package.json" for name, package in names.items()}
+    return {name: json.loads(file.read_text())["version"] for name, file in files.items()}
 
 
 def install(command: list[str], directory: Path) -> None:

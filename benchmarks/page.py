@@ -12,6 +12,7 @@ from pathlib import Path
 from .comparing import Compared, Comparison, median_cpu, median_rate
 from .environments import ROOT
 from .growing import Grown, Growth
+from .serving import Served, Serving
 
 PAGE = ROOT / "docs" / "performance.md"
 PLACE = re.compile(r"(?<=<!-- make bench -->\n).*?(?=<!-- end -->)", re.DOTALL)
@@ -22,7 +23,7 @@ HEADINGS = [
 ]
 
 Result = Compared | Grown
-Row = Comparison | Growth
+Row = Comparison | Serving | Growth
 
 
 def write(text: str) -> None:
@@ -32,13 +33,14 @@ def write(text: str) -> None:
 
 def rendered(results: Sequence[tuple[Row, Result | str]]) -> str:
     """Return date, machine and what was found; a text in its place says why there is nothing."""
-    compared = [line(row, found) for row, found in results if isinstance(row, Comparison)]
+    compared = [line(row, found) for row, found in results if not isinstance(row, Growth)]
+    waits = [wait(row, found) for row, found in results if isinstance(found, Served)]
     grown = [growth(row, found) for row, found in results if isinstance(row, Growth)]
     versions = [found.versions for _, found in results if not isinstance(found, str)]
     parts = [machine(versions)]
     if compared:
         parts.append(table(HEADINGS, compared))
-    return "\n\n".join([*parts, *grown])
+    return "\n\n".join([*parts, *waits, *grown])
 
 
 def machine(versions: Iterable[dict[str, str]]) -> str:
@@ -60,7 +62,7 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def line(row: Comparison, found: Result | str) -> list[str]:
+def line(row: Comparison | Serving, found: Result | str) -> list[str]:
     start = [row.work, row.peer.name]
     wanted = f"≥ {row.least:.2f}"
     if not isinstance(found, Compared):
@@ -79,6 +81,12 @@ def growth(row: Growth, found: Result | str) -> str:
         f"{text}{found.before:.0f} MB after {row.warm_after:,} chats, {found.after:.0f} MB after "
         f"{row.chats:,}; wanted: at most {row.most:.0f} MB more: {verdict(found)}."
     )
+
+
+def wait(row: Row, found: Served) -> str:
+    times = [f"{p50:.1f} ms, and {p99:.1f} at the 99th percentile" for p50, p99 in found.waits]
+    wanted = "; wanted: at most {:g} and {:g} ms".format(*row.most) if row.most else ""
+    return f"Until an answer to {row.work}: {times[0]}; {row.peer.name}: {times[1]}{wanted}."
 
 
 def verdict(found: Result) -> str:

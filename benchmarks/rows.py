@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from .comparing import Comparison
-from .environments import aiogram, grammy, here
+from .environments import (
+    aiogram,
+    grammy,
+    grammy_webhook,
+    gunicorn,
+    here,
+    uvicorn,
+    versions_of,
+    versions_of_grammy,
+)
 from .growing import Growth
+from .serving import Serving, Site
 from .sides import Program
 
 OURS = partial(here, "ours")
 GRAMMY = Program("grammY + storage-psql, pool of 10", grammy)
 DJANGO = Program("plain Django async ORM, one get and one save", partial(here, "django_orm"))
 HOT_HANDLER_SECONDS = 0.001
+MIDDLEWARE = Site(
+    "botsessions",
+    uvicorn,
+    "/telegram/default/",
+    partial(versions_of, "uvicorn", "uvloop", "httptools"),
+)
+VIEW = Site("botsessions", gunicorn, "/telegram/default/", partial(versions_of, "gunicorn"))
+EMPTY_VIEW = replace(VIEW, name="an empty view", path="/empty/", counts=False)
+GRAMMY_WEBHOOK = Site(
+    "grammY's webhookCallback + storage-psql, pool of 10", grammy_webhook, "/", versions_of_grammy
+)
 
-ROWS: list[Comparison | Growth] = [
+ROWS: list[Comparison | Serving | Growth] = [
     Comparison(
         "500 chats, 64 at a time, PostgreSQL",
         Program("botsessions", OURS),
@@ -83,6 +105,28 @@ ROWS: list[Comparison | Growth] = [
         chats=1,
         in_flight=4,
         processes=4,
+        least=0.7,
+    ),
+    Serving(
+        'webhooks, 32 connections, uvicorn with the middleware, LOCK="database", PostgreSQL',
+        MIDDLEWARE,
+        GRAMMY_WEBHOOK,
+        connections=32,
+        least=0.8,
+    ),
+    Serving(
+        'webhooks, one connection, uvicorn with the middleware, LOCK="database", PostgreSQL',
+        MIDDLEWARE,
+        GRAMMY_WEBHOOK,
+        connections=1,
+        least=0.5,
+        most=(1.0, 5.0),
+    ),
+    Serving(
+        'webhooks, 32 connections, gunicorn with 16 threads, LOCK="database", PostgreSQL',
+        VIEW,
+        EMPTY_VIEW,
+        connections=32,
         least=0.7,
     ),
     Growth(

@@ -13,11 +13,10 @@ import argparse
 import asyncio
 import json
 import os
-import resource
 import tempfile
 import time
 from collections import Counter
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,8 @@ from uuid import uuid4
 
 import django
 import httpx
+
+from .processes import cpu_seconds, memory
 
 SAMPLES = 6
 DUPLICATES = 20
@@ -164,20 +165,6 @@ def count(outcome: Outcome, tables: Any) -> None:
         stored = Counter(n for (data,) in cursor.fetchall() for n in json.loads(data)["updates"])
     outcome.lost = outcome.sent - len(stored)
     outcome.twice = sum(times > 1 for times in stored.values())
-
-
-def memory(pid: int) -> float:
-    with suppress(OSError):
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        return pages * resource.getpagesize() / 1e6
-    return 0.0
-
-
-def cpu_seconds(pid: int) -> float:
-    with suppress(OSError):
-        times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-        return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
-    return 0.0
 
 
 def connections(tables: Any) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,8 +13,10 @@ from benchmarks import page
 from benchmarks.comparing import Comparison
 from benchmarks.environments import Missing, here
 from benchmarks.growing import Growth
+from benchmarks.rows import ROWS
 from benchmarks.sides import Failed, Program
 
+WEBHOOK = next(row for row in ROWS if row.work.startswith("webhooks") and "gunicorn" in row.work)
 OURS = Program("botsessions", partial(here, "ours"))
 DJANGO = Program("Django", partial(here, "django_orm"))
 
@@ -51,6 +55,21 @@ def test_memory_is_read_after_each_step() -> None:
     found = row.measure(rounds=1, seconds=1)
     assert found.before > 0
     assert found.reached
+
+
+@pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed")
+def test_sites_answer_and_nothing_is_lost() -> None:
+    row = replace(WEBHOOK, connections=4, least=0.0, database="sqlite", most=None)
+    found = row.measure(rounds=1, seconds=1)
+    assert found.lost == (0, 0)
+    assert found.reached
+    (ours, _), (peer, _) = found.waits
+    assert ours > peer > 0
+    slow = replace(found, row=replace(row, most=(0.001, 0.001)))
+    assert not slow.reached
+    text = page.rendered([(slow.row, slow)])
+    assert "wanted: at most 0.001 and 0.001 ms" in text
+    assert "gunicorn" in text
 
 
 def missing() -> list[str]:
