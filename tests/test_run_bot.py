@@ -418,6 +418,25 @@ def test_under_debug_it_starts_anew_when_the_code_has_changed(
     assert table.texts() == ["one", "two"]
 
 
+@pytest.mark.once
+def test_under_debug_it_ends_when_every_bot_has_failed(start: Start, table: Tables) -> None:
+    crashing = BOT | {"APPLICATION": "tests.bots.notes.build_nothing"}
+    with start(bots={"one": crashing, "other": BOT}, DJANGO_DEBUG="1") as bot:
+        assert bot.process.wait(TIMEOUT) == 1
+        assert "other: Telegram does not know the token" in bot.output
+        assert "Not every bot ran: see above." in bot.output
+
+
+@pytest.mark.once
+def test_under_debug_it_ends_when_a_handler_has_stopped_its_bot(
+    start: Start, account: Account, table: Tables
+) -> None:
+    account.say("/leave")
+    with start(DJANGO_DEBUG="1") as bot:
+        assert bot.process.wait(TIMEOUT) == 0
+    assert table.texts() == ["left"]
+
+
 def touched(file: Path) -> bool:
     """Make a file newer by a second."""
     changed = file.stat().st_mtime + 1

@@ -76,15 +76,15 @@ def on_signal(
             signal.signal(number, handler)
 
 
-def run_reloading(run: Callable[[], bool], stop: Callable[[], object]) -> NoReturn:
+def run_reloading(run: Callable[[], bool], stop: Callable[[], object]) -> bool:
     """Call ``run`` in a process of its own, and in a new one whenever the code has changed.
 
     Args:
-        run: returns whether all went well.
+        run: returns whether all went well. When it does so by itself, so does this function.
         stop: makes it return; called before it is run anew, and at SIGINT or SIGTERM.
     """
     if os.environ.get(autoreload.DJANGO_AUTORELOAD_ENV) == "true":
-        run_watched(run, stop)
+        return run_watched(run, stop)
     sys.exit(run_children())
 
 
@@ -105,9 +105,10 @@ def run_children() -> int:
             return status if status >= 0 else 128 - status
 
 
-def run_watched(run: Callable[[], bool], stop: Callable[[], object]) -> None:
-    went_well = True
+def run_watched(run: Callable[[], bool], stop: Callable[[], object]) -> bool:
+    went_well = False
     over = threading.Event()
+    reloader = autoreload.get_reloader()
 
     def work() -> None:
         nonlocal went_well
@@ -115,6 +116,7 @@ def run_watched(run: Callable[[], bool], stop: Callable[[], object]) -> None:
             went_well = run()
         finally:
             over.set()
+            reloader.stop()
 
     def finish() -> None:
         stop()
@@ -128,9 +130,10 @@ def run_watched(run: Callable[[], bool], stop: Callable[[], object]) -> None:
         if file_path.suffix == ".py":  # Others may be templates or translations.
             finish()
 
-    reloader = autoreload.get_reloader()
     autoreload.file_changed.connect(before_reload)
     # A terminal sends SIGINT to the parent as well, which passes it on as SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with on_signal(end, [signal.SIGTERM]):
         autoreload.start_django(reloader, work)
+        over.wait()
+    return went_well

@@ -50,9 +50,10 @@ class Command(BaseCommand):
             raise CommandError(str(exc)) from exc
         with tokens_hidden():
             if reload and settings.DEBUG:
-                run_reloading(polling.run, polling.stop)
-            with on_signal(polling.stop):
-                went_well = polling.run()
+                went_well = run_reloading(polling.run, polling.stop)
+            else:
+                with on_signal(polling.stop):
+                    went_well = polling.run()
         if not went_well:
             raise CommandError("Not every bot ran: see above.")
 
