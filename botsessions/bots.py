@@ -148,18 +148,24 @@ def all_bots() -> dict[str, Bot]:
 def get_bot(alias: str | None = None) -> Bot:
     """Return the bot of that alias; without one, the only bot there is.
 
+    Bots that only keep their sessions here do not count, where there are others.
+
     Raises:
         ImproperlyConfigured: there is no such bot, or more than one to choose from.
         TypeError: the alias is no text.
     """
     if alias is not None:
         check_text("The bot", alias, "an alias of BOTSESSIONS['BOTS']")
-    bots = app_settings().get("BOTS") or {}
-    if alias is None and len(bots) == 1:
-        alias = next(iter(bots))
-    if alias is not None and alias in bots:
-        return Bot(alias, bots[alias])
-    known = ", ".join(map(repr, bots)) or "none"
-    if alias is None:
+    declared = app_settings().get("BOTS") or {}
+    if alias is not None and alias in declared:
+        return Bot(alias, declared[alias])
+    known = ", ".join(map(repr, declared)) or "none"
+    if alias is not None:
+        raise ImproperlyConfigured(
+            f"There is no bot {alias!r}: BOTSESSIONS['BOTS'] declares {known}."
+        )
+    bots = all_bots().values()
+    here = [bot for bot in bots if not bot.is_elsewhere] or list(bots)
+    if len(here) != 1:
         raise ImproperlyConfigured(f"Name a bot: BOTSESSIONS['BOTS'] declares {known}.")
-    raise ImproperlyConfigured(f"There is no bot {alias!r}: BOTSESSIONS['BOTS'] declares {known}.")
+    return here[0]

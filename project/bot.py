@@ -10,6 +10,8 @@ from telegram.ext import CallbackQueryHandler, CommandHandler, MessageHandler, f
 
 from botsessions import SessionApplication, SessionBuilder, SessionContext, session
 
+BOT = "default"
+"""The bot's alias in the settings."""
 GREETING = (
     "Hi! I count the pizza in this chat. Send me 🍕 or press the button, then ask for your /hunger."
 )

@@ -12,6 +12,7 @@ from contextvars import Context
 from typing import Any, TypeAlias
 
 from botsessions.testing import Answers, AsyncBotClient, Message, Person
+from project.bot import BOT
 
 TIMEOUT = 30
 """After so many seconds without an answer the line gives up."""
@@ -27,7 +28,7 @@ class Line:
 
     def __init__(self) -> None:
         self.process = os.getpid()
-        self._client = AsyncBotClient()
+        self._client = AsyncBotClient(BOT)
         # Ids go on after a restart: visitors' browsers keep the messages of earlier processes.
         self._client.telegram._ids = itertools.count(int(time.time()))
         self._loop = asyncio.new_event_loop()

@@ -7,9 +7,9 @@ from typing import Any
 
 from django.utils import timezone
 
-from botsessions.bots import get_bot
 from botsessions.models import BotSession
 from botsessions.storages.base import dumps
+from project.bot import BOT
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -73,10 +73,10 @@ def make_samples() -> None:
     """Store the sample sessions, where nothing is stored yet."""
     if BotSession.objects.exists():
         return
-    now, bot = timezone.now(), get_bot().alias
+    now = timezone.now()
     for whose, data, age, left in SAMPLES:
         BotSession.objects.create(
-            bot=bot,
+            bot=BOT,
             key=str(whose["chat_id"]),
             data=data,
             size=len(dumps(data).encode()),

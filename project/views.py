@@ -16,10 +16,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_POST
 
-from botsessions.bots import get_bot
 from botsessions.keys import per_chat
 from botsessions.models import BotSession
 from botsessions.testing import Answers, Message
+from project.bot import BOT
 
 from .chat import guest, line
 
@@ -122,9 +122,7 @@ def shown(message: Message) -> dict[str, Any]:
 
 def stored(chat_id: int) -> dict[str, Any] | None:
     """Return the chat's row, as the page shows it."""
-    row = BotSession.objects.filter(
-        bot=get_bot().alias, name="", key=per_chat(chat=chat_id)
-    ).first()
+    row = BotSession.objects.filter(bot=BOT, name="", key=per_chat(chat=chat_id)).first()
     if row is None:
         return None
     return {

@@ -16,7 +16,7 @@ from botsessions import session
 from botsessions.bots import Bot, all_bots, get_bot, max_bytes
 from botsessions.exceptions import SessionDataError
 from botsessions.ptb import build_application
-from botsessions.testing import AsyncBotClient
+from botsessions.testing import AsyncBotClient, BotClient
 
 from .harness import Store, client
 
@@ -101,6 +101,15 @@ class ChoosingABot(SimpleTestCase):
             assert get_bot("staff").alias == "staff"
             with pytest.raises(ImproperlyConfigured, match=r"Name a bot.*'shop', 'staff'"):
                 get_bot()
+
+    def test_a_bot_that_only_keeps_its_sessions_here_is_none_to_choose_from(self) -> None:
+        bots = {"shop": PIZZA, "elsewhere": {"TOKEN": "7:A", "FREE_STORAGE": True}}
+        with override_settings(BOTSESSIONS={"BOTS": bots}):
+            assert get_bot().alias == "shop"
+            assert get_bot("elsewhere").alias == "elsewhere"
+            assert BotClient().application.session_bot == "shop"
+        with override_settings(BOTSESSIONS={"BOTS": {"elsewhere": bots["elsewhere"]}}):
+            assert get_bot().alias == "elsewhere"
 
     def test_an_unknown_bot_is_an_error_that_names_the_known_ones(self) -> None:
         with (

@@ -214,6 +214,15 @@ def test_demo_setup_makes_the_superuser_once(monkeypatch: pytest.MonkeyPatch) ->
     assert User.objects.count() == 1
 
 
+def test_the_demo_goes_on_beside_other_bots() -> None:
+    demo = settings.BOTSESSIONS["BOTS"]["default"]
+    others = {"shop": demo, "elsewhere": {"TOKEN": "7:A", "FREE_STORAGE": True}}
+    with override_settings(BOTSESSIONS={"BOTS": {"default": demo, **others}}):
+        setup()
+        assert Visitor().say("🍕")["session"]
+    assert set(BotSession.objects.values_list("bot", flat=True)) == {"default"}
+
+
 @override_settings(DEBUG=True)
 def test_demo_setup_keeps_a_changed_password_to_itself() -> None:
     User.objects.create_superuser("admin", password="changed")

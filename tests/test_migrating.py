@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -184,6 +186,26 @@ class Migrating(TestCase):
             f"Session 'no json' of bot 'pets': {unusable}: $.circle is set, {needs_type}.",
         ]
         assert list(BotSession.objects.order_by("pk").values()) == before
+
+    def test_with_verbosity_2_it_is_told_what_the_authors_code_raised_and_where(self) -> None:
+        def to_number(old: dict[str, Any]) -> Any:
+            return {"price": json.loads(old["price"])}  # The line that is to be named.
+
+        async def to_sum(old: dict[str, Any]) -> Any:
+            await asyncio.sleep(0)
+            return old["price"] + 1
+
+        make("text", {"price": "dear"})
+        make("list", {"price": "[]"})
+        with bots(pets=migrating({1: to_number, 2: to_sum})):
+            _, lines = failing()
+            assert lines[0].endswith("from no version to version 1 raised JSONDecodeError.")
+            _, lines = failing(verbosity=2)
+        line = inspect.getsourcelines(to_number)[1] + 1
+        assert "raised JSONDecodeError. JSONDecodeError: Expecting value: line 1" in lines[0]
+        assert lines[0].endswith(f" (tests/test_migrating.py, line {line}, in to_number)")
+        assert "raised TypeError. TypeError: can only concatenate list" in lines[1]
+        assert lines[1].endswith(", in to_sum)")
 
     def test_what_the_bot_could_not_read_or_store_afterwards_is_left(self) -> None:
         make("large", {"text": "x" * 200})

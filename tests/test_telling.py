@@ -158,6 +158,7 @@ class Told(TestCase):
                 assert done == deleted
                 assert failure.address == Address("shop", "", "13")
                 assert failure.reason == "Who was told that it has expired raised LookupError."
+                assert "tests/test_telling.py, line" in failure.told
         assert left() == {"13"}
         assert Counter(key for key, _ in self.told) == {"12": 1, "13": 2, "14": 1, "15": 1}
 

@@ -25,6 +25,8 @@ class Failure:
 
     address: Address
     reason: str
+    told: str = ""
+    """What the author's code raised, and where. It may show data."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from ..storages.layers import migrated
 from ..storages.migrations import refuse_newer
 from ..storages.sql import Change, Table
 from .batches import BATCH_SIZE, Batch, Failure, check_choice, unit_of_work, with_keys
+from .causes import told
 from .declared import fragments_in
 from .versions import all_sessions, exact, live
 
@@ -128,7 +129,7 @@ async def migrate_all(rows: Rows, fragments: Fragments) -> tuple[Changes, list[F
         try:
             new = await migrate_one(address, record, fragments[address[:2]], most_bytes)
         except Exception as exc:
-            failures.append(Failure(address, reason(exc, record.version)))
+            failures.append(Failure(address, reason(exc, record.version), told_by_author(exc)))
         else:
             changes[pk] = Change(address, new, new_revision())
     return changes, failures
@@ -163,6 +164,14 @@ def store(changes: Changes, table: Table) -> int:
 def any_of(conditions: Iterable[Q]) -> Q:
     """Return a condition that holds where one of these does."""
     return reduce(or_, conditions, Q(pk__in=()))
+
+
+def told_by_author(error: Exception) -> str:
+    if isinstance(error, (SessionVersionError, SessionDataError)):
+        return ""  # Its reason says all.
+    if isinstance(error, SessionMigrationError):
+        return told(error.__cause__) if error.__cause__ else ""
+    return told(error)
 
 
 def reason(error: Exception, version: Decimal | None) -> str:

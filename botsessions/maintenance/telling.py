@@ -16,6 +16,7 @@ from ..storages import Address, DatabaseStorage
 from ..storages.expiry import is_heard
 from ..storages.layers import place_of, tell_all
 from .batches import Batch, Failure
+from .causes import told
 from .declared import fragments_in
 
 
@@ -59,10 +60,9 @@ class Telling:
         try:
             return Batch(async_to_sync(tell_all)([(storage, address)]))
         except SessionExpiryError as exc:
-            cause = type(exc.__cause__).__name__
-            return Batch(
-                0, (Failure(address, f"Who was told that it has expired raised {cause}."),)
-            )
+            cause = exc.__cause__ or exc
+            reason = f"Who was told that it has expired raised {type(cause).__name__}."
+            return Batch(0, (Failure(address, reason, told(cause)),))
 
 
 def pages(expired: Any, size: int) -> Iterator[list[Address]]:

@@ -193,7 +193,7 @@ class BatchCommand(BaseCommand):
         for failure in batch.failures:
             self.report.failed += 1
             if self.report.failed <= NAMED or options["verbosity"] > 1:
-                self.name(failure)
+                self.name(failure, options["verbosity"])
         self.report.counts[task.done] += batch.done
         self.report.tables[label] += batch.done
         if options["verbosity"] > 1:
@@ -203,8 +203,9 @@ class BatchCommand(BaseCommand):
             line = f"{label}: {self.report.counts[task.done]} {task.done}"
             self.stdout.write(line + (took if options["verbosity"] > 2 else ""))
 
-    def name(self, failure: Failure) -> None:
-        self.stderr.write(f"Session {failure.address}: {failure.reason}")
+    def name(self, failure: Failure, verbosity: int) -> None:
+        told = f" {failure.told}" if failure.told and verbosity > 1 else ""
+        self.stderr.write(f"Session {failure.address}: {failure.reason}{told}")
 
 
 def sessions(count: int) -> str:
