@@ -7,6 +7,8 @@ from functools import wraps
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
+from django.db import connections
+from django.db.transaction import non_atomic_requests
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
@@ -39,6 +41,9 @@ def answering(*methods: str) -> Callable[[Callable[..., HttpResponse]], Callable
                     {"error": str(refusal)}, status=refusal.status, headers=refusal.headers
                 )
 
+        # By name, because a decorator is for one database only.
+        for using in connections:
+            non_atomic_requests(using)(view)
         return view
 
     return decorator

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from asgiref.sync import async_to_sync
 from django.db.models import Q, QuerySet
+from msgspec.structs import replace
 
 from ...bots import Bot, free_storage_limits
 from ...codec import strict
-from ...exceptions import SessionDataError
+from ...exceptions import SessionConflict, SessionDataError
+from ...maintenance import BATCH_SIZE, Sweep
 from ...models import AbstractBotSession
 from ...storages import ANY, Address, DatabaseStorage, Record
 from ...storages.base import Json, utcnow
@@ -18,6 +21,10 @@ from ...storages.layers import peel
 from ...storages.migrations import exact_version
 from ...storages.value import looks_packed, pack, unpack
 from .answers import Refusal
+from .quota import alone
+
+ATTEMPTS = 20
+"""So often a session is looked at again that somebody else changes at the same moment."""
 
 
 class FreeSessions:
@@ -48,24 +55,56 @@ class FreeSessions:
             raise Refusal(400, f"The data cannot be stored: {exc}") from None
         if record.value is None:
             self.delete(key)
-            return
-        live = self._live()
-        if not live.filter(key=key).exists():
-            limit = free_storage_limits()["MAX_SESSIONS"]
-            if live.count() >= limit:
-                raise Refusal(409, f"The bot has {limit} sessions, as many as it may.")
-        async_to_sync(self._storage.write)(self._address(key), record)
+            return None
+        for _ in range(ATTEMPTS):
+            known = self._live().filter(key=key).values_list("revision", flat=True).first()
+            if known is None:
+                return self._begin(key, record)
+            with suppress(SessionConflict):
+                return self._store(key, replace(record, revision=known))
+        raise Refusal(503, "The session is changed all the time.")
 
     def delete(self, key: str) -> None:
         async_to_sync(self._storage.delete)(self._address(key), ANY)
+
+    def _begin(self, key: str, record: Record) -> None:
+        """Store a new session, if the bot may have another one.
+
+        Raises:
+            Refusal: it may not.
+        """
+        limit = free_storage_limits()["MAX_SESSIONS"]
+        if self._begin_if_fewer(limit, self._rows(), key, record):
+            return
+        self._sweep()
+        if not self._begin_if_fewer(limit, self._live(), key, record):
+            raise Refusal(409, f"The bot has {limit} sessions, as many as it may.")
+
+    def _begin_if_fewer(self, limit: int, others: QuerySet[Any], key: str, record: Record) -> bool:
+        with alone(self._bot.alias, self._rows()):
+            is_room = others.count() < limit
+            if is_room:
+                self._store(key, record)
+        return is_room
+
+    def _sweep(self) -> None:
+        """Make room where rows have expired. They do not count, but take a place in the table."""
+        sweep = Sweep(bot=self._bot.alias, name="")
+        for _batch in sweep.run(self._storage.model, self._storage.using, limit=BATCH_SIZE):
+            pass
+
+    def _store(self, key: str, record: Record) -> None:
+        async_to_sync(self._storage.write)(self._address(key), record)
 
     def keys(self) -> Iterator[str]:
         return self._live().order_by("key").values_list("key", flat=True).iterator()
 
     def _live(self) -> QuerySet[AbstractBotSession]:
+        return self._rows().filter(Q(expires_at=None) | Q(expires_at__gt=utcnow()))
+
+    def _rows(self) -> QuerySet[AbstractBotSession]:
         rows = self._storage.model._default_manager.using(self._storage.using)
-        unexpired = Q(expires_at=None) | Q(expires_at__gt=utcnow())
-        return rows.filter(unexpired, bot=self._bot.alias, name="")
+        return rows.filter(bot=self._bot.alias, name="")
 
     def _address(self, key: str) -> Address:
         return Address(self._bot.alias, "", key)
