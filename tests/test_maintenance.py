@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -174,10 +175,52 @@ def test_migrating_waits_for_no_lock_and_the_next_run_does_the_rest() -> None:
     assert output(manage("migrate_sessions", env=environment())).startswith("1 session ")
 
 
-def wait_for_batches(process: subprocess.Popen[str]) -> None:
+@pytest.fixture
+def lines(tmp_path: Path) -> Path:
+    """A file of two thousand sessions to be imported."""
+    path = tmp_path / "lines.jsonl"
+    sessions = (
+        {"bot": "aging", "fragment": "", "key": str(chat), "data": {"count": chat}}
+        for chat in range(CHATS)
+    )
+    path.write_text("".join(f"{json.dumps(session)}\n" for session in sessions))
+    return path
+
+
+def importing(path: Path, *arguments: str) -> subprocess.Popen[str]:
+    return manage("import_sessions", "jsonl", str(path), *arguments, env=environment())
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_an_import_that_is_ended_in_the_middle_and_run_again_is_complete(
+    lines: Path, number: signal.Signals
+) -> None:
+    process = importing(lines, "--batch-size", "5", "--verbosity", "2")
+    wait_for_batches(process, f"{lines}:")
+    process.send_signal(number)
+    process.communicate()
+    assert process.returncode == (75 if number is signal.SIGTERM else -number)
+    imported = BotSession.objects.count()
+    assert 0 < imported < CHATS
+    text = output(importing(lines))
+    assert text.startswith(f"{CHATS - imported} sessions imported, {imported} there already")
+    assert {int(row.key): row.data["count"] for row in BotSession.objects.all()} == {
+        chat: chat for chat in range(CHATS)
+    }
+
+
+def test_two_imports_at_once_import_each_session_once(lines: Path) -> None:
+    both = [importing(lines, "--batch-size", "20", "--json") for _ in range(2)]
+    results = [json.loads(output(process)) for process in both]
+    assert sum(result["imported"] for result in results) == CHATS
+    assert sum(result["same"] + result["kept"] for result in results) == CHATS
+    assert BotSession.objects.count() == CHATS
+
+
+def wait_for_batches(process: subprocess.Popen[str], label: str = "default:") -> None:
     assert process.stdout is not None
     for _ in range(3):
-        assert process.stdout.readline().startswith("default:")
+        assert process.stdout.readline().startswith(label)
 
 
 def left(command: str) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from django.db import connections
@@ -21,9 +21,12 @@ BATCH_SIZE = 1000
 
 @dataclass(frozen=True)
 class Failure:
-    """A session that was left as it was, and why; the reason shows no data."""
+    """A session that was left as it was, and why; the reason shows no data.
 
-    address: Address
+    One that has no address yet, since it is to be imported, is named by where it is.
+    """
+
+    address: Address | str
     reason: str
     told: str = ""
     """What the author's code raised, and where. It may show data."""
@@ -35,6 +38,8 @@ class Batch:
 
     done: int
     failures: tuple[Failure, ...] = ()
+    besides: Mapping[str, int] = field(default_factory=dict)
+    """How many others there were, by what has become of them."""
 
 
 class Work(Protocol):
@@ -71,12 +76,12 @@ def unit_of_work(using: str, work: Callable[..., T], *args: Any) -> T:
     return looked_after(lambda again: work(*args))
 
 
-def with_keys(sessions: QuerySet[Any], keys: Sequence[Any]) -> QuerySet[Any]:
-    """Return those of ``sessions`` that have one of these primary keys."""
+def with_keys(sessions: QuerySet[Any], keys: Sequence[Any], *, column: str = "pk") -> QuerySet[Any]:
+    """Return those of ``sessions`` that have one of these primary keys, or values of a column."""
     if connections[sessions.db].vendor != "postgresql":
-        return sessions.filter(pk__in=keys)
+        return sessions.filter(**{f"{column}__in": keys})
     # One parameter: to put a thousand into the statement takes longer than to find them.
-    return sessions.filter(IsAny(F("pk"), Value(list(keys))))
+    return sessions.filter(IsAny(F(column), Value(list(keys))))
 
 
 class IsAny(Func):

@@ -7,9 +7,10 @@ import signal
 import sys
 import time
 from argparse import ArgumentTypeError
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -36,13 +37,25 @@ NAMED = 100
 class Task(NamedTuple):
     """Work, and what it is called."""
 
-    work: Work
+    work: Any
+    """:class:`Work`, unless a command goes through something else than tables."""
     name: str
     """What its runs are noted as."""
     done: str
     """What has been done to sessions, like ``"deleted"``; in JSON the key of their number."""
     due: str
     """The key of the number in a dry run."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a task, which has its own line in the report."""
+
+    label: str
+    count: Callable[[], int]
+    """How many sessions it would be done to now, 0 if nobody can tell."""
+    run: Callable[..., Iterator[Batch]]
+    """Do it, to at most ``limit``."""
 
 
 @dataclass
@@ -52,6 +65,8 @@ class Report:
     dry_run: bool
     counts: dict[str, int]
     """By the names of the tasks."""
+    besides: dict[str, int]
+    """By what has become of sessions that were left as they were for a good reason."""
     tables: dict[str, int] = field(default_factory=dict)
     failed: int = 0
     seconds: float = 0.0
@@ -63,6 +78,7 @@ class Report:
         result = {
             "dry_run": self.dry_run,
             **numbers,
+            **self.besides,
             "failed": self.failed,
             "tables": self.tables,
             "seconds": round(self.seconds, 3),
@@ -70,11 +86,12 @@ class Report:
         }
         return json.dumps(result | ({"unreached": self.unreached} if self.unreached else {}))
 
-    def sentence(self) -> str:
+    def sentence(self, besides: Mapping[str, str]) -> str:
         """Return the line that a person reads in a cron mail."""
         (first, count), *others = self.counts.items()
         would = "would be " if self.dry_run else ""
         rest = "".join(f", {number} {would}{done}" for done, number in others)
+        rest += "".join(f", {n} {besides[name]}" for name, n in self.besides.items() if n)
         took = "" if self.dry_run else f" in {self.seconds:.1f} s"
         early = "" if self.complete else " Ended early: run it again."
         unreached = f" Not reached: {', '.join(self.unreached)}." if self.unreached else ""
@@ -84,6 +101,9 @@ class Report:
 class BatchCommand(BaseCommand):
     """Base of a command that does one task after the other, in batches that SIGTERM ends."""
 
+    besides: Mapping[str, str] = {}
+    """What :attr:`Batch.besides` may name, in words."""
+
     def tasks(self, options: dict[str, Any]) -> list[Task]:
         raise NotImplementedError
 
@@ -92,10 +112,7 @@ class BatchCommand(BaseCommand):
         return []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--bot", metavar="ALIAS", help="Only sessions of this bot.")
-        parser.add_argument(
-            "--fragment", metavar="NAME", dest="name", help="Only this fragment of multi sessions."
-        )
+        self.add_place(parser)
         parser.add_argument(
             "--batch-size",
             metavar="N",
@@ -108,8 +125,15 @@ class BatchCommand(BaseCommand):
             "--max-seconds", metavar="S", type=positive, help="Begin no batch after so long."
         )
         parser.add_argument("--dry-run", action="store_true", help="Write nothing.")
-        parser.add_argument("--database", metavar="ALIAS", help="Only in this database.")
         parser.add_argument("--json", action="store_true", help="Print the result as JSON.")
+
+    def add_place(self, parser: CommandParser) -> None:
+        """Add the options ``bot``, ``name`` and ``database``."""
+        parser.add_argument("--bot", metavar="ALIAS", help="Only sessions of this bot.")
+        parser.add_argument(
+            "--fragment", metavar="NAME", dest="name", help="Only this fragment of multi sessions."
+        )
+        parser.add_argument("--database", metavar="ALIAS", help="Only in this database.")
 
     def handle(self, **options: Any) -> None:
         if options["database"] and options["database"] not in connections:
@@ -121,7 +145,8 @@ class BatchCommand(BaseCommand):
 
     def work(self, options: dict[str, Any]) -> None:
         tasks, verbosity = self.tasks(options), options["verbosity"]
-        self.report = Report(options["dry_run"], {task.done: 0 for task in tasks})
+        counts, besides = {task.done: 0 for task in tasks}, dict.fromkeys(self.besides, 0)
+        self.report = Report(options["dry_run"], counts, besides)
         self.report.unreached = self.unreached(options)
         self.told = started = time.monotonic()
         self.until = started + options["max_seconds"] if options["max_seconds"] else None
@@ -136,7 +161,7 @@ class BatchCommand(BaseCommand):
         if options["json"]:
             self.stdout.write(self.report.as_json(tasks))
         elif verbosity:
-            self.stdout.write(self.report.sentence())
+            self.stdout.write(self.report.sentence(self.besides))
         if not self.report.complete:
             sys.exit(ENDED_EARLY)
         if self.report.failed:
@@ -154,24 +179,31 @@ class BatchCommand(BaseCommand):
         return noted(task.name, only, lambda: self.report.complete)
 
     def carry_out(self, task: Task, options: dict[str, Any], note: Note | None) -> None:
-        for model, using in tables(options["database"]):
-            label = f"{using}:{model._meta.db_table}"
-            self.report.tables.setdefault(label, 0)
+        for part in self.parts(task, options):
+            self.report.tables.setdefault(part.label, 0)
             limit = self.left(options)
             if limit == 0 or not self.report.complete:
                 continue
             shows = options["verbosity"] == 1 and self.stderr.isatty()
-            total = task.work.count(model, using) if shows else 0
+            total = part.count() if shows else 0
             if limit is not None:
                 total = min(total, limit)
             with closing(Progress(self.stderr, task.done, total)) as progress:
-                for batch in self.timely(task.work.run(model, using, limit=limit)):
+                for batch in self.timely(part.run(limit=limit)):
                     if batch.failures:
                         progress.close()
                     if note is not None:
                         note.add(batch)
-                    self.tell(task, label, batch, options)
-                    progress.advance(batch.done + len(batch.failures))
+                    self.tell(task, part.label, batch, options)
+                    others = len(batch.failures) + sum(batch.besides.values())
+                    progress.advance(batch.done + others)
+
+    def parts(self, task: Task, options: dict[str, Any]) -> Iterator[Part]:
+        """Yield the tables."""
+        for model, using in tables(options["database"]):
+            label = f"{using}:{model._meta.db_table}"
+            work: Work = task.work
+            yield Part(label, partial(work.count, model, using), partial(work.run, model, using))
 
     def left(self, options: dict[str, Any]) -> int | None:
         """Return how many sessions the limit leaves."""
@@ -195,6 +227,8 @@ class BatchCommand(BaseCommand):
             if self.report.failed <= NAMED or options["verbosity"] > 1:
                 self.name(failure, options["verbosity"])
         self.report.counts[task.done] += batch.done
+        for name, number in batch.besides.items():
+            self.report.besides[name] += number
         self.report.tables[label] += batch.done
         if options["verbosity"] > 1:
             now = time.monotonic()

@@ -16,8 +16,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-HERE = Path(__file__).parent
-SOURCES = [HERE / name for name in ("package.json", "package-lock.json", "bot.mjs")]
+SOURCES = ("package.json", "package-lock.json", "bot.mjs")
 INSTALL = ["ci", "--no-audit", "--no-fund", "--loglevel=error"]
 
 
@@ -45,7 +44,7 @@ class GrammyBot:
 
 @contextmanager
 def grammy_bot(token: str, root_url: str, kind: str = "strict") -> Iterator[GrammyBot]:
-    script = workplace() / "bot.mjs"
+    script = workplace(Path(__file__).parent) / "bot.mjs"
     config = json.dumps({"token": token, "rootUrl": root_url, "kind": kind})
     with subprocess.Popen(  # noqa: S603
         [program("node"), str(script), config],
@@ -59,19 +58,23 @@ def grammy_bot(token: str, root_url: str, kind: str = "strict") -> Iterator[Gram
             process.kill()
 
 
-def workplace() -> Path:
+def workplace(here: Path) -> Path:
     """Return where the bot is, with its packages, which later runs of the tests find there, too.
+
+    Args:
+        here: where its sources are.
 
     Without Node or its packages the test is skipped; in CI it fails.
     """
     npm = program("npm")
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in SOURCES)).hexdigest()[:16]
+    sources = [here / name for name in SOURCES]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:16]
     directory = Path(tempfile.gettempdir()) / f"botsessions-node-{os.getuid()}-{digest}"
     directory.mkdir(0o700, exist_ok=True)
     with (directory / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (directory / "installed").exists():
-            for file in SOURCES:
+            for file in sources:
                 shutil.copy(file, directory)
             done = subprocess.run(  # noqa: S603
                 [npm, *INSTALL],

@@ -1,0 +1,181 @@
+"""What a session from elsewhere becomes here, or why it cannot come."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+from msgspec.structs import replace
+
+from ..bots import max_bytes
+from ..cell import Fragment
+from ..codec import Codec
+from ..exceptions import (
+    SessionError,
+    SessionKeyError,
+    SessionStorageError,
+    SessionVersionError,
+)
+from ..keys import check_key
+from ..sources import updates_only
+from ..storages import About, Address, MemoryStorage, Record
+from ..storages.base import ENCODER, Json, utcnow
+from ..storages.layers import outgoing, peel
+from ..storages.migrations import exact_version
+from .batches import Failure
+from .declared import declared
+from .ids import Ids, Keying
+from .origins import Found, Place
+
+
+class Outcome(enum.Enum):
+    """What has become of a session that was found."""
+
+    IMPORTED = "imported"
+    REPLACED = "replaced"
+    """It was imported in the place of an older one."""
+    SAME = "same"
+    """It was here already."""
+    KEPT = "kept"
+    """What is stored here instead may be newer."""
+    EXPIRED = "expired"
+    EMPTY = "empty"
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A session that can be stored."""
+
+    address: Address
+    fragment: Fragment[Any]
+    record: Record
+    created_at: datetime | None
+    changed_at: datetime | None
+
+    @cached_property
+    def size(self) -> int:
+        return len(ENCODER.encode(self.record.value))
+
+
+class Arrivals:
+    """Makes arrivals of what is found.
+
+    Args:
+        versions: whether the versions of data are those of this code's migrations; otherwise they
+            are dropped.
+    """
+
+    def __init__(self, *, versions: bool = True) -> None:
+        self._versions = versions
+        self._destinations: dict[Place, Destination] = {}
+
+    def arrival(self, found: Found) -> Arrival | Outcome | Failure:
+        if found.data is None:
+            return Outcome.EMPTY
+        if found.expires_at is not None and found.expires_at <= utcnow():
+            return Outcome.EXPIRED
+        try:
+            destination = self._destination(found.place)
+            return destination.arrival(found, found.version if self._versions else None)
+        except SessionError as exc:
+            return Failure(found.where, str(exc))
+        except Exception as exc:  # Of an author's key function, whose text may show data.
+            return Failure(found.where, f"Its key function raised {type(exc).__name__}.")
+
+    def _destination(self, place: Place) -> Destination:
+        if place not in self._destinations:
+            self._destinations[place] = Destination(place)
+        return self._destinations[place]
+
+
+class Destination:
+    """The fragment that a session moves into.
+
+    Raises:
+        SessionKeyError: the settings know none.
+        SessionStorageError: it would be lost there.
+    """
+
+    def __init__(self, place: Place) -> None:
+        fragment = declared(*place)
+        if fragment is None:
+            name = f"fragment {place.name!r}" if place.name else "single session"
+            raise SessionKeyError(f"The settings declare no {name} of a bot {place.bot!r}.")
+        if isinstance(peel(fragment.storage)[1], MemoryStorage):
+            raise SessionStorageError("It would be kept in a MemoryStorage, until the import ends.")
+        self._place = place
+        self._fragment = fragment
+        self._keying = Keying(fragment.get_session_key)
+        # What is to be migrated is of a shape that the declared type need not know.
+        self._older = Codec[Any](None if fragment.codec.data_type is None else Any)
+
+    def arrival(self, found: Found, version: Decimal | None) -> Arrival:
+        """Return what can be stored of it.
+
+        Raises:
+            SessionError: it has no key here, is of another version, or cannot be stored.
+        """
+        key, about = self._key(found)
+        return Arrival(
+            Address(*self._place, check_key(key)),
+            self._fragment,
+            self._record(found, self._known(version), about),
+            found.created_at,
+            found.changed_at,
+        )
+
+    def _key(self, found: Found) -> tuple[str, About]:
+        """Return the session's key, and whom it belongs to as far as that is known."""
+        keying = self._keying
+        if found.key is None:
+            if keying.known is None:
+                raise SessionKeyError(updates_only(self._fragment.get_session_key))
+            if (key := keying.key(found.ids)) is None:
+                raise SessionKeyError(
+                    f"The key function {keying} gives no key for the id of a "
+                    f"{' and a '.join(found.ids)}."
+                )
+            return key, about(keying.taken(found.ids))
+        if found.about is not None:
+            return found.key, found.about
+        ids = keying.ids(found.key)
+        if ids is None and keying.known is not None:
+            raise SessionKeyError(f"Its key is none that the key function {keying} gives.")
+        return found.key, about(ids or {})
+
+    def _known(self, version: Decimal | None) -> Decimal | None:
+        newest = self._fragment.newest_version
+        if version is None:
+            return None
+        try:
+            version = exact_version(version)
+        except ValueError as exc:
+            raise SessionVersionError(str(exc)) from None
+        if newest is None or version > newest:
+            known = "none" if newest is None else f"none after {newest}"
+            raise SessionVersionError(
+                f"It has version {version}, and this code knows {known}: declare migrations up to "
+                "it, or drop versions."
+            )
+        return version
+
+    def _record(self, found: Found, version: Decimal | None, about: About) -> Record:
+        fragment = self._fragment
+        codec = fragment.codec if version == fragment.newest_version else self._older
+        value: Json = codec.encode(found.data, {}, max_bytes())
+        stored = outgoing(fragment.storage, Record(value, about=about))
+        # It is as old as it was.
+        expires_at = found.expires_at or stored.expires_at
+        return replace(stored, version=version, expires_at=expires_at)
+
+
+def about(ids: Ids) -> About:
+    chat, user = ids.get("chat"), ids.get("user")
+    return About(
+        chat_id=chat if isinstance(chat, int) else None,
+        user_id=user if isinstance(user, int) else None,
+    )

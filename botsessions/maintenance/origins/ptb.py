@@ -1,0 +1,128 @@
+"""What python-telegram-bot's persistences keep: its pickles, and tables of Django."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from asgiref.sync import async_to_sync
+
+from ...ptb.pickles import unpickled
+from ...storages import About
+from ...storages.base import loads
+from ..batches import Failure
+from .found import Found, OriginError, Place
+from .sql import ForeignTable
+
+TABLES = "python_telegram_bot_django_persistence_"
+
+
+class Kind(NamedTuple):
+    """A kind of python-telegram-bot's data."""
+
+    id: str | None
+    """Whose data it is; ``None``: the whole bot's."""
+    table: str
+    """Of python-telegram-bot-django-persistence."""
+
+
+KINDS: Mapping[str, Kind] = {
+    "chat_data": Kind("chat", "chatdata"),
+    "user_data": Kind("user", "userdata"),
+    "bot_data": Kind(None, "botdata"),
+}
+"""Those that can be imported."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """Where data of one kind goes.
+
+    Args:
+        data: the name of the kind.
+        key: the session key of the whole bot's data; that of a chat's or user's is made of its id.
+    """
+
+    data: str
+    place: Place
+    key: str | None = None
+
+    def found(self, identifier: Any, value: Any) -> Found:
+        kind = KINDS[self.data]
+        where = f"in {self.data}" if kind.id is None else f"in {self.data}[{identifier}]"
+        # python-telegram-bot keeps an empty one of everybody whom it has heard of.
+        data = None if value == {} else value
+        if kind.id is None:
+            return Found(where, self.place, data, self.key, about=About())
+        return Found(where, self.place, data, ids={kind.id: identifier})
+
+
+class Pickle:
+    """A ``PicklePersistence``'s file, or several of a split one. Whoever made it runs code here.
+
+    Raises:
+        OriginError: there is none, or it cannot be read.
+    """
+
+    def __init__(self, path: str, way: Way) -> None:
+        self._path, self._way = path, way
+        try:
+            kinds = dict(async_to_sync(unpickled)(Path(path)))
+        except FileNotFoundError as exc:
+            raise OriginError(str(exc)) from exc
+        except TypeError as exc:
+            raise OriginError(f"{path} cannot be read: {exc}{cause(exc)}.") from exc
+        found = kinds.pop(way.data)
+        self._found = {None: found} if KINDS[way.data].id is None else found
+        self._others = [kind for kind, found in kinds.items() if found]
+
+    def __str__(self) -> str:
+        return self._path
+
+    def count(self) -> int:
+        return len(self._found)
+
+    def __iter__(self) -> Iterator[Found | Failure]:
+        for identifier, value in self._found.items():
+            yield self._way.found(identifier, value)
+
+    def left_out(self) -> list[str]:
+        return self._others
+
+
+class DjangoPersistence:
+    """The tables of python-telegram-bot-django-persistence, which need not be installed any more.
+
+    Raises:
+        OriginError: they are not there.
+    """
+
+    def __init__(self, using: str, namespace: str, way: Way) -> None:
+        self._way = way
+        id_, table = KINDS[way.data]
+        columns = ["id", "data", *([f"{id_}_id"] if id_ else [])]
+        self._name = f"{TABLES}{table}"
+        self._rows = ForeignTable(using, self._name, columns, {"namespace": namespace})
+
+    def __str__(self) -> str:
+        return self._name
+
+    def count(self) -> int:
+        return self._rows.count()
+
+    def __iter__(self) -> Iterator[Found | Failure]:
+        for _, text, *ids in self._rows:
+            yield self._way.found(ids[0] if ids else None, loads(text))
+
+    def left_out(self) -> list[str]:
+        return []
+
+
+def cause(error: BaseException) -> str:
+    """Return what went wrong, as far as it tells no data."""
+    inner = error.__cause__
+    if isinstance(inner, (ImportError, AttributeError)):
+        return f": {inner}"
+    return "" if inner is None else f" ({type(inner).__name__})"

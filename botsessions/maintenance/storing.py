@@ -1,0 +1,147 @@
+"""Storing sessions that come from elsewhere, never in the place of what may be newer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django.db import transaction
+from msgspec.structs import replace
+
+from ..codec import SORTED
+from ..exceptions import SessionConflict
+from ..models import AbstractBotSession
+from ..storages import DatabaseStorage, Record, Storage
+from ..storages.base import MAX_TITLE_LENGTH, all_of, awaited, new_revision, utcnow
+from ..storages.layers import by_innermost
+from ..storages.sql import for_column, from_column
+from .arriving import Arrival, Outcome
+from .batches import unit_of_work, with_keys
+from .changing import address_of
+from .versions import exact
+
+AT_ONCE = 20
+"""Sessions that are written at the same time where there is no table."""
+
+
+def store(arrivals: Sequence[Arrival], *, dry_run: bool) -> Iterator[Outcome]:
+    """Store sessions of different addresses; yield what has become of them, in any order.
+
+    Args:
+        dry_run: write nothing, and say what would become of them.
+    """
+    for storage, indices in by_innermost([arrival.fragment.storage for arrival in arrivals]):
+        some = [arrivals[index] for index in indices]
+        if isinstance(storage, DatabaseStorage):
+            table = Rows(storage.model, storage.using)
+            yield from unit_of_work(storage.using, table.store, some, dry_run)
+        else:
+            yield from async_to_sync(store_elsewhere)(storage, some, dry_run)
+
+
+class Rows:
+    """The rows of a table of sessions."""
+
+    def __init__(self, model: type[AbstractBotSession], using: str) -> None:
+        self._model, self._using = model, using
+        self._rows = model._base_manager.using(using)
+
+    def store(self, arrivals: Sequence[Arrival], dry_run: bool) -> list[Outcome]:
+        now = utcnow()
+        with transaction.atomic(using=self._using):
+            there = {address_of(row): row for rows in self._at(arrivals) for row in rows}
+            new = [arrival for arrival in arrivals if arrival.address not in there]
+            outcomes = [
+                self._replace(there[arrival.address], arrival, now, dry_run)
+                for arrival in arrivals
+                if arrival.address in there
+            ]
+            made = len(new) if dry_run else self._insert(new, now)
+        not_made = len(new) - made  # The bot has made these meanwhile.
+        return [*outcomes, *[Outcome.IMPORTED] * made, *[Outcome.KEPT] * not_made]
+
+    def _at(self, arrivals: Iterable[Arrival]) -> Iterator[Any]:
+        keys: dict[tuple[str, str], list[str]] = {}
+        for bot, name, key in (arrival.address for arrival in arrivals):
+            keys.setdefault((bot, name), []).append(key)
+        for (bot, name), some in keys.items():
+            yield with_keys(self._rows.filter(bot=bot, name=name), some, column="key")
+
+    def _insert(self, arrivals: Sequence[Arrival], now: datetime) -> int:
+        """Make rows where there are still none, and return how many."""
+        rows = [
+            self._model(**arrival.address._asdict(), **made(arrival, now)) for arrival in arrivals
+        ]
+        self._rows.bulk_create(rows, ignore_conflicts=True)
+        revisions = {row.revision for row in rows}
+        stored = (r for rows in self._at(arrivals) for r in rows.values_list("revision", flat=True))
+        return sum(revision in revisions for revision in stored)
+
+    def _replace(
+        self, row: AbstractBotSession, arrival: Arrival, now: datetime, dry_run: bool
+    ) -> Outcome:
+        stored = Record(row.data, exact(row.version), from_column(row.expires_at)).live(now)
+        outcome = compared(arrival, stored, from_column(row.updated_at))
+        if outcome is Outcome.REPLACED and not dry_run:
+            same = self._rows.filter(pk=row.pk, revision=row.revision)
+            if not same.update(**content(arrival, now)):
+                return Outcome.KEPT
+        return outcome
+
+
+async def store_elsewhere(
+    storage: Storage, arrivals: Sequence[Arrival], dry_run: bool
+) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    for start in range(0, len(arrivals), AT_ONCE):
+        some = arrivals[start : start + AT_ONCE]
+        outcomes += await all_of(store_one(storage, arrival, dry_run) for arrival in some)
+    return outcomes
+
+
+async def store_one(storage: Storage, arrival: Arrival, dry_run: bool) -> Outcome:
+    stored = await awaited(storage.read, arrival.address)
+    outcome = Outcome.IMPORTED if stored is None else compared(arrival, stored, None)
+    if outcome in (Outcome.IMPORTED, Outcome.REPLACED) and not dry_run:
+        record = replace(arrival.record, revision=stored and stored.revision)
+        try:
+            await awaited(storage.write, arrival.address, record)
+        except SessionConflict:
+            return Outcome.KEPT
+    return outcome
+
+
+def compared(arrival: Arrival, stored: Record, changed_at: datetime | None) -> Outcome:
+    """Return what is to become of a session in whose place another one is stored."""
+    new = arrival.record
+    if stored.value is None:  # It has expired.
+        return Outcome.REPLACED
+    if stored.version == new.version and SORTED.encode(stored.value) == SORTED.encode(new.value):
+        return Outcome.SAME
+    if arrival.changed_at is None or changed_at is None or changed_at >= arrival.changed_at:
+        return Outcome.KEPT
+    return Outcome.REPLACED
+
+
+def made(arrival: Arrival, now: datetime) -> dict[str, Any]:
+    created_at = arrival.created_at or arrival.changed_at or now
+    return {**content(arrival, now), "created_at": for_column(created_at)}
+
+
+def content(arrival: Arrival, now: datetime) -> dict[str, Any]:
+    """Return the columns of a row that hold a session, but for its address."""
+    record = arrival.record
+    about = {} if record.about is None else record.about.known()
+    if "title" in about:
+        about["title"] = about["title"][:MAX_TITLE_LENGTH]
+    return {
+        "data": record.value,
+        "version": record.version,
+        "revision": new_revision(),
+        "size": arrival.size,
+        "expires_at": record.expires_at and for_column(record.expires_at),
+        "updated_at": for_column(arrival.changed_at or now),
+        **about,
+    }

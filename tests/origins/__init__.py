@@ -1,0 +1,1 @@
+"""Bots that store sessions by other libraries."""
