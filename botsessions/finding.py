@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
@@ -33,6 +34,9 @@ else:  # Subscriptable for type checkers only.
 
 SOON = timedelta(days=1)
 MAX_ID = 2**63 - 1
+IDS = re.compile(r"-?[0-9]{1,20}(?:/-?[0-9]{1,20})*")
+"""An id, or a key of several."""
+ANY_END = "*"
 LISTED = 2_000
 """So many of those that an index finds out of the order of their keys can be paged through."""
 
@@ -126,7 +130,8 @@ def fragments() -> Iterator[tuple[str, Fragment[Any]]]:
 def search(sessions: Sessions, text: str) -> Sessions:
     """Return the sessions of a chat or user by its exact id, or by how key or title begin.
 
-    A title is also found by its first letter in lower case.
+    Ids, and keys that are made of ids, are found by their beginning only where ``*`` asks for it: a
+    longer id is a stranger's. A title is also found by its first letter in lower case.
     """
     return sessions.filter(any_of(search_parts(text))) if text.strip() else sessions
 
@@ -136,13 +141,14 @@ def search_parts(text: str) -> list[Q]:
     text = text.strip()
     if not text or "\0" in text:
         return []
-    titles = {text, text[0].upper() + text[1:]}
-    parts = [Q(BeginsWith(F("key"), text))]
-    parts += [Q(BeginsWith(F("title"), title)) for title in sorted(titles)]
-    number = text.removeprefix("-")
-    if number.isascii() and number.isdecimal() and int(number) <= MAX_ID:
-        parts += [Q(chat_id=int(text)), Q(user_id=int(text))]
-    return parts
+    if IDS.fullmatch(text):
+        number = int(text) if "/" not in text else MAX_ID + 1
+        is_id = abs(number) <= MAX_ID and str(number) == text
+        return [Q(key=text), *([Q(chat_id=number), Q(user_id=number)] if is_id else [])]
+    text = text.removesuffix(ANY_END)
+    titles = {text, text[:1].upper() + text[1:]}
+    keys = [Q(BeginsWith(F("key"), text))] if text else []
+    return keys + [Q(BeginsWith(F("title"), title)) for title in sorted(titles) if title]
 
 
 def any_of(parts: Iterable[Q]) -> Q:

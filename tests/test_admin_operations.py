@@ -20,6 +20,8 @@ from .sessions import LIST, make, staff, url
 
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
+GROUP_ANONYMOUS = 1087968824
+"""Telegram's id for whoever is an anonymous admin of a group."""
 
 
 @pytest.fixture(autouse=True)
@@ -173,6 +175,26 @@ def test_forget_user(operator: Client) -> None:
     assert set(BotSession.objects.all()) == {group, other}
     entry = LogEntry.objects.get()
     assert (entry.object_repr, entry.object_id) == ("3 sessions", None)
+
+
+def test_what_is_done_for_an_id_is_done_to_no_stranger(operator: Client) -> None:
+    make("424242", chat_id=424242, chat_type="private", expires_at=timezone.now() + HOUR)
+    stranger = make("4242421337", chat_id=4242421337, chat_type="private")
+    for name in ("export", "expire", "extend", "reset", "forget_user"):
+        rows = BotSession.objects.filter(chat_id=424242)
+        assert "1 session<" in text(run(operator, name, rows, query="?q=424242", across=True))
+        chosen = {"amount": "2", "unit": "days"} if name == "extend" else {}
+        done = run(operator, name, rows, query="?q=424242", across=True, confirmed="yes", **chosen)
+        if name == "export":
+            assert len(b"".join(done.streaming_content).splitlines()) == 1
+    (left,) = BotSession.objects.all()
+    assert (left.pk, left.revision) == (stranger.pk, stranger.revision)
+
+
+def test_nobody_is_forgotten_by_an_id_that_telegram_gives_to_many(operator: Client) -> None:
+    rows = [make(f"{GROUP_ANONYMOUS}/{chat}", user_id=GROUP_ANONYMOUS) for chat in (-1, -2)]
+    run(operator, "forget_user", rows[:1], confirmed="yes")
+    assert BotSession.objects.count() == 2
 
 
 def test_all_that_match_and_no_others(operator: Client) -> None:

@@ -366,7 +366,7 @@ def test_pages_turn_by_expiry_without_time_zones(login: Login) -> None:
         assert follow(client, page, "next") == [["6"], ["0"], ["9"], ["3"]]
 
 
-@pytest.mark.parametrize("query", [{}, {"state": "expired"}, {"search": "1"}])
+@pytest.mark.parametrize("query", [{}, {"state": "expired"}, {"search": "1*"}])
 def test_pages_turn_where_sessions_are_deleted(login: Login, query: Any) -> None:
     now = timezone.now()
     for n in range(10, 20):
@@ -416,12 +416,12 @@ def test_a_search_that_finds_too_much_is_marked(login: Login, monkeypatch: Any) 
     for n in range(6):
         make(f"1{n}", expires_at=timezone.now() + HOUR * (n - 1), title="Maria")
     client = login("view")
-    for query in ({"search": "1"}, {"search": "Maria"}, {"search": "1", "bot": "shop"}):
+    for query in ({"search": "1*"}, {"search": "Maria"}, {"search": "1*", "bot": "shop"}):
         page = client.get(LIST, query | {"page_size": 3}).json()
         assert page["incomplete"] is True
         assert client.get(page["next"]).json()["incomplete"] is True
         assert [len(keys) for keys in follow(client, page, "next")] == [3, 2]
-    for query in ({}, {"state": "soon"}, {"search": "12"}, {"search": "1", "state": "soon"}):
+    for query in ({}, {"state": "soon"}, {"search": "12"}, {"search": "1*", "state": "soon"}):
         assert client.get(LIST, query).json()["incomplete"] is False
 
 
@@ -446,6 +446,16 @@ def test_lists_are_filtered_as_in_the_admin(login: Login, query: Any, found: set
     make("c", bot="other", user_id=8, expires_at=None)
     answer = login("view").get(LIST, query)
     assert {row["key"] for row in answer.json()["results"]} == found
+
+
+def test_an_id_takes_no_stranger_along(login: Login) -> None:
+    make("424242", chat_id=424242)
+    make("4242421337", chat_id=4242421337)
+    client = login("view", "view_contents", "export")
+    (listed,) = client.get(LIST, {"search": "424242"}).json()["results"]
+    (line,) = client.get(f"{LIST}export/", {"search": "424242"}).getvalue().splitlines()
+    assert listed["key"] == json.loads(line)["key"] == "424242"
+    assert len(client.get(LIST, {"search": "424242*"}).json()["results"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from ..downloads import download
 from ..maintenance import BATCH_SIZE, Batch, Migrate, changing
 from ..maintenance.changing import batches_of_keys
 from ..maintenance.people import count_user, forget_user
+from ..updates import STAND_INS
 from .logs import changed
 from .operate import operate
 
@@ -211,8 +212,11 @@ class ForgetUser(Operation):
 
 
 def users_of(sessions: QuerySet[Any]) -> Iterator[int]:
-    """Yield the users whose sessions these are; a private chat has the id of its user."""
-    seen = set[int]()
+    """Yield the users whose sessions these are; a private chat has the id of its user.
+
+    Nobody is to be forgotten by an id that Telegram gives to many.
+    """
+    seen = set[int](STAND_INS)
     for keys in batches_of_keys(sessions, BATCH_SIZE):
         people = sessions.model._default_manager.using(sessions.db).filter(pk__in=keys)
         for user, chat in people.values_list("user_id", "chat_id"):

@@ -55,7 +55,8 @@ class BotSessionAdmin(_ModelAdmin):
     list_per_page = 50
     search_fields = ("key", "title")
     search_help_text = _(
-        "The exact id of a chat or user, or the beginning of a session key or title."
+        "The exact id of a chat or user, or the beginning of a session key or title. 4242* finds "
+        "what begins with these digits."
     )
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False

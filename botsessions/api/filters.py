@@ -48,7 +48,9 @@ class FilterSerializer(serializers.Serializer[Any]):
         help_text="How the data's version compares with the newest that its bot declares.",
     )
     search = text(
-        MAX_KEY_LENGTH, help_text="The id of a chat or user, or the beginning of a key or title."
+        MAX_KEY_LENGTH,
+        help_text="The exact id of a chat or user, or the beginning of a key or title. 4242* finds "
+        "what begins with these digits.",
     )
 
 
