@@ -249,9 +249,10 @@ class Account:
         self.fetched.update(update["update_id"] for update in updates)
         return updates
 
-    def _send_message(self, chat_id: str, text: str, reply_markup: str = "{}", **_: str) -> Json:
+    def _send_message(self, chat_id: str, text: str, reply_markup: str = "", **_: str) -> Json:
         message = self._message(self.user, int(chat_id), text)
-        message["reply_markup"] = json.loads(reply_markup)
+        if reply_markup:
+            message["reply_markup"] = json.loads(reply_markup)
         self.sent.append(dict(message))
         return message
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from asgiref.sync import async_to_sync
 from django.db import connection, connections
 from django.test import TestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
@@ -24,7 +25,8 @@ from botsessions import enhance_storage, multi_session, session
 from botsessions.maintenance import Failure, Sweep
 from botsessions.models import BotSession
 from botsessions.signals import session_expired
-from botsessions.storages import Address, DatabaseStorage
+from botsessions.storages import Address, DatabaseStorage, ExpiryContext
+from botsessions.testing import BotClient
 from project.settings import DATABASE
 
 from .commands import TIMEOUT, manage, output
@@ -38,10 +40,14 @@ def counting() -> dict[str, int]:
     return {"count": 0}
 
 
+def built(builder: Any) -> Any:
+    return builder.build()
+
+
 @contextmanager
-def shop(declared: Any) -> Iterator[None]:
+def shop(declared: Any, application: Any = "never.built") -> Iterator[None]:
     """Let the settings have one bot with this session."""
-    bots = {"shop": {"SESSION": declared, "APPLICATION": "never.built"}}
+    bots = {"shop": {"SESSION": declared, "APPLICATION": application}}
     with override_settings(BOTSESSIONS={"BOTS": bots}):
         yield
 
@@ -143,6 +149,49 @@ class Told(TestCase):
         with shop(hearing(self.hear)):
             assert sweep(idle_for=timedelta(days=90), batch_size=1) == (3, [])
         assert self.told == [("both", {"count": 5})]
+
+    def test_on_expire_gets_what_it_takes_to_send_a_message(self) -> None:
+        contexts: list[ExpiryContext] = []
+
+        async def tell(key: str, data: Any, context: ExpiryContext) -> None:
+            contexts.append(context)
+            assert context.chat_id
+            await context.bot.send_message(context.chat_id, f"{data['count']} pizzas are gone.")
+
+        def tell_from_a_thread(key: str, data: Any, context: ExpiryContext) -> None:
+            async_to_sync(tell)(key, data, context)
+
+        for on_expire in (tell, tell_from_a_thread):
+            with self.subTest(on_expire.__name__), shop(hearing(on_expire), built):
+                maria = BotClient().user("Maria")
+                make(f"user {maria.id}")
+                BotSession.objects.update(chat_id=maria.id, user_id=7)
+                assert sweep() == (1, [])
+                assert maria.messages[-1].text == "5 pizzas are gone."
+        assert {(c.alias, c.name, c.user_id) for c in contexts} == {("shop", "", 7)}
+
+    def test_of_several_bots_the_one_tells_whose_session_has_expired(self) -> None:
+        async def tell(key: str, data: Any, context: ExpiryContext) -> None:
+            await context.bot.send_message(int(key), f"From {context.alias}")
+
+        bot = {"SESSION": multi_session(basket=hearing(tell)), "APPLICATION": built}
+        with override_settings(BOTSESSIONS={"BOTS": {"shop": bot, "cafe": bot}}):
+            people = {alias: BotClient(alias).user(id=9) for alias in ("shop", "cafe")}
+            for alias in people:
+                make("9", bot=alias, name="basket")
+            assert sweep() == (2, [])
+        for alias, person in people.items():
+            assert [message.text for message in person.messages] == [f"From {alias}"]
+
+    def test_without_a_token_in_this_process_the_sweep_says_so(self) -> None:
+        async def tell(key: str, data: Any, context: ExpiryContext) -> None:
+            raise NotImplementedError
+
+        make("42")
+        with shop(hearing(tell), built):
+            done, (failure,) = sweep()
+        assert done == 0
+        assert "['shop']['TOKEN'] is not set in this process: give it the env" in failure.reason
 
     def test_one_that_cannot_be_told_stays_and_is_named_and_the_others_go_on(self) -> None:
         def fail(key: str, data: Any) -> None:

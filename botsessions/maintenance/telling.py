@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from asgiref.sync import async_to_sync
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Q
 
 from ..exceptions import SessionExpiryError
@@ -61,7 +62,8 @@ class Telling:
             return Batch(async_to_sync(tell_all)([(storage, address)]))
         except SessionExpiryError as exc:
             cause = exc.__cause__ or exc
-            reason = f"Who was told that it has expired raised {type(cause).__name__}."
+            why = f": {cause}" if isinstance(cause, ImproperlyConfigured) else "."
+            reason = f"Who was told that it has expired raised {type(cause).__name__}{why}"
             return Batch(0, (Failure(address, reason, told(cause)),))
 
 

@@ -3,6 +3,7 @@
 from .application import SessionApplication, SessionJobQueue
 from .builder import SessionBuilder, build_application, install
 from .context import Lazy, LazySessionContext, SessionContext
+from .reaching import telegram_bot
 
 __all__ = [
     "Lazy",
@@ -13,4 +14,5 @@ __all__ = [
     "SessionJobQueue",
     "build_application",
     "install",
+    "telegram_bot",
 ]

@@ -20,6 +20,7 @@ from ..storages.layers import peel
 from ..storages.model import check_django
 from .connections import look_after_connections
 from .context import BaseSessionContext
+from .registry import register, unregister
 
 if TYPE_CHECKING:
     from ..sessions import Declaration
@@ -65,6 +66,7 @@ class SessionApplication(
             if check := getattr(peel(fragment.storage)[1], "check", None):
                 check()
         await super().initialize()
+        register(self, asyncio.get_running_loop())
 
     async def process_update(self, update: object) -> None:
         """Handle an update with its session; errors go to the error handlers."""
@@ -189,6 +191,7 @@ class SessionApplication(
 
     async def shutdown(self) -> None:
         """Shut down, with the storages' threads and connections."""
+        unregister(self)
         await super().shutdown()
         for fragment in self.session.fragments.values():
             if close := getattr(fragment.storage, "close", None):

@@ -6,6 +6,7 @@ from .database import DatabaseStorage
 from .enhanced import EnhancedStorage, enhance_storage
 from .file import FileStorage
 from .free import FreeStorage
+from .hearing import ExpiryContext
 from .layers import WrappedStorage
 from .memory import MemoryStorage
 from .value import ValueStorage
@@ -18,6 +19,7 @@ __all__ = [
     "CacheStorage",
     "DatabaseStorage",
     "EnhancedStorage",
+    "ExpiryContext",
     "FileStorage",
     "FreeStorage",
     "MemoryStorage",

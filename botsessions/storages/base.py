@@ -101,7 +101,7 @@ class Record(msgspec.Struct, frozen=True):
         """Return the record as it may be shown: without its value if that has expired."""
         if self.expires_at is None or self.expires_at > (now or utcnow()):
             return self
-        return Record(None, revision=self.revision, expired=self.value)
+        return Record(None, revision=self.revision, about=self.about, expired=self.value)
 
 
 Changes: TypeAlias = "Sequence[tuple[Address, Record]]"

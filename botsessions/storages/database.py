@@ -104,6 +104,10 @@ class DatabaseStorage:
     async def renew(self, address: Address, record: Record) -> None:
         await self._request(Renewal(address, record))
 
+    async def about(self, address: Address) -> About | None:
+        """Return whose session is stored there."""
+        return await self._alone(lambda table: moving.about(table, address))
+
     async def of_chat(self, bot: str, chat_id: int) -> dict[Address, About]:
         return await self._alone(lambda table: moving.of_chat(table, bot, chat_id))
 

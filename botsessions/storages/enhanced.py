@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from ..arguments import check_duration, check_function, check_storage, telling_usage
 from .base import Address, Record, Storage, utcnow
 from .database import DatabaseStorage
-from .layers import OnExpire, WrappedStorage
+from .hearing import OnExpire, takes_context
+from .layers import WrappedStorage
 from .migrations import Migration, Migrations
 
 
@@ -32,8 +33,9 @@ def enhance_storage(
         time_to_live: how long data lives that is not changed.
         renew: ``"access"`` lets a read renew the data's life, too (at most once per tenth of it).
         on_expire: called, at least once, with the key and the stored data (plain JSON, not
-            migrated) of a session that has timed out; may be ``async``. If it raises, the session
-            stays stored and it is called again.
+            migrated) of a session that has timed out and, if it takes three arguments, an
+            :class:`ExpiryContext`; may be ``async``. If it raises, the session stays stored and it
+            is called again.
         migrations: by version (any number), functions from the data of an older version to that
             version's. They get and return plain JSON values and may be ``async``.
 
@@ -69,7 +71,8 @@ class EnhancedStorage(WrappedStorage):
         if renew == "access" and time_to_live is None:
             raise ValueError("renew='access' needs a time_to_live.")
         if on_expire is not None:
-            check_function("on_expire", on_expire, "a function of key and data", "key", "data")
+            given = ["key", "data", "context"][: 3 if takes_context(on_expire) else 2]
+            check_function("on_expire", on_expire, "a function of key and data", *given)
         self.on_expire = on_expire
         self._time_to_live = time_to_live
         self._renew = renew

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from ..exceptions import SessionConflict, SessionExpiryError
 from ..signals import session_expired
-from .base import Address, Json, Record, awaited
+from .base import Address, Record, awaited
+from .hearing import tell_author
 
 if TYPE_CHECKING:
     from .layers import Place
@@ -56,7 +57,7 @@ async def tell(place: Place, record: Record) -> None:
     being_told = {*around, place.address}
     _being_told.set(being_told)
     try:
-        await announce(place, record.expired)
+        await announce(place, record)
     except Exception as exc:
         raise SessionExpiryError(
             f"Who was told that session {place.address} has expired raised {type(exc).__name__}. "
@@ -68,12 +69,12 @@ async def tell(place: Place, record: Record) -> None:
     await forget(place, record)
 
 
-async def announce(place: Place, data: Json) -> None:
-    bot, name, key = place.address
+async def announce(place: Place, record: Record) -> None:
     for layer in reversed(place.layers):
         if layer.on_expire is not None:
-            await awaited(layer.on_expire, key, data)
-    await session_expired.asend(type(place.storage), bot=bot, name=name, key=key, data=data)
+            await tell_author(layer.on_expire, place.storage, place.address, record)
+    what = place.address._asdict()
+    await session_expired.asend(type(place.storage), data=record.expired, **what)
 
 
 async def forget(place: Place, record: Record) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from .base import Address, Changes, Record, Revision, Storage, all_of, awaited, conflict
 from .expiry import is_heard, tell, to_be_told
+from .hearing import OnExpire
 from .renewal import due_for_renewal, renew
 
-OnExpire: TypeAlias = "Callable[[str, Any], object]"
 Outcome: TypeAlias = "int | Exception | None"
 
 
@@ -20,7 +20,7 @@ class WrappedStorage:
     """Base of storages that change what passes through. All else is the inner storage's."""
 
     on_expire: OnExpire | None = None
-    """Called with key and stored data of a session that has expired; may be ``async``."""
+    """Called with key and stored data of a session that has expired, and whose; may be async."""
 
     def __init__(self, inner: Storage) -> None:
         self.inner = inner

@@ -17,6 +17,7 @@ from ..editing import refuse_event_loop
 from ..exceptions import SessionError
 from ..ptb import SessionApplication, build_application
 from ..ptb.builder import built_application
+from ..ptb.registry import ANY_LOOP, register
 from ..scope import Scope
 from ..sources import FromUpdate
 from ..storages.layers import peel
@@ -268,6 +269,7 @@ class Client(Generic[A, S]):
         timeout: float = 10,
     ) -> None:
         self.conversation = Conversation(bot, build, raise_errors, timeout)
+        register(self.application, ANY_LOOP, owner=self)  # Its Telegram exists in memory.
 
     @property
     def application(self) -> SessionApplication:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from botsessions.logs import tokens_hidden
 from botsessions.maintenance import Sweep, forget_handled, forget_leases
 from botsessions.management.batches import EXIT_STATUS, BatchCommand, Task
 from botsessions.management.migration import migration, not_migrated
@@ -44,7 +45,8 @@ class Command(BatchCommand):
             for forget in (forget_handled, forget_leases):
                 for _ in forget(options["database"], batch_size=options["batch_size"]):
                     pass
-        super().work(options)
+        with tokens_hidden():  # Who is told of what has expired may talk to Telegram.
+            super().work(options)
 
     def unreached(self, options: dict[str, Any]) -> list[str]:
         return not_migrated(options) if options["migrate"] else []
