@@ -17,6 +17,10 @@ else:  # Subscriptable for type checkers only.
     _CharField = models.CharField
 
 
+MIN_CLASS, MAX_CLASS = 7, 24
+"""Sessions of less than 128 bytes are of one class, and those of more than 16 MiB."""
+
+
 class ExactCharField(_CharField):
     """Text that equals nothing but itself: on MariaDB and MySQL case and accents count, too.
 
@@ -44,6 +48,17 @@ class AbstractBotSession(models.Model):
     revision = models.BigIntegerField(_("revision"), default=new_revision, editable=False)
     size = models.PositiveIntegerField(
         _("size"), default=0, editable=False, help_text=_("In bytes.")
+    )
+    # What an index of the sizes would take from PostgreSQL, this leaves: it changes seldom.
+    size_class = models.GeneratedField(
+        expression=models.Case(
+            *(models.When(size__gte=2**n, then=n) for n in range(MAX_CLASS, MIN_CLASS - 1, -1)),
+            default=0,
+        ),
+        output_field=models.SmallIntegerField(),
+        db_persist=True,
+        verbose_name=_("size class"),
+        help_text=_("The binary logarithm of the size."),
     )
 
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
@@ -83,6 +98,8 @@ class AbstractBotSession(models.Model):
             ),
             models.Index(fields=["expires_at", "id"], name="%(class)s_expiry"),
             models.Index(fields=["bot", "id"], name="%(class)s_bot"),
+            models.Index(fields=["created_at", "id"], name="%(class)s_created"),
+            models.Index(fields=["size_class", "id"], name="%(class)s_size"),
             models.Index(fields=["bot", "version", "name"], name="%(class)s_version"),
         ]
 

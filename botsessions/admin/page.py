@@ -111,7 +111,7 @@ def facts(
     yield gettext("Expires"), moment(session.expires_at)
     yield gettext("Revision"), str(session.revision)
     for field in session._meta.concrete_fields:
-        if field.name not in SHOWN and not field.primary_key:
+        if not (field.name in SHOWN or field.primary_key or field.generated):
             label = capfirst(str(field.verbose_name))
             value = field.value_from_object(session)
             yield label, display_for_field(value, field, model_admin.get_empty_value_display())
