@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .sessions import Declaration
 
 MAX_BYTES = 3 * 1024 * 1024
-APP_SETTINGS = frozenset({"BOTS", "MAX_BYTES", "MASKED_FIELDS", "FREE_STORAGE"})
+APP_SETTINGS = frozenset({"BOTS", "MAX_BYTES", "MASKED_FIELDS", "FREE_STORAGE", "METRICS_TOKEN"})
 BOT_SETTINGS = frozenset(
     {
         *("TOKEN", "SESSION", "APPLICATION", "LOCK"),
@@ -133,6 +133,12 @@ def forget_settings(**kwargs: Any) -> None:
 
 
 setting_changed.connect(forget_settings, dispatch_uid="botsessions.bots")
+
+
+def metrics_token() -> Secret | None:
+    """Return what lets a machine have the figures; ``None``: only people may."""
+    found = app_settings().get("METRICS_TOKEN") or None
+    return found if isinstance(found, Secret) else None
 
 
 def free_storage_limits() -> Mapping[str, int]:

@@ -30,6 +30,7 @@ from .storages import DatabaseStorage
 from .storages.base import MAX_KEY_LENGTH, MAX_NAME_LENGTH
 from .storages.layers import peel
 
+SHORTEST_TOKEN = 16
 SECRET = re.compile(r"[A-Za-z0-9_-]{1,256}")
 """What Telegram sends as a webhook's secret token."""
 
@@ -114,6 +115,13 @@ def of_app(settings: object) -> Iterator[CheckMessage]:
     if not is_text_list(settings.get("MASKED_FIELDS", ())):
         yield Error("BOTSESSIONS['MASKED_FIELDS'] is not a list of names.", id="botsessions.E004")
     yield from of_free_storage(settings.get("FREE_STORAGE", {}))
+    token = settings.get("METRICS_TOKEN")
+    if token and not (isinstance(token, Secret) and len(token.reveal()) >= SHORTEST_TOKEN):
+        yield Error(
+            f"BOTSESSIONS['METRICS_TOKEN'] is not text of at least {SHORTEST_TOKEN} characters.",
+            hint="Make one with secrets.token_urlsafe().",
+            id="botsessions.E040",
+        )
     bots = settings.get("BOTS") or {}
     if not isinstance(bots, Mapping):
         yield Error("BOTSESSIONS['BOTS'] is not a dict of bots by alias.", id="botsessions.E001")

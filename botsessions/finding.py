@@ -39,6 +39,8 @@ IDS = re.compile(r"-?[0-9]{1,20}(?:/-?[0-9]{1,20})*")
 ANY_END = "*"
 LISTED = 2_000
 """So many of those that an index finds out of the order of their keys can be paged through."""
+COMPARED = 5_000
+"""So many are put in an order that no index has."""
 
 
 class State(models.TextChoices):
@@ -171,6 +173,30 @@ def found(sessions: Sessions, parts: list[Q], order: Iterable[str] = ()) -> tupl
         each = [each[0].union(*each[1:])]
     keys = list(each[0][: LISTED + 1])
     return keys[:LISTED], len(keys) > LISTED
+
+
+class Largest(models.Subquery):
+    """The primary keys of the largest of some sessions."""
+
+    # A limit of its own is more than MySQL takes in a subquery.
+    template = (
+        "(SELECT pk FROM (SELECT pk, size FROM (%(subquery)s) candidates "
+        "ORDER BY size DESC, pk DESC LIMIT %(count)s) largest)"
+    )
+
+
+def largest(sessions: Sessions, count: int) -> tuple[list[Any], bool]:
+    """Return the largest sessions, without their data, and whether there may be larger ones.
+
+    The largest come first. They are compared with :data:`COMPARED` others, those of the highest
+    size classes; a class may have more sessions than that.
+    """
+    by_class = sessions.order_by("-size_class", "-pk")
+    some = by_class.values("size", pk=F("pk"))[:COMPARED]
+    left = models.Subquery(by_class.values("size_class")[COMPARED : COMPARED + 1])
+    found = sessions.filter(pk__in=Largest(some, count=count)).annotate(left=left).defer("data")
+    rows = list(found.order_by("-size", "-pk"))
+    return rows, bool(rows) and rows[0].left is not None and rows[-1].size_class <= rows[0].left
 
 
 def hints(text: str, age: str | None) -> tuple[list[Q], list[str]] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -15,7 +16,7 @@ from typing import Any, TypeAlias
 
 from django.conf import settings
 
-from .bots import all_bots
+from .bots import all_bots, metrics_token
 
 Arguments: TypeAlias = "tuple[object, ...] | Mapping[str, object] | None"
 
@@ -49,19 +50,27 @@ def tokens_hidden() -> Iterator[None]:
     It is done where records are made: a filter of a handler does not see what other handlers get,
     those that are added later among them, and a filter of a logger not what its children log.
     """
-    plain = logging.getLogRecordFactory()
-    tokens = TokenFilter()
+    tokens, goes_on = TokenFilter(), True
 
     def factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = plain(*args, **kwargs)
-        tokens.filter(record)
+        if goes_on:
+            tokens.filter(record)
         return record
 
-    logging.setLogRecordFactory(factory)
+    with _changing:
+        plain = logging.getLogRecordFactory()
+        logging.setLogRecordFactory(factory)
     try:
         yield
     finally:
-        logging.setLogRecordFactory(plain)
+        with _changing:
+            goes_on = False
+            if logging.getLogRecordFactory() is factory:  # Not where others hide them, too.
+                logging.setLogRecordFactory(plain)
+
+
+_changing = threading.Lock()
 
 
 def hide(text: str) -> str:
@@ -83,11 +92,11 @@ def shortened(token: re.Match[str]) -> str:
 def secrets() -> Iterator[str]:
     if not settings.configured:
         return
-    for bot in all_bots().values():
-        for secret in filter(None, (bot.token, bot.webhook_secret)):
-            text = secret.reveal().rpartition(":")[2]
-            if len(text) >= SHORTEST_SECRET:
-                yield text
+    of_bots = [secret for bot in all_bots().values() for secret in (bot.token, bot.webhook_secret)]
+    for secret in filter(None, [*of_bots, metrics_token()]):
+        text = secret.reveal().rpartition(":")[2]
+        if len(text) >= SHORTEST_SECRET:
+            yield text
 
 
 def hide_in_message(record: logging.LogRecord) -> None:

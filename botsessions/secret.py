@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils.crypto import constant_time_compare
 
-SECRETS = frozenset({"TOKEN", "WEBHOOK_SECRET"})
+SECRETS = frozenset({"TOKEN", "WEBHOOK_SECRET", "METRICS_TOKEN"})
 """Names of settings."""
 
 

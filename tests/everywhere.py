@@ -14,6 +14,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("botsessions.api.urls")),
     path("free/", include("botsessions.api.free.urls")),
+    path("metrics/", include("botsessions.metrics.urls")),
     path("telegram/", include("botsessions.urls")),
 ]
 

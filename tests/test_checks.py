@@ -51,6 +51,8 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("a size of nothing", {"MAX_BYTES": 0}, "E003", "MAX_BYTES"),
     ("one name instead of many", {"MASKED_FIELDS": "phone"}, "E004", "MASKED_FIELDS"),
     ("names that are no text", {"MASKED_FIELDS": [1]}, "E004", "MASKED_FIELDS"),
+    ("a short token for metrics", {"METRICS_TOKEN": "secret"}, "E040", "METRICS_TOKEN"),
+    ("a token for metrics that is no text", {"METRICS_TOKEN": 1}, "E040", "METRICS_TOKEN"),
     ("an empty alias", {"BOTS": {"": PIZZA}}, "E005", "at most 64 characters"),
     ("a long alias", {"BOTS": {"a" * 65: PIZZA}}, "E005", "at most 64 characters"),
     ("an alias that is no text", {"BOTS": {1: PIZZA}}, "E005", "at most 64 characters"),

@@ -148,3 +148,17 @@ def test_afterwards_records_are_made_as_before() -> None:
     with tokens_hidden():
         assert logging.getLogRecordFactory() is not before
     assert logging.getLogRecordFactory() is before
+
+
+def test_tokens_stay_hidden_when_somebody_who_began_to_hide_them_before_ends() -> None:
+    plain = logging.getLogRecordFactory()
+    first, second = tokens_hidden(), tokens_hidden()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    record = logging.getLogRecordFactory()("x", logging.INFO, "x", 1, TOKEN, (), None)
+    assert record.getMessage() == HIDDEN
+    second.__exit__(None, None, None)
+    record = logging.getLogRecordFactory()("x", logging.INFO, "x", 1, TOKEN, (), None)
+    assert record.getMessage() == TOKEN
+    logging.setLogRecordFactory(plain)

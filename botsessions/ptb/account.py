@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from telegram import Bot as TelegramBot
 from telegram.error import TelegramError
@@ -44,21 +44,21 @@ def info(bot: Bot) -> Info:
     Raises:
         TelegramRefused: it does not say.
     """
+    return with_account(bot, asked)
 
-    async def ask(telegram: TelegramBot) -> Info:
-        webhook = await telegram.get_webhook_info()
-        return Info(
-            telegram.id,
-            telegram.username,
-            webhook.url or None,
-            webhook.pending_update_count,
-            webhook.last_error_message,
-            webhook.last_error_date,
-            webhook.max_connections,
-            list(webhook.allowed_updates) if webhook.allowed_updates else None,
-        )
 
-    return with_account(bot, ask)
+async def asked(telegram: TelegramBot) -> Info:
+    webhook = await telegram.get_webhook_info()
+    return Info(
+        telegram.id,
+        telegram.username,
+        webhook.url or None,
+        webhook.pending_update_count,
+        webhook.last_error_message,
+        webhook.last_error_date,
+        webhook.max_connections,
+        list(webhook.allowed_updates) if webhook.allowed_updates else None,
+    )
 
 
 def set_webhook(bot: Bot, url: str, *, drop_pending: bool, max_connections: int | None) -> None:
@@ -95,6 +95,16 @@ def delete_webhook(bot: Bot, *, drop_pending: bool) -> None:
 
 
 def with_account(bot: Bot, call: Callable[[TelegramBot], Awaitable[T]]) -> T:
+    return asyncio.run(account(bot, call)())
+
+
+def account(
+    bot: Bot, call: Callable[[TelegramBot], Awaitable[T]]
+) -> Callable[[], Coroutine[Any, Any, T]]:
+    """Return a function that makes a call to Telegram as the bot's application would.
+
+    It raises TelegramRefused.
+    """
     # Its application says how it reaches Telegram: the server, proxies, time limits.
     telegram = build_application(bot).bot
 
@@ -105,4 +115,4 @@ def with_account(bot: Bot, call: Callable[[TelegramBot], Awaitable[T]]) -> T:
         except TelegramError as exc:
             raise TelegramRefused(reason(bot, exc)) from None
 
-    return asyncio.run(run())
+    return run

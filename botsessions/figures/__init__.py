@@ -1,0 +1,85 @@
+"""Figures of stored sessions: for people on call, and for machines that watch.
+
+They cost the same however large a table is: of many sessions some are looked at, picked at random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias
+
+from django.utils import timezone
+
+from ..cell import Fragment
+from ..finding import fragments
+from ..models import AbstractBotSession
+from ..storages import DatabaseStorage
+from ..storages.layers import peel
+from .known import Place
+from .numbers import NONE, Number
+from .runs import Run, last_runs
+from .table import TableFigures, table_figures
+from .times import Times
+
+__all__ = ["Figures", "Number", "Run", "TableFigures", "figures"]
+
+OVERDUE = timedelta(days=2)
+"""So long what has expired may wait for a sweep, and what is behind for a migration."""
+
+Table: TypeAlias = "tuple[type[AbstractBotSession], str]"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What there is to know of the sessions of the settings' bots."""
+
+    at: datetime
+    tables: list[TableFigures]
+    runs: dict[str, Run | None]
+
+    @property
+    def behind(self) -> Number:
+        """How many sessions are to be migrated."""
+        parts = [fragment.behind for table in self.tables for fragment in table.fragments]
+        return sum(parts, NONE)
+
+    @property
+    def sweep_is_overdue(self) -> bool:
+        """Whether sessions that expired long ago are still stored."""
+        oldest = [table.oldest_expired for table in self.tables if table.oldest_expired]
+        return any(at < self.at - OVERDUE for at in oldest)
+
+    @property
+    def migration_is_overdue(self) -> bool:
+        """Whether there are sessions to be migrated, and nobody has done it lately."""
+        last = self.runs["migrate"]
+        return bool(self.behind) and (last is None or last.started_at < self.at - OVERDUE)
+
+
+def figures(may_see: Callable[[type[AbstractBotSession]], bool] = lambda model: True) -> Figures:
+    """Look at all tables that the settings' bots keep sessions in.
+
+    Args:
+        may_see: only those whose model this allows.
+    """
+    now = timezone.now()
+    times = Times(now)
+    found = [
+        table_figures(model, using, declared, times)
+        for (model, using), declared in tables().items()
+        if may_see(model)
+    ]
+    return Figures(now, found, last_runs(now))
+
+
+def tables() -> dict[Table, dict[Place, Fragment[Any]]]:
+    """Return the tables, and which fragments they hold; of a bot that is broken, nothing."""
+    found: dict[Table, dict[Place, Fragment[Any]]] = {}
+    for bot, fragment in fragments():
+        storage = peel(fragment.storage)[1]
+        if isinstance(storage, DatabaseStorage):
+            found.setdefault((storage.model, storage.using), {})[bot, fragment.name] = fragment
+    default = DatabaseStorage()
+    return found or {(default.model, default.using): {}}

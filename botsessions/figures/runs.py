@@ -1,0 +1,58 @@
+"""When commands last worked on stored sessions, and how it went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import router
+
+from ..models import MaintenanceRun
+
+WORKS = ("sweep", "migrate")
+LATEST = 200
+SILENT = timedelta(minutes=10)
+"""A run that was not seen for so long has been killed."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a command."""
+
+    work: str
+    only: str
+    """The bot and fragment that it was for, if not for all."""
+    outcome: str
+    """As ``MaintenanceRun`` has it, or ``"killed"``."""
+    reason: str
+    started_at: datetime
+    seconds: float
+    done: int
+    left: int
+
+    @property
+    def went_well(self) -> bool:
+        return self.outcome in ("done", "early", "running")
+
+
+def last_runs(now: datetime) -> dict[str, Run | None]:
+    """Return the last run of each kind of work."""
+    rows = MaintenanceRun._default_manager.using(router.db_for_read(MaintenanceRun))
+    found: dict[str, Run | None] = dict.fromkeys(WORKS)
+    for row in rows.order_by("pk")[:LATEST]:
+        found[row.work] = run_of(row, now)
+    return found
+
+
+def run_of(row: MaintenanceRun, now: datetime) -> Run:
+    killed = row.outcome == MaintenanceRun.Outcome.RUNNING and now - row.seen_at > SILENT
+    return Run(
+        row.work,
+        row.only,
+        "killed" if killed else row.outcome,
+        row.reason,
+        row.started_at,
+        (row.seen_at - row.started_at).total_seconds(),
+        row.done,
+        row.left,
+    )

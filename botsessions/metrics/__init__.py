@@ -1,0 +1,1 @@
+"""The figures for machines: as JSON, and as Prometheus reads them."""
