@@ -28,7 +28,7 @@ from ..storages.layers import outgoing, peel
 from ..storages.migrations import exact_version
 from .batches import Failure
 from .declared import declared
-from .ids import Ids, Keying
+from .ids import Keying
 from .origins import Found, Place
 
 
@@ -139,13 +139,13 @@ class Destination:
                     f"The key function {keying} gives no key for the id of a "
                     f"{' and a '.join(found.ids)}."
                 )
-            return key, about(keying.taken(found.ids))
+            return key, keying.about(found.ids)
         if found.about is not None:
             return found.key, found.about
         ids = keying.ids(found.key)
         if ids is None and keying.known is not None:
             raise SessionKeyError(f"Its key is none that the key function {keying} gives.")
-        return found.key, about(ids or {})
+        return found.key, keying.about(ids or {})
 
     def _known(self, version: Decimal | None) -> Decimal | None:
         newest = self._fragment.newest_version
@@ -171,11 +171,3 @@ class Destination:
         # It is as old as it was.
         expires_at = found.expires_at or stored.expires_at
         return replace(stored, version=version, expires_at=expires_at)
-
-
-def about(ids: Ids) -> About:
-    chat, user = ids.get("chat"), ids.get("user")
-    return About(
-        chat_id=chat if isinstance(chat, int) else None,
-        user_id=user if isinstance(user, int) else None,
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -82,6 +82,15 @@ def with_keys(sessions: QuerySet[Any], keys: Sequence[Any], *, column: str = "pk
         return sessions.filter(**{f"{column}__in": keys})
     # One parameter: to put a thousand into the statement takes longer than to find them.
     return sessions.filter(IsAny(F(column), Value(list(keys))))
+
+
+def at(sessions: QuerySet[Any], addresses: Iterable[Address]) -> Iterator[QuerySet[Any]]:
+    """Yield query sets of those of ``sessions`` that have one of these addresses."""
+    keys: dict[tuple[str, str], list[str]] = {}
+    for bot, name, key in addresses:
+        keys.setdefault((bot, name), []).append(key)
+    for (bot, name), some in keys.items():
+        yield with_keys(sessions.filter(bot=bot, name=name), some, column="key")
 
 
 class IsAny(Func):

@@ -13,6 +13,7 @@ from asgiref.sync import async_to_sync
 
 from ..keys import KeyFunction, takes_ids
 from ..sources import name_of
+from ..storages import About
 
 Ids: TypeAlias = "Mapping[str, Any]"
 
@@ -25,7 +26,7 @@ class Keying:
     """What a key function makes of ids, and the way back."""
 
     def __init__(self, function: KeyFunction) -> None:
-        self._function = function
+        self.function = function
         self.known = takes_ids(function)
         """The names of the ids that it takes; ``None`` if it takes updates only."""
         self._texts = {
@@ -35,7 +36,7 @@ class Keying:
         }
 
     def __str__(self) -> str:
-        return name_of(self._function)
+        return name_of(self.function)
 
     def key(self, ids: Ids) -> str | None:
         """Return the key that ids make."""
@@ -46,13 +47,21 @@ class Keying:
         """Return those of the ids that the function takes.
 
         A private chat has the id of its user, so each stands for the other where that is missing.
+        So does a topic for one in direct messages, as :func:`~botsessions.keys.per_topic` has it.
         """
         chat, user = ids.get("chat"), ids.get("user")
+        if "direct_topic" not in (self.known or ()) and "direct_topic" in ids:
+            ids = {"topic": ids["direct_topic"], **ids}
         if user is None and isinstance(chat, int) and chat > 0:
             ids = {**ids, "user": chat}
         elif chat is None and user is not None:
             ids = {**ids, "chat": user}
         return {name: ids[name] for name in ids if name in (self.known or ())}
+
+    def about(self, ids: Ids) -> About:
+        """Return whom the session of these ids belongs to."""
+        taken = {name: i for name, i in self.taken(ids).items() if isinstance(i, int)}
+        return About(chat_id=taken.get("chat"), user_id=taken.get("user"))
 
     def ids(self, key: str, known: Ids | None = None) -> Ids | None:
         """Return the ids that make ``key``; ``None`` if they cannot be found.
@@ -85,7 +94,7 @@ class Keying:
             return False
 
     def _made_of(self, ids: Ids) -> str | None:
-        key = self._function(**ids)
+        key = self.function(**ids)
         return async_to_sync(settled)(key) if inspect.isawaitable(key) else key
 
 

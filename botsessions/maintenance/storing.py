@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..storages.base import MAX_TITLE_LENGTH, all_of, awaited, new_revision, utc
 from ..storages.layers import by_innermost
 from ..storages.sql import for_column, from_column
 from .arriving import Arrival, Outcome
-from .batches import unit_of_work, with_keys
+from .batches import at, unit_of_work
 from .changing import address_of
 from .versions import exact
 
@@ -49,9 +49,9 @@ class Rows:
         self._rows = model._base_manager.using(using)
 
     def store(self, arrivals: Sequence[Arrival], dry_run: bool) -> list[Outcome]:
-        now = utcnow()
+        now, addresses = utcnow(), [arrival.address for arrival in arrivals]
         with transaction.atomic(using=self._using):
-            there = {address_of(row): row for rows in self._at(arrivals) for row in rows}
+            there = {address_of(row): row for rows in at(self._rows, addresses) for row in rows}
             new = [arrival for arrival in arrivals if arrival.address not in there]
             outcomes = [
                 self._replace(there[arrival.address], arrival, now, dry_run)
@@ -62,13 +62,6 @@ class Rows:
         not_made = len(new) - made  # The bot has made these meanwhile.
         return [*outcomes, *[Outcome.IMPORTED] * made, *[Outcome.KEPT] * not_made]
 
-    def _at(self, arrivals: Iterable[Arrival]) -> Iterator[Any]:
-        keys: dict[tuple[str, str], list[str]] = {}
-        for bot, name, key in (arrival.address for arrival in arrivals):
-            keys.setdefault((bot, name), []).append(key)
-        for (bot, name), some in keys.items():
-            yield with_keys(self._rows.filter(bot=bot, name=name), some, column="key")
-
     def _insert(self, arrivals: Sequence[Arrival], now: datetime) -> int:
         """Make rows where there are still none, and return how many."""
         rows = [
@@ -76,8 +69,11 @@ class Rows:
         ]
         self._rows.bulk_create(rows, ignore_conflicts=True)
         revisions = {row.revision for row in rows}
-        stored = (r for rows in self._at(arrivals) for r in rows.values_list("revision", flat=True))
-        return sum(revision in revisions for revision in stored)
+        return sum(
+            revision in revisions
+            for stored in at(self._rows, [arrival.address for arrival in arrivals])
+            for revision in stored.values_list("revision", flat=True)
+        )
 
     def _replace(
         self, row: AbstractBotSession, arrival: Arrival, now: datetime, dry_run: bool

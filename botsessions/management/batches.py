@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import time
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -21,6 +19,7 @@ from django.db import connections, reset_queries
 from ..maintenance import BATCH_SIZE, Batch, Failure, Work, tables
 from .process import on_signal
 from .progress import Progress
+from .report import Part, Report, Task, sessions
 from .runs import Note, noted
 
 ENDED_EARLY = 75
@@ -34,75 +33,13 @@ NAMED = 100
 """So many failures are named unless more is asked for; the others are counted."""
 
 
-class Task(NamedTuple):
-    """Work, and what it is called."""
-
-    work: Any
-    """:class:`Work`, unless a command goes through something else than tables."""
-    name: str
-    """What its runs are noted as."""
-    done: str
-    """What has been done to sessions, like ``"deleted"``; in JSON the key of their number."""
-    due: str
-    """The key of the number in a dry run."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of a task, which has its own line in the report."""
-
-    label: str
-    count: Callable[[], int]
-    """How many sessions it would be done to now, 0 if nobody can tell."""
-    run: Callable[..., Iterator[Batch]]
-    """Do it, to at most ``limit``."""
-
-
-@dataclass
-class Report:
-    """What has been done so far."""
-
-    dry_run: bool
-    counts: dict[str, int]
-    """By the names of the tasks."""
-    besides: dict[str, int]
-    """By what has become of sessions that were left as they were for a good reason."""
-    tables: dict[str, int] = field(default_factory=dict)
-    failed: int = 0
-    seconds: float = 0.0
-    complete: bool = True
-    unreached: Sequence[str] = ()
-
-    def as_json(self, tasks: Sequence[Task]) -> str:
-        numbers = {t.due if self.dry_run else t.done: self.counts[t.done] for t in tasks}
-        result = {
-            "dry_run": self.dry_run,
-            **numbers,
-            **self.besides,
-            "failed": self.failed,
-            "tables": self.tables,
-            "seconds": round(self.seconds, 3),
-            "complete": self.complete,
-        }
-        return json.dumps(result | ({"unreached": self.unreached} if self.unreached else {}))
-
-    def sentence(self, besides: Mapping[str, str]) -> str:
-        """Return the line that a person reads in a cron mail."""
-        (first, count), *others = self.counts.items()
-        would = "would be " if self.dry_run else ""
-        rest = "".join(f", {number} {would}{done}" for done, number in others)
-        rest += "".join(f", {n} {besides[name]}" for name, n in self.besides.items() if n)
-        took = "" if self.dry_run else f" in {self.seconds:.1f} s"
-        early = "" if self.complete else " Ended early: run it again."
-        unreached = f" Not reached: {', '.join(self.unreached)}." if self.unreached else ""
-        return f"{sessions(count)} {would}{first}{rest}{took}.{early}{unreached}"
-
-
 class BatchCommand(BaseCommand):
     """Base of a command that does one task after the other, in batches that SIGTERM ends."""
 
     besides: Mapping[str, str] = {}
     """What :attr:`Batch.besides` may name, in words."""
+    batch_size = BATCH_SIZE
+    """So many sessions, unless somebody asks for another number."""
 
     def tasks(self, options: dict[str, Any]) -> list[Task]:
         raise NotImplementedError
@@ -117,7 +54,7 @@ class BatchCommand(BaseCommand):
             "--batch-size",
             metavar="N",
             type=batch_size,
-            default=BATCH_SIZE,
+            default=self.batch_size,
             help=f"So many in one transaction (default: %(default)s, at most {LARGEST_BATCH}).",
         )
         parser.add_argument("--limit", metavar="N", type=positive, help="Do it to at most so many.")
@@ -175,7 +112,7 @@ class BatchCommand(BaseCommand):
         """Note that a task is carried out, unless it is not."""
         if options["dry_run"]:
             return nullcontext()
-        only = ":".join(options[name] for name in ("bot", "name") if options[name])
+        only = ":".join(options[name] for name in ("bot", "name") if options.get(name))
         return noted(task.name, only, lambda: self.report.complete)
 
     def carry_out(self, task: Task, options: dict[str, Any], note: Note | None) -> None:
@@ -240,10 +177,6 @@ class BatchCommand(BaseCommand):
     def name(self, failure: Failure, verbosity: int) -> None:
         told = f" {failure.told}" if failure.told and verbosity > 1 else ""
         self.stderr.write(f"Session {failure.address}: {failure.reason}{told}")
-
-
-def sessions(count: int) -> str:
-    return "1 session" if count == 1 else f"{count} sessions"
 
 
 def positive(text: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..maintenance import Migrate, unlisted
-from .batches import Task
+from .report import Task
 
 
 def migration(options: dict[str, Any]) -> Task:

@@ -19,11 +19,11 @@ from ..maintenance.origins import (
     Keys,
     Origin,
     Pickle,
-    Place,
     Way,
 )
 from ..storages import FreeStorage
 from ..storages.free import PUBLIC
+from .places import place
 
 Options = Mapping[str, Any]
 
@@ -142,19 +142,6 @@ def way(options: Options) -> Way:
 
 def keys(options: Options) -> Keys:
     return Keys(place(options), options["prefix"] or "")
-
-
-def place(options: Options) -> Place:
-    bot, name = get_bot(options["bot"]), options["name"] or ""
-    fragments = bot.session.fragments
-    if name not in fragments:
-        known = ", ".join(filter(None, fragments))
-        raise CommandError(
-            f"Choose a fragment of bot {bot.alias!r} with --fragment: {known}."
-            if known
-            else f"Bot {bot.alias!r} has a single session: leave --fragment out."
-        )
-    return Place(bot.alias, name)
 
 
 def database(options: Options) -> str:

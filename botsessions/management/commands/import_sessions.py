@@ -7,8 +7,9 @@ from django.core.management.base import CommandError, CommandParser
 
 from botsessions.maintenance.importing import Import
 from botsessions.maintenance.origins import Origin, OriginError
-from botsessions.management.batches import EXIT_STATUS, BatchCommand, Part, Task
+from botsessions.management.batches import EXIT_STATUS, BatchCommand
 from botsessions.management.origins import add_arguments, origin
+from botsessions.management.report import Part, Task
 
 
 class Command(BatchCommand):

@@ -8,8 +8,9 @@ from django.core.management.base import CommandParser
 
 from botsessions.bots import get_bot
 from botsessions.maintenance import Versions, tables, versions
-from botsessions.management.batches import EXIT_STATUS, BatchCommand, Task
+from botsessions.management.batches import EXIT_STATUS, BatchCommand
 from botsessions.management.migration import migration, not_migrated
+from botsessions.management.report import Task
 
 
 class Command(BatchCommand):

@@ -9,8 +9,9 @@ from django.core.management.base import CommandParser
 
 from botsessions.logs import tokens_hidden
 from botsessions.maintenance import Sweep, forget_handled, forget_leases
-from botsessions.management.batches import EXIT_STATUS, BatchCommand, Task
+from botsessions.management.batches import EXIT_STATUS, BatchCommand
 from botsessions.management.migration import migration, not_migrated
+from botsessions.management.report import Task
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
