@@ -258,10 +258,11 @@ def test_what_a_killed_worker_was_handling_is_handled_by_another(
 
 
 @pytest.mark.once
+@pytest.mark.parametrize("server", ["gunicorn", "middleware, gunicorn"])
 def test_a_preloaded_application_has_an_event_loop_in_each_worker(
-    serve: Serve, account: Account, tables: Tables
+    server: str, serve: Serve, account: Account, tables: Tables
 ) -> None:
-    with serve("gunicorn", *TWO_WORKERS, "--preload") as site:
+    with serve(server, *TWO_WORKERS, "--preload") as site:
         site.set_webhook(account)
         for chat in range(5, 25):
             account.say("one", chat)
