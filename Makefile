@@ -57,11 +57,17 @@ bench: $(READY) ## Measure speed beside other libraries for docs/performance.md 
 
 .PHONY: clean
 clean: ## Remove what the other targets made, but not the demo's database
-	@rm -rf $(VENV) .peers build dist mutants .coverage .hypothesis .*_cache
+	@if [ -e $(READY) ]; then rm -rf $(VENV); fi
+	@rm -rf .peers build dist mutants .coverage .hypothesis .*_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(READY): requirements*.txt pyproject.toml
+	@if [ ! -e $@ ] && [ -n "$$(ls -A $(VENV) 2>/dev/null)" ]; then \
+		echo "$(VENV) was not made by make, which would empty it: remove it, or set VENV." >&2; \
+		exit 1; \
+	fi
 	@echo "Setting up $(VENV)"
 	@$(PYTHON) -m venv --clear $(VENV)
+	@touch -t 200001010000 $@ # It is make's own from now on, but not ready.
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(addprefix -r ,$(REQUIREMENTS))
 	@touch $@

@@ -11,6 +11,7 @@ VERSIONS = [("3.11", "5.2"), ("3.12", "6.1"), ("3.13", "6.1")]
 BESIDE_THE_PACKAGE = (
     "benchmarks",
     "docs",
+    "Makefile",
     "manage.py",
     "project",
     "pyproject.toml",
