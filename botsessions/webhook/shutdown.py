@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -52,6 +53,8 @@ class Ending:
         home = home_if_any()
         assert home is not None
         home.stop()
-        home.stopped.add_done_callback(
-            lambda _: self._loop.call_soon_threadsafe(self._servers, number, None)
-        )
+        home.stopped.add_done_callback(lambda _: self._hand_on(number))
+
+    def _hand_on(self, number: int) -> None:
+        with suppress(RuntimeError):  # The loop is closed: the server did not wait.
+            self._loop.call_soon_threadsafe(self._servers, number, None)
