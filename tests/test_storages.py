@@ -175,21 +175,34 @@ class FreeStorageOnItsEventLoopTests(Free, IsolatedAsyncioTestCase):
         return storage
 
 
-class DatabaseStorageTests(StorageContract, TestCase):
+with isolate_apps("botsessions"):
+
+    class Nowhere(AbstractBotSession):
+        """Sessions in a table that nobody has made."""
+
+        class Meta(AbstractBotSession.Meta):
+            app_label = "botsessions"
+
+
+class Database(StorageContract):
     def make_storage(self) -> Storage:
         return DatabaseStorage()
+
+    def make_broken_storage(self) -> Storage:
+        return DatabaseStorage(model=Nowhere)
+
+
+class DatabaseStorageTests(Database, TestCase):
+    pass
 
 
 @override_settings(USE_TZ=False, TIME_ZONE="Asia/Kolkata")
-class DatabaseStorageWithoutTimeZonesTests(StorageContract, TestCase):
+class DatabaseStorageWithoutTimeZonesTests(Database, TestCase):
     """Rule G4."""
-
-    def make_storage(self) -> Storage:
-        return DatabaseStorage()
 
 
 @pytest.mark.django_db(transaction=True)
-class DatabaseStorageOnItsThreadTests(StorageContract, IsolatedAsyncioTestCase):
+class DatabaseStorageOnItsThreadTests(Database, IsolatedAsyncioTestCase):
     def make_storage(self) -> Storage:
         storage = DatabaseStorage()
         self.addAsyncCleanup(storage.close)

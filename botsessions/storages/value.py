@@ -43,7 +43,7 @@ class ValueStorage:
     def flat_key(self, address: Address) -> str:
         """Return the store's key for an address: ``bot:name:key``, percent-encoded.
 
-        Override it to read what another bot has written: ``return address.key``.
+        Override it to read what another bot has written. Different addresses must stay different.
         """
         return ":".join(quote(part, safe="/-") for part in address)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -32,6 +32,8 @@ from ..storages.base import (
 )
 from ..storages.enhanced import enhance_storage
 from ..storages.layers import peel
+from .cases import ADDRESSES, KEYS, NEIGHBOURS, VALUES, VERSIONS
+from .faults import sneaking_in, unusable
 
 if TYPE_CHECKING:
     from unittest import TestCase
@@ -42,71 +44,6 @@ else:
 class FullStorage(BatchStorage, MovingStorage, Protocol):
     """A storage that can do all that is optional."""
 
-
-NESTED: Json = "the innermost"
-for _ in range(15):
-    NESTED = {"down": [NESTED]}
-
-VALUES: dict[str, Json] = {
-    "an object": {"pizza_count": 24, "toppings": ["olives", "capers"], "address": {"zip": "01067"}},
-    "an empty object": {},
-    "a list": [1, "two", None, [3]],
-    "an empty list": [],
-    "empty containers inside others": {"a": {}, "b": [[], {}]},
-    "null inside others": {"a": None, "b": [None]},
-    "text": "Hello",
-    "an empty text": "",
-    "text in many scripts": "żółć, пицца, 寿司, فلافل, e\u0301 and é",
-    "emoji": {"🍕": "👩‍👩‍👧‍👦🇩🇪\U0001f9d1\U0001f3fd\u200d\U0001f373"},
-    "text that databases and formats are fond of": "'\"\\%_%s{}$1;--\r\n\t\x01\x7f\u2028<!-- &amp;",
-    "keys of all sorts": {
-        "": 1,
-        " ": 2,
-        "a.b": 3,
-        "$set": 4,
-        "a'\"\\b": 5,
-        "ключ": 6,
-        "A": 7,
-        "a": 8,
-    },
-    "text that looks like JSON": '{"a": [1, null]}',
-    "zero": 0,
-    "true": True,
-    "false": False,
-    "numbers that look like truth": [0, 1, False, True],
-    "integers": [-1, 2**31, 2**53 + 1, 2**63 - 1, -(2**63), 2**64, 10**40],
-    "floats": [0.1, -2.5, 1e15, 1e16, 1.5e-9, 123456789.123456789, 3.141592653589793],
-    "thirty levels": NESTED,
-    "what looks packed": {"__d": {"pizza_count": 1}, "v": 3, "e": 0},
-    "what looks packed twice": {"__d": {"__d": 1}},
-    "a long text": "🍕 and pasta, " * 5000,
-    "many items": {f"item {number}": number for number in range(1000)},
-}
-
-SIMILAR_KEYS = """
-42 -42 042 42.0 4200 abc Abc ABC äbc ab_ ab% a/bc a%2Fbc a%252Fbc a:bc a\\bc ../abc *
-straße strasse ı i İ ﬁ fi пицца 🍕 🍣
-"""
-
-KEYS = [
-    *SIMILAR_KEYS.split(),
-    "a\u0308bc",
-    "a bc",
-    "a\nbc",
-    "'; --",
-    "k" * 254,
-    "k" * 255,
-    "🍕" * 255,
-]
-
-ADDRESSES = [
-    *itertools.product(("a", "A", "a:b", "a/b"), ("", "b", "b:c", "b/c"), ("c", "b:c", "b/c")),
-    ("", "", "a"),
-    ("", "a", "a"),
-    ("a%3Ab", "", "c"),
-]
-
-VERSIONS = ["0", "1", "10", "10.1", "1.5", "-1", "0.000001", "0.1", "123456789.123456", "999999999"]
 
 MANY = 20
 
@@ -133,6 +70,13 @@ class StorageContract(TestCase):
     def make_storage(self) -> Storage:
         """Return the storage under test."""
         raise NotImplementedError
+
+    def make_broken_storage(self) -> Storage | None:
+        """Return one like it that cannot reach its store; ``None`` if there is no way to make one.
+
+        Then the tests provoke errors by keys that cannot be used, which is less than an outage.
+        """
+        return None
 
     # Reading what was written.
 
@@ -210,6 +154,42 @@ class StorageContract(TestCase):
         record = await self.read(address)
         assert record is not None
         self.assertEqual((record.value, record.version, record.expires_at), (2, None, None))
+
+    # A store that fails.
+
+    async def test_an_error_on_reading_is_raised_and_never_reads_as_empty(self) -> None:
+        address = self.address("42")
+        await self.write(address, Record("stored"))
+
+        async def reads(found: Any) -> bool:
+            return found is not None and found.value == "stored"
+
+        await self.assert_raises_if_broken(self.read, address, reads)
+        if hasattr(peel(self.storage)[1], "read_many"):
+            await self.assert_raises_if_broken(self.read_as_one_of_many, address, reads)
+
+    async def test_an_error_on_writing_is_raised(self) -> None:
+        address = self.address("42")
+
+        async def write(address: Address) -> int:
+            return await self.write(address, Record("stored"))
+
+        async def writes(revision: Any) -> bool:
+            return await self.read(address) is not None
+
+        await self.assert_raises_if_broken(write, address, writes)
+
+    async def test_an_error_on_deleting_is_raised(self) -> None:
+        address = self.address("42")
+        await self.write(address, Record("stored"))
+
+        async def delete(address: Address) -> None:
+            await self.delete(address, ANY)
+
+        async def deletes(result: Any) -> bool:
+            return await self.read(address) is None
+
+        await self.assert_raises_if_broken(delete, address, deletes)
 
     # Expiry.
 
@@ -431,13 +411,31 @@ class StorageContract(TestCase):
                 await self.assert_holds(address, "changed")
 
     async def test_a_delete_touches_no_other_record(self) -> None:
-        addresses = [self.address("42"), self.address("43"), self.address("42", name="other")]
-        for address in addresses:
-            await self.write(address, Record(address.key))
-        await self.delete(addresses[0], ANY)
-        self.assertIsNone(await self.read(addresses[0]))
-        for address in addresses[1:]:
-            await self.assert_holds(address, address.key)
+        others = [Address(self.bot + bot, name, key) for bot, name, key in NEIGHBOURS]
+        for address in others:
+            await self.write(address, Record([*address]))
+        for revision in ("its own", ANY):
+            written = await self.write(self.address("42"), Record("42"))
+            await self.delete(self.address("42"), ANY if revision is ANY else written)
+            self.assertIsNone(await self.read(self.address("42")))
+            for address in others:
+                with self.subTest(address, revision=revision):
+                    await self.assert_holds(address, [*address])
+
+    async def test_of_many_who_delete_and_write_with_one_revision_one_kind_wins(self) -> None:
+        self.needs_detects_conflicts()
+        for first in (0, 1):
+            for count in (2, MANY):
+                with self.subTest(first="delete" if first else "write", count=count):
+                    await self.assert_one_kind_wins(first, count)
+
+    async def test_a_change_while_a_delete_compares_is_not_deleted(self) -> None:
+        await self.assert_sees_what_is_sneaked_in(lambda address, read: self.delete(address, read))
+
+    async def test_a_change_while_a_write_compares_is_not_written_over(self) -> None:
+        await self.assert_sees_what_is_sneaked_in(
+            lambda address, read: self.write(address, Record("late", revision=read))
+        )
 
     # Many at once.
 
@@ -589,6 +587,10 @@ class StorageContract(TestCase):
         record: Record | None = await awaited(self.storage.read, address)
         return record
 
+    async def read_as_one_of_many(self, address: Address) -> Record | None:
+        found = await self.read_many([address, self.address("not stored")])
+        return next(iter(found.values()), None)  # An unusable address cannot be looked up.
+
     async def read_revision(self, address: Address) -> Revision:
         record = await self.read(address)
         return None if record is None else record.revision
@@ -624,6 +626,63 @@ class StorageContract(TestCase):
     async def assert_refused(self, change: Any) -> None:
         with self.assertRaises(SessionConflict):
             await change
+
+    async def assert_one_kind_wins(self, first: int, count: int) -> None:
+        address = self.address("42")
+        read = await self.write(address, Record("read", revision=ANY))
+        changes = [
+            self.delete(address, read)
+            if n % 2 != first
+            else self.write(address, Record(n, revision=read))
+            for n in range(count)
+        ]
+        outcomes = await asyncio.gather(*changes, return_exceptions=True)
+        done = [n for n in range(count) if not isinstance(outcomes[n], BaseException)]
+        written = [n for n in done if n % 2 == first]
+        self.assertEqual({type(o) for o in outcomes} - {int, type(None)}, {SessionConflict})
+        if written:
+            self.assertEqual(done, written[:1], outcomes)
+            await self.assert_holds(address, written[0])
+        else:
+            self.assertIsNone(await self.read(address))
+
+    async def assert_sees_what_is_sneaked_in(
+        self, change: Callable[[Address, int], Awaitable[object]]
+    ) -> None:
+        self.needs_detects_conflicts()
+        address, storage = self.address("42"), peel(self.storage)[1]
+        read = await self.write(address, Record("read"))
+        record = Record("sneaked in", revision=read)
+        async with sneaking_in(storage, address, record) as outcomes:
+            with suppress(SessionConflict):
+                await change(address, read)
+        if any(isinstance(outcome, int) for outcome in outcomes):
+            await self.assert_holds(address, "sneaked in")
+
+    async def assert_raises_if_broken(
+        self,
+        operation: Callable[[Address], Awaitable[Any]],
+        address: Address,
+        does_it: Callable[[Any], Awaitable[bool]],
+    ) -> None:
+        """Assert that an operation raises where it cannot do what it is for."""
+        if broken := self.make_broken_storage():
+            working, self.storage = self.storage, cast("FullStorage", broken)
+            try:
+                with self.assertRaises(Exception):  # noqa: B017 (whatever the store raises)
+                    await operation(address)
+            finally:
+                self.storage = working
+            return
+        results = []
+        for unusable_address in unusable(peel(self.storage)[1], address):
+            try:
+                result = await operation(unusable_address)
+            except Exception:  # noqa: S112 (as it has to be)
+                continue
+            results.append(result)
+        for result in results:
+            self.assertTrue(await does_it(result), f"{self.innermost} has swallowed an error.")
 
     def needs_detects_conflicts(self) -> None:
         if not getattr(self.storage, "detects_conflicts", False):
