@@ -23,6 +23,7 @@ from .bots import (
     all_bots,
     app_settings,
 )
+from .keys import ignores_update
 from .locks import database_of
 from .secret import Secret
 from .sessions import Declaration
@@ -193,7 +194,9 @@ def of_bot(alias: Any, settings: object) -> Iterator[CheckMessage]:
 
 def of_imports(bot: Bot, where: str) -> Iterator[CheckMessage]:
     try:
-        if not isinstance(bot.session, Declaration):
+        if isinstance(bot.session, Declaration):
+            yield from of_keys(bot.session, where)
+        else:
             yield Error(
                 f"{where}['SESSION'] is no session.",
                 hint="Declare it with session(), lazy_session() or multi_session().",
@@ -209,6 +212,17 @@ def of_imports(bot: Bot, where: str) -> Iterator[CheckMessage]:
             )
     except ImproperlyConfigured as exc:
         yield Error(str(exc), id="botsessions.E007")
+
+
+def of_keys(session: Declaration, where: str) -> Iterator[CheckMessage]:
+    for name, fragment in session.fragments.items():
+        if session.is_multi and ignores_update(fragment.get_session_key):
+            yield CheckWarning(
+                f"{where}['SESSION']: the key function of fragment {name!r} does not look at the "
+                "update. With one key for all of them, the whole bot handles one update at a time.",
+                hint="Keep it in a session() of its own, and open that for a moment by aedit().",
+                id="botsessions.W005",
+            )
 
 
 def unknown(

@@ -7,6 +7,7 @@ by these ids: in jobs (``chat``, ``user``) and from outside (``edit(user=5, chat
 
 from __future__ import annotations
 
+import dis
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -254,6 +255,24 @@ def known_ids(function: KeyFunction) -> frozenset[str] | None:
         return None
     names = [p.name for p in others if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return frozenset(names) or None
+
+
+def ignores_update(function: KeyFunction) -> bool:
+    """Whether a key function gives a key, but does not look at the update for it."""
+    function = inspect.unwrap(function)
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    first = int(inspect.ismethod(function))
+    if code is None or code.co_argcount <= first:
+        return False
+    gives_key = code.co_names or code.co_freevars or {*code.co_consts} - {None, function.__doc__}
+    update = code.co_varnames[first]
+    looks = any(update in names_in(step.argval) for step in dis.get_instructions(code))
+    return bool(gives_key) and not looks and update not in code.co_cellvars
+
+
+def names_in(argument: object) -> tuple[object, ...]:
+    # Newer Pythons load two variables by one instruction.
+    return argument if isinstance(argument, tuple) else (argument,)
 
 
 def is_update(subject: object) -> bool:

@@ -107,6 +107,9 @@ def lazy_session(
 def multi_session(**fragments: Session[Any]) -> MultiSession:
     """Declare a session of several fragments, each with a storage and a key of its own.
 
+    An update holds the keys of all fragments. One that has the same key for every update lets the
+    whole bot handle one update at a time: keep that in a :func:`session` of its own.
+
     Args:
         fragments: each a :func:`session` or a :func:`lazy_session`; its data is at
             ``context.session.<name>``.

@@ -17,6 +17,7 @@ from django.test import SimpleTestCase, TestCase, override_settings
 
 from botsessions import SessionApplication, lazy_session, multi_session, session
 from botsessions.checks import check_settings, of_database, used_databases
+from botsessions.keys import per_chat, per_user
 
 from .harness import Store
 
@@ -211,7 +212,10 @@ class Checks(SimpleTestCase):
         page = Path(settings.BASE_DIR) / "docs" / "settings.md"
         documented = set(re.findall(r"botsessions\.([EW]\d+)", page.read_text()))
         of_databases = {"E011", "W001", "W002", "W003", "W004"}
-        assert documented == {check_id for _, _, check_id, _ in WRONG} | of_databases | {"E012"}
+        assert documented == {check_id for _, _, check_id, _ in WRONG} | of_databases | {
+            "E012",
+            "W005",
+        }
 
     def test_a_webhooks_secret_has_to_be_one_that_telegram_takes(self) -> None:
         for secret in ("s3cret!", "é", "x" * 257, 7):
@@ -220,6 +224,56 @@ class Checks(SimpleTestCase):
                 found = {m.id: m.msg for m in check_settings(None)}
             assert "['a']['WEBHOOK_SECRET'] is not 1 to 256 characters" in found["botsessions.E012"]
             assert str(secret) not in found["botsessions.E012"].replace("256", "")
+
+
+def for_all(update: Any) -> str:
+    """The same key for every update."""
+    return "all"
+
+
+def by_text(update: Any) -> str:
+    return str(update.effective_message.text)
+
+
+class KeysForAll:
+    key = "all"
+
+    def looking(self, update: Any) -> str:
+        return f"{self.key} {update.update_id}"
+
+    def not_looking(self, update: Any) -> str:
+        return self.key
+
+    def __call__(self, update: Any) -> str:
+        return "all"
+
+
+class CommonKeys(SimpleTestCase):
+    def warnings(self, *key_functions: Any, multi: bool = True) -> list[str]:
+        parts = {f"f{n}": session(get_session_key=f) for n, f in enumerate(key_functions)}
+        declared = multi_session(**parts) if multi else parts["f0"]
+        bot = {"SESSION": declared, "APPLICATION": build}
+        with override_settings(BOTSESSIONS={"BOTS": {"a": bot}}):
+            found = check_settings(None)
+        assert {message.id for message in found} <= {"botsessions.W005"}
+        return [message.msg for message in found]
+
+    def test_a_fragment_with_one_key_for_all_updates_is_told(self) -> None:
+        async def later(update: Any) -> str:
+            return "all"
+
+        functions = [for_all, lambda update: "all", later, KeysForAll().not_looking]
+        assert len(self.warnings(*functions)) == len(functions)
+        (message,) = self.warnings(per_chat, for_all)
+        assert "['a']['SESSION']: the key function of fragment 'f1' does not look at the" in message
+
+    def test_others_are_not(self) -> None:
+        def in_a_comprehension(update: Any) -> str:
+            return "/".join(str(part) for part in (update.update_id, "x"))
+
+        assert self.warnings(per_chat, per_user, by_text, KeysForAll().looking) == []
+        assert self.warnings(in_a_comprehension, lambda update: None, lambda *args: "all") == []
+        assert self.warnings(for_all, multi=False) == []
 
 
 class Databases(SimpleTestCase):
