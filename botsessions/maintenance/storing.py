@@ -20,6 +20,7 @@ from ..storages.sql import for_column, from_column
 from .arriving import Arrival, Outcome
 from .batches import at, unit_of_work
 from .changing import address_of
+from .inserting import insert
 from .versions import exact
 
 AT_ONCE = 20
@@ -58,22 +59,10 @@ class Rows:
                 for arrival in arrivals
                 if arrival.address in there
             ]
-            made = len(new) if dry_run else self._insert(new, now)
-        not_made = len(new) - made  # The bot has made these meanwhile.
-        return [*outcomes, *[Outcome.IMPORTED] * made, *[Outcome.KEPT] * not_made]
-
-    def _insert(self, arrivals: Sequence[Arrival], now: datetime) -> int:
-        """Make rows where there are still none, and return how many."""
-        rows = [
-            self._model(**arrival.address._asdict(), **made(arrival, now)) for arrival in arrivals
-        ]
-        self._rows.bulk_create(rows, ignore_conflicts=True)
-        revisions = {row.revision for row in rows}
-        return sum(
-            revision in revisions
-            for stored in at(self._rows, [arrival.address for arrival in arrivals])
-            for revision in stored.values_list("revision", flat=True)
-        )
+            rows = [made(arrival, now) for arrival in new]
+            count = len(new) if dry_run else insert(self._model, self._using, rows)
+        others = len(new) - count  # The bot has made these meanwhile.
+        return [*outcomes, *[Outcome.IMPORTED] * count, *[Outcome.KEPT] * others]
 
     def _replace(
         self, row: AbstractBotSession, arrival: Arrival, now: datetime, dry_run: bool
@@ -122,12 +111,19 @@ def compared(arrival: Arrival, stored: Record, changed_at: datetime | None) -> O
 
 
 def made(arrival: Arrival, now: datetime) -> dict[str, Any]:
+    """Return the columns of a new row."""
     created_at = arrival.created_at or arrival.changed_at or now
-    return {**content(arrival, now), "created_at": for_column(created_at)}
+    return {
+        **arrival.address._asdict(),
+        **dict.fromkeys(("chat_id", "user_id")),
+        **dict.fromkeys(("chat_type", "title"), ""),
+        **content(arrival, now),
+        "created_at": for_column(created_at),
+    }
 
 
 def content(arrival: Arrival, now: datetime) -> dict[str, Any]:
-    """Return the columns of a row that hold a session, but for its address."""
+    """Return the columns that hold a session, but for its address."""
     record = arrival.record
     about = {} if record.about is None else record.about.known()
     if "title" in about:
