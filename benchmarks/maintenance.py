@@ -1,4 +1,4 @@
-"""Sweep and migrate a big table, and set the time beside that of the plain way to do it.
+"""Sweep, migrate and import many sessions, and set the time beside that of the plain way to do it.
 
     BOTSESSIONS_DATABASE=postgresql python -m benchmarks.maintenance [--rows 1000000]
 
@@ -10,15 +10,19 @@ that of both together, once it is warm.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import islice, zip_longest
+from pathlib import Path
 from typing import Any
 
 import django
@@ -31,6 +35,8 @@ EXPIRED_OF = 5
 BATCH = 1000
 COMPARED = 100
 """Batches of each way to migrate."""
+IMPORTED = 100_000
+"""Sessions, by each way."""
 WARM_AFTER = 20
 """Batches, until allocators and caches have what they need."""
 
@@ -87,6 +93,8 @@ def main() -> None:
         show("plain batched DELETE", "sweep", delete(), sweep())
         show("bulk_update loop", "migrate", bulk_update(COMPARED), migrate(COMPARED))
         show("", "migrate all the others", iter(()), migrate())
+        with exported(IMPORTED) as path:
+            show("bulk_create loop", "import", bulk_create(path), imported(path))
 
 
 def declared() -> Any:
@@ -113,7 +121,7 @@ def show(plain_name: str, name: str, plain: Iterator[int], ours: Iterator[int]) 
             warm = resident_memory()
     growth = f"{resident_memory() - warm:.1f} MB"
     for label, result in zip((plain_name, name), results, strict=True):
-        if label:
+        if label and result.done:
             ratio = f"{result.rate / results[0].rate:.2f}" if plain_name else ""
             batches = f"{result.median * 1000:.0f} ms | {result.longest * 1000:.0f} ms"
             print(f"| {label} | {result.done:,} | {ratio} | {batches} | {growth} |", flush=True)
@@ -197,6 +205,40 @@ def migrate(batches: int | None = None) -> Iterator[int]:
     from botsessions.models import BotSession  # noqa: PLC0415
 
     for batch in islice(Migrate(batch_size=BATCH).run(BotSession, "default"), batches):
+        assert not batch.failures
+        yield batch.done
+
+
+@contextmanager
+def exported(count: int) -> Iterator[Path]:
+    """Write a file as ``export_sessions`` does."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "sessions.jsonl"
+        with path.open("w") as file:
+            for number in range(count):
+                data = {"count": number, "language": "en", "pet_names": ["Rex", "Tom"]}
+                session = {"bot": "pets", "fragment": "", "key": f"import {number}", "data": data}
+                about = {"chat_id": number, "title": f"Person {number}", "chat_type": "private"}
+                file.write(json.dumps({**session, **about}) + "\n")
+        yield path
+
+
+def bulk_create(path: Path) -> Iterator[int]:
+    """Import as one would with the ORM; nobody looks at what is there, nor at the data."""
+    from botsessions.models import BotSession  # noqa: PLC0415
+
+    with path.open() as file:
+        while lines := [json.loads(line) for line in islice(file, BATCH)]:
+            rows = [BotSession(name=row.pop("fragment"), **row | {"bot": "plain"}) for row in lines]
+            BotSession.objects.bulk_create(rows, ignore_conflicts=True)
+            yield len(rows)
+
+
+def imported(path: Path) -> Iterator[int]:
+    from botsessions.maintenance.importing import Import  # noqa: PLC0415
+    from botsessions.maintenance.origins import JsonLines  # noqa: PLC0415
+
+    for batch in Import(JsonLines(str(path)), batch_size=BATCH).run():
         assert not batch.failures
         yield batch.done
 
