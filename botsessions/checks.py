@@ -8,6 +8,8 @@ from contextlib import suppress
 from typing import Any
 
 from django.apps import AppConfig
+from django.core.cache import caches
+from django.core.cache.backends.dummy import DummyCache
 from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
@@ -27,7 +29,7 @@ from .keys import ignores_update
 from .locks import database_of
 from .secret import Secret
 from .sessions import Declaration
-from .storages import DatabaseStorage
+from .storages import CacheStorage, DatabaseStorage
 from .storages.base import MAX_KEY_LENGTH, MAX_NAME_LENGTH
 from .storages.layers import peel
 
@@ -196,6 +198,7 @@ def of_imports(bot: Bot, where: str) -> Iterator[CheckMessage]:
     try:
         if isinstance(bot.session, Declaration):
             yield from of_keys(bot.session, where)
+            yield from of_caches(bot.session, where)
         else:
             yield Error(
                 f"{where}['SESSION'] is no session.",
@@ -223,6 +226,23 @@ def of_keys(session: Declaration, where: str) -> Iterator[CheckMessage]:
                 hint="Keep it in a session() of its own, and open that for a moment by aedit().",
                 id="botsessions.W005",
             )
+
+
+def of_caches(session: Declaration, where: str) -> Iterator[CheckMessage]:
+    """Tell of caches that are none; what others do when they are out, CacheStorage sees to."""
+    storages = [peel(fragment.storage)[1] for fragment in session.fragments.values()]
+    for alias in sorted(
+        {storage.alias for storage in storages if isinstance(storage, CacheStorage)}
+    ):
+        if alias not in caches.settings:
+            problem = f"settings.CACHES has no {alias!r}"
+        elif isinstance(caches[alias], DummyCache):
+            problem = f"CACHES[{alias!r}] is a DummyCache, which stores nothing"
+        else:
+            continue
+        yield Error(
+            f"{where}['SESSION'] uses a CacheStorage, but {problem}.", id="botsessions.E014"
+        )
 
 
 def unknown(

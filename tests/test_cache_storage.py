@@ -18,7 +18,8 @@ from botsessions import session
 from botsessions.storages import Address, CacheStorage, FileStorage, Record
 from botsessions.storages.base import utcnow
 
-from .caches import LOCAL_MEMORY, redis_cache
+from .caches import LOCAL_MEMORY, memcached, redis_cache
+from .harness import client
 
 pytestmark = pytest.mark.once
 
@@ -128,6 +129,81 @@ def test_keys_suit_every_cache(key: str) -> None:
     """Django warns of one that would not, and warnings are errors here."""
     with override_settings(CACHES=LOCAL_MEMORY):
         asyncio.run(CacheStorage().write(Address("b" * 64, "n" * 64, key), Record(1)))
+
+
+KEYS = [str(number) for number in range(1, 25)]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a4_a_memcached_server_that_is_out_for_a_moment_is_an_error(count: int) -> None:
+    """As it comes, pymemcache takes it for an empty cache for a second, and then asks another."""
+    storage = CacheStorage()
+    asked = [ADDRESS._replace(key=key) for key in KEYS]
+
+    async def counts() -> list[Any]:
+        records = [storage.read(address) for address in asked]
+        found = await asyncio.gather(*records, return_exceptions=True)
+        return [getattr(record, "value", record) for record in found]
+
+    async def outage() -> None:
+        for address in asked:
+            await storage.write(address, Record(address.key))
+        down = servers[0]
+        lost = len(down.values)
+        assert lost
+        down.stop()
+        for _ in range(4):
+            errors = [found for found in await counts() if not isinstance(found, str)]
+            assert len(errors) == lost
+            assert all(isinstance(error, Exception) for error in errors), errors
+            await asyncio.sleep(0.3)
+        writes = [storage.write(address, Record("new")) for address in asked]
+        outcomes = await asyncio.gather(*writes, return_exceptions=True)
+        assert sum(isinstance(outcome, Exception) for outcome in outcomes) == lost
+        down.start()
+        assert await counts() == [
+            address.key if isinstance(outcome, Exception) else "new"
+            for address, outcome in zip(asked, outcomes, strict=True)
+        ]
+        await storage.close()
+
+    with memcached(count) as servers:
+        asyncio.run(outage())
+
+
+def test_a4_a_bots_handlers_do_not_run_while_its_cache_is_out() -> None:
+    notes = session(initial=list, storage=CacheStorage())
+
+    async def note(update: Any, context: Any) -> None:
+        context.session.append(update.effective_message.text)
+
+    async def talk() -> None:
+        async with client(notes, note, raise_errors=False) as bot:
+            maria = bot.user("Maria")
+            await maria.send("one")
+            servers[0].stop()
+            for _ in range(10):
+                (error,) = (await maria.send("lost")).errors
+                assert isinstance(error, Exception)
+            servers[0].start()
+            await maria.send("two")
+            assert await maria.session == ["one", "two"]
+
+    with memcached(1) as servers:
+        asyncio.run(talk())
+
+
+def test_a_redis_cache_that_ignores_errors_raises_them_for_sessions() -> None:
+    pytest.importorskip("django_redis")
+    cache = {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": "redis://127.0.0.1:1/0",  # Where nobody listens.
+        "OPTIONS": {"IGNORE_EXCEPTIONS": True},
+    }
+    with override_settings(CACHES={"default": cache}):
+        assert caches.create_connection("default").get("42") is None
+        with pytest.raises(Exception, match="refused"):
+            asyncio.run(CacheStorage().read(ADDRESS))
 
 
 def test_an_unknown_cache_is_named() -> None:

@@ -18,7 +18,9 @@ from django.test import SimpleTestCase, TestCase, override_settings
 from botsessions import SessionApplication, lazy_session, multi_session, session
 from botsessions.checks import check_settings, of_database, used_databases
 from botsessions.keys import per_chat, per_user
+from botsessions.storages import CacheStorage
 
+from .caches import LOCAL_MEMORY
 from .harness import Store
 
 pytestmark = pytest.mark.once
@@ -212,10 +214,8 @@ class Checks(SimpleTestCase):
         page = Path(settings.BASE_DIR) / "docs" / "settings.md"
         documented = set(re.findall(r"botsessions\.([EW]\d+)", page.read_text()))
         of_databases = {"E011", "W001", "W002", "W003", "W004"}
-        assert documented == {check_id for _, _, check_id, _ in WRONG} | of_databases | {
-            "E012",
-            "W005",
-        }
+        others = {"E012", "E014", "W005"}
+        assert documented == {check_id for _, _, check_id, _ in WRONG} | of_databases | others
 
     def test_a_webhooks_secret_has_to_be_one_that_telegram_takes(self) -> None:
         for secret in ("s3cret!", "é", "x" * 257, 7):
@@ -274,6 +274,25 @@ class CommonKeys(SimpleTestCase):
         assert self.warnings(per_chat, per_user, by_text, KeysForAll().looking) == []
         assert self.warnings(in_a_comprehension, lambda update: None, lambda *args: "all") == []
         assert self.warnings(for_all, multi=False) == []
+
+
+class Caches(SimpleTestCase):
+    def test_a_cache_that_is_none_is_an_error(self) -> None:
+        dummy = {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
+        bot = {"SESSION": session(storage=CacheStorage("bots")), "APPLICATION": build}
+        for cache, problem in (
+            ({}, "settings.CACHES has no 'bots'"),
+            ({"bots": dummy}, "CACHES['bots'] is a DummyCache, which stores nothing"),
+        ):
+            with override_settings(BOTSESSIONS={"BOTS": {"a": bot}}, CACHES=LOCAL_MEMORY | cache):
+                (message,) = check_settings(None)
+            assert message.id == "botsessions.E014"
+            assert problem in message.msg
+        with override_settings(
+            BOTSESSIONS={"BOTS": {"a": bot}},
+            CACHES=LOCAL_MEMORY | {"bots": LOCAL_MEMORY["default"]},
+        ):
+            assert check_settings(None) == []
 
 
 class Databases(SimpleTestCase):

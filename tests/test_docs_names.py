@@ -54,7 +54,7 @@ ELSEWHERE = {
     *("BEGIN", "SELECT"),  # SQL
     *("change_botsession", "delete_botsession", "view_botsession"),  # Django's permissions
     *("export_botsession", "view_contents_botsession"),
-    *("my_bot", "my_bot_chat_data", "file_id"),  # made up; Telegram's
+    *("my_bot", "my_bot_chat_data", "shop", "bot", "old_key", "file_id"),  # made up
 }
 
 
@@ -90,7 +90,7 @@ def exists(span: str, known: set[str]) -> bool:
         plain = ARGUMENTS.sub("", plain)
     if not NAME.fullmatch(plain):
         return True
-    first, *attributes = plain.split(".")
+    first, *attributes = plain.removeprefix("botsessions_").split(".")  # Of tables and metrics.
     if first == "botsessions":
         return resolves(plain) or plain in ours()
     if first in classes():

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import threading
 from typing import Any
+from weakref import WeakSet
 
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.memcached import PyMemcacheCache
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
 from ..arguments import check_text, telling_usage
 from .base import Address, dumps, loads, utcnow
@@ -18,6 +21,8 @@ from .value import ValueStorage, shortened, unpack
 
 MAX_LENGTH = 200
 """Of keys: Memcached takes 250, of which Django and its settings need some."""
+NEVER = -1e9
+"""Fewer seconds than any: a server that has failed is asked again, whatever the clock says."""
 LONGEST_TIMEOUT = 10 * 365 * 24 * 3600
 """In seconds; Memcached misunderstands moments that are too far away."""
 
@@ -37,6 +42,7 @@ class CacheStorage(ValueStorage):
         self.alias = alias
         # Not Django's caches[alias]: a bot would get a new one, with a connection, for each update.
         self._of_threads = threading.local()
+        self._connected: WeakSet[BaseCache] = WeakSet()
         self._of_loops = PerLoop(self._new_cache)
 
     def __repr__(self) -> str:
@@ -56,9 +62,11 @@ class CacheStorage(ValueStorage):
         return shortened(super().flat_key(address), MAX_LENGTH)
 
     async def close(self) -> None:
-        """Close what the running event loop has of the cache, if the cache is asynchronous."""
-        if cache := self._of_loops.pop():
-            await cache.aclose()
+        """Close the connections of threads and of this event loop; the next use opens new ones."""
+        for cache in list(self._connected):
+            cache.close()
+        if of_loop := self._of_loops.pop():
+            await of_loop.aclose()
 
     async def _call(self, method: str, *args: Any) -> Any:
         if not sync_code_waits():
@@ -70,12 +78,37 @@ class CacheStorage(ValueStorage):
     def _call_in_thread(self, method: str, *args: Any) -> Any:
         if not hasattr(self._of_threads, "cache"):
             self._of_threads.cache = self._new_cache()
+            self._connected.add(self._of_threads.cache)
         return getattr(self._of_threads.cache, method)(*args)
 
     def _new_cache(self) -> BaseCache:
         if self.alias not in caches.settings:
             raise ImproperlyConfigured(f"settings.CACHES has no {self.alias!r}, for {self!r}.")
-        return caches.create_connection(self.alias)
+        return connected(self.alias)
+
+
+def connected(alias: str) -> BaseCache:
+    """Return a new connection to a cache, of which no backend makes nothing of an outage."""
+    parameters = dict(caches.settings[alias])
+    backend = import_string(parameters.pop("BACKEND"))
+    location = parameters.pop("LOCATION", "")
+    parameters["OPTIONS"] = {**parameters.get("OPTIONS", {}), **strictness(backend)}
+    cache: BaseCache = backend(location, parameters)
+    return cache
+
+
+def strictness(backend: type[BaseCache]) -> dict[str, Any]:
+    """Return the options with which a backend raises what would read as an empty cache."""
+    if issubclass(backend, PyMemcacheCache):
+        return {
+            "ignore_exc": False,
+            "default_noreply": False,
+            "retry_attempts": 0,  # After a failure it would say "not found" for a second,
+            "dead_timeout": NEVER,  # and then ask another server, or none.
+        }
+    if backend.__module__.startswith(("django_redis.", "django_valkey.")):
+        return {"IGNORE_EXCEPTIONS": False}
+    return {}
 
 
 def is_asynchronous(cache: BaseCache, method: str) -> bool:
