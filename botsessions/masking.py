@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .bots import app_settings
-from .codec import step
-from .exceptions import SessionDataError
+from .codec import ROOT, Place, path_of, unstorable
 from .storages.base import Json
 
 MASK = re.compile(r"\[masked: (\$.*)\]", re.DOTALL)
@@ -26,7 +25,7 @@ def masked_fields() -> frozenset[str]:
 
 def mask(value: Json, names: Collection[str]) -> Json:
     """Return ``value`` with a mask in the place of every field of these names, at any depth."""
-    return masked(value, names, "$") if names else value
+    return masked(value, names) if names else value
 
 
 def mask_text(text: str, names: Collection[str]) -> str:
@@ -47,38 +46,36 @@ def unmask(edited: Json, stored: Json, names: Collection[str]) -> Json:
     if not names:
         return edited
     texts = frozenset(t for t in texts_of(stored, names) if MASK.fullmatch(t))
-    unmasked: Json = Unmasking(names, dict(hidden(stored, names, "$")), texts).value(edited, "$")
+    unmasked: Json = Unmasking(names, dict(hidden(stored, names)), texts).value(edited)
     return unmasked
 
 
-def masked(value: Any, names: Collection[str], path: str) -> Any:
+def masked(value: Any, names: Collection[str], place: Place = ROOT) -> Any:
     if isinstance(value, dict):
         return {
-            name: mask_of(path + step(name))
-            if name in names
-            else masked(item, names, path + step(name))
+            name: mask_of((place, name)) if name in names else masked(item, names, (place, name))
             for name, item in value.items()
         }
     if isinstance(value, list):
-        return [masked(item, names, path + step(i)) for i, item in enumerate(value)]
+        return [masked(item, names, (place, i)) for i, item in enumerate(value)]
     return value
 
 
-def mask_of(path: str) -> str:
-    return f"[masked: {path}]"
+def mask_of(place: Place) -> str:
+    return f"[masked: {path_of(place)}]"
 
 
-def hidden(value: Any, names: Collection[str], path: str) -> Iterator[tuple[str, Json]]:
+def hidden(value: Any, names: Collection[str], place: Place = ROOT) -> Iterator[tuple[str, Json]]:
     """Yield the path and value of every masked field."""
     if isinstance(value, dict):
         for name, item in value.items():
             if name in names:
-                yield path + step(name), item
+                yield path_of((place, name)), item
             else:
-                yield from hidden(item, names, path + step(name))
+                yield from hidden(item, names, (place, name))
     elif isinstance(value, list):
         for i, item in enumerate(value):
-            yield from hidden(item, names, path + step(i))
+            yield from hidden(item, names, (place, i))
 
 
 def texts_of(value: Any, names: Collection[str]) -> Iterator[str]:
@@ -104,35 +101,32 @@ class Unmasking:
     texts: Collection[str]
     """What only looks like a mask: somebody has written it, and it is stored."""
 
-    def value(self, value: Any, path: str) -> Any:
+    def value(self, value: Any, place: Place = ROOT) -> Any:
         if isinstance(value, dict):
             return {
-                name: self.field(item, path + step(name))
+                name: self.field(item, (place, name))
                 if name in self.names
-                else self.value(item, path + step(name))
+                else self.value(item, (place, name))
                 for name, item in value.items()
             }
         if isinstance(value, list):
-            return [self.value(item, path + step(i)) for i, item in enumerate(value)]
+            return [self.value(item, (place, i)) for i, item in enumerate(value)]
         if isinstance(value, str) and value not in self.texts and self._of(value) in self.hidden:
-            raise SessionDataError(
-                f"{path} is the mask of a hidden value, which would be lost or shown there.",
-                path=path,
-            )
+            problem = "is the mask of a hidden value, which would be lost or shown there"
+            raise unstorable(path_of(place), problem)
         return value
 
-    def field(self, value: Any, path: str) -> Any:
+    def field(self, value: Any, place: Place) -> Any:
         """Return what belongs into a field of a masked name."""
-        place = self._of(value) if isinstance(value, str) else None
-        if place is None:
-            return self.value(value, path)
-        if place not in self.hidden:
-            raise SessionDataError(
-                f"{path} is the mask of {place}, where nothing is stored (any more).", path=path
-            )
-        return self.hidden[place]
+        source = self._of(value) if isinstance(value, str) else None
+        if source is None:
+            return self.value(value, place)
+        if source not in self.hidden:
+            problem = f"is the mask of {source}, where nothing is stored (any more)"
+            raise unstorable(path_of(place), problem)
+        return self.hidden[source]
 
     def _of(self, text: str) -> str | None:
-        """Return the place that a mask names; ``None`` where the text is none."""
+        """Return the path that a mask names; ``None`` where the text is none."""
         found = MASK.fullmatch(text)
         return found and found[1]

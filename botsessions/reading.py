@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import QuerySet, TextField
+from django.db.models import Case, QuerySet, TextField, When
 from django.db.models.functions import Cast
 
 from .models import AbstractBotSession
@@ -12,23 +12,36 @@ from .storages.base import DECODER, ENCODER, loads
 
 READABLE_DEPTH = 200
 UNREADABLE: Any = object()
-"""In place of data that the database's JSON parser or Python's cannot take."""
+"""In place of data that the database's JSON parser or Python's cannot take,"""
+UNKNOWN: Any = object()
+"""and of data that was not loaded."""
 
 
-def with_text(sessions: QuerySet[Any]) -> QuerySet[Any]:
-    """Have sessions loaded with their data as text, which can be loaded whatever it is."""
-    loaded: QuerySet[Any] = sessions.defer("data").annotate(data_as_text=Cast("data", TextField()))
+def with_text(sessions: QuerySet[Any], most_bytes: int | None = None) -> QuerySet[Any]:
+    """Have sessions loaded with their data as text, which can be loaded whatever it is.
+
+    Args:
+        most_bytes: without the data of larger ones.
+    """
+    text: Any = Cast("data", TextField())
+    if most_bytes is not None:
+        text = Case(When(size__lte=most_bytes, then=text), output_field=TextField())
+    loaded: QuerySet[Any] = sessions.defer("data").annotate(data_as_text=text)
     return loaded
 
 
 def text_of(session: AbstractBotSession) -> str:
     """Return the data of a session :func:`with_text`, as it is stored."""
-    text: str = session.data_as_text  # type: ignore[attr-defined]
-    return text
+    return str(session.data_as_text)  # type: ignore[attr-defined]
 
 
 def data_of(session: AbstractBotSession) -> Any:
-    """Return the data of a session :func:`with_text`; ``UNREADABLE`` if Python cannot read it."""
+    """Return the data of a session :func:`with_text`.
+
+    That is ``UNREADABLE`` if Python cannot read it, ``UNKNOWN`` if it was not loaded.
+    """
+    if getattr(session, "data_as_text", None) is None:
+        return UNKNOWN
     text = text_of(session)
     try:
         value = loads(text)

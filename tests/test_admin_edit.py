@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -222,6 +223,65 @@ def test_who_guesses_a_masked_field_is_not_told(editor: Client) -> None:
     edit(editor, row, {"pin": "sesame", "name": "Maria"})
     assert BotSession.objects.get().revision != row.revision
     assert LogEntry.objects.get().get_change_message() == "Changed data.pin."
+
+
+@pytest.mark.parametrize("written", ["multipart", "urlencoded"])
+def test_the_editor_saves_what_it_opens_up_to_max_bytes(
+    editor: Client, settings: Any, written: str
+) -> None:
+    settings.BOTSESSIONS = settings.BOTSESSIONS | {"MAX_BYTES": 4 * 2**20}
+    note = 'ä"\n' * 450_000
+    row = make(data={"note": note, "list": [[[1]]] * 5_000, "pin": "sesame"})
+    opened = html.unescape(editor.get(url("edit", row)).content.decode())
+    start = opened.index("{", opened.index("<textarea"))
+    text = opened[start : opened.index("</textarea>")]
+    assert len(text) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    form = {"text": text.replace("\n", "\r\n"), "revision": row.revision}
+    if written == "multipart":
+        response = editor.post(url("edit", row), form)
+    else:
+        kind = "application/x-www-form-urlencoded"
+        response = editor.post(url("edit", row), urlencode(form), content_type=kind)
+    assert response.url == url("change", row)
+    assert BotSession.objects.get().revision == row.revision  # It was what it was.
+    changed = form | {"text": text.replace('"list": [', '"list": [7,', 1)}
+    assert editor.post(url("edit", row), changed).url == url("change", row)
+    stored = BotSession.objects.get().data
+    assert (stored["note"], stored["list"][:2], stored["pin"]) == (note, [7, [[1]]], "sesame")
+
+
+def test_a_form_that_is_longer_than_any_session_is_refused_in_words(
+    editor: Client, settings: Any
+) -> None:
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
+    row = make(data={"a": 1})
+    response = editor.post(
+        url("edit", row), {"text": "1" * 30_000, "revision": row.revision}, follow=True
+    )
+    assert "longer than any session may be" in told(response)
+    assert BotSession.objects.get().data == {"a": 1}
+
+
+@pytest.mark.parametrize("size", [1, 3 * 2**20])
+def test_nobody_else_can_make_an_editor_save(settings: Any, size: int) -> None:
+    settings.BOTSESSIONS = settings.BOTSESSIONS | {"MAX_BYTES": 4 * 2**20}
+    row, client = make(data={"a": 1}), Client(enforce_csrf_checks=True)
+    client.force_login(staff("change", "view_contents"))
+    form = {"text": json.dumps({"a": "x" * size}), "revision": row.revision}
+    assert client.post(url("edit", row), form).status_code == 403
+    client.get(url("edit", row))
+    form["csrfmiddlewaretoken"] = client.cookies["csrftoken"].value
+    assert client.post(url("edit", row), form).status_code == 302
+    assert BotSession.objects.get().data == {"a": "x" * size}
+
+
+def test_a_conflict_of_large_texts_keeps_both(editor: Client, settings: Any) -> None:
+    settings.BOTSESSIONS = settings.BOTSESSIONS | {"MAX_BYTES": 4 * 2**20}
+    row = make(data={"a": "x" * 3 * 2**20})
+    BotSession.objects.update(data={"a": "stored"}, revision=5)
+    text = told(edit(editor, row, {"a": "y" * 3 * 2**20}))
+    assert "The session was changed while you edited it." in text
+    assert "y" * 3 * 2**20 in text
 
 
 def test_a_conflict_hides_masked_fields(editor: Client) -> None:

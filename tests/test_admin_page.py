@@ -19,7 +19,7 @@ from botsessions import enhance_storage, session
 from botsessions.admin.tree import tree
 from botsessions.models import BotSession
 
-from .sessions import make, staff, url
+from .sessions import LIST, make, staff, url
 
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
@@ -27,7 +27,7 @@ HOUR = timedelta(hours=1)
 
 @dataclass
 class Basket:
-    pizzas: int
+    pizzas: int = 0
     notes: list[str] = field(default_factory=list)
 
 
@@ -126,11 +126,56 @@ def test_what_the_bot_cannot_read_is_explained(
 def test_json_that_python_cannot_read_is_explained(reader: Client, stored: str) -> None:
     row = make()
     store(row, stored)
-    assert "no JSON that Python can read" in page(reader, row)
+    text = page(reader, row)
+    assert "no JSON that Python can read" in text
+    assert stored in text
+    assert "</span> Unreadable</span>" in text
     assert reader.get(url("data", row)).status_code == 404
     reader.force_login(staff("change", "view_contents"))
     assert "no JSON that Python can read" in page(reader, row)
-    assert reader.get(url("edit", row)).status_code == 200
+    editor = reader.get(url("edit", row))
+    assert f">\n{stored}</textarea>" in editor.content.decode()
+    form = {"text": '{"mended": true}', "revision": row.revision}
+    assert reader.post(url("edit", row), form).url == url("change", row)
+    row.refresh_from_db()
+    assert row.data == {"mended": True}
+
+
+@pytest.mark.skipif(connection.vendor == "mysql", reason="MariaDB refuses such JSON itself.")
+@pytest.mark.parametrize("name", ["pin", r"p\u0069n"])
+def test_what_cannot_be_masked_is_not_shown_nor_edited(reader: Client, name: str) -> None:
+    row = make()
+    store(row, f'{{"{name}": "sesame", "n": {"9" * 5000}}}')
+    reader.force_login(staff("change", "view_contents"))
+    text = page(reader, row)
+    assert "sesame" not in text
+    assert "[masked]" in text or connection.vendor == "postgresql"
+    assert url("edit", row) not in text
+    assert reader.get(url("edit", row)).url == url("change", row)
+
+
+@pytest.mark.parametrize(
+    ("bot", "data", "version"),
+    [("shop", {"pizzas": "many"}, 2), ("shop", {"a": 1}, 3), ("failing", {"a": 1}, None)],
+)
+def test_what_the_bot_refuses_is_nowhere_called_live(
+    reader: Client, bot: str, data: Any, version: int | None
+) -> None:
+    row = make("k", data, bot, version=version, chat_id=-42)
+    make("other", chat_id=-42, bot="gone")
+    reader.force_login(staff("change", "view_contents"))
+    for address in (LIST, url("change", row), url("operation", row, "expire")):
+        shown = html.unescape(reader.get(address).content.decode())
+        assert "bs-refused" in shown, address
+        assert shown.count("bs-live") <= 1, address  # That of the other one.
+
+
+def test_without_permission_to_see_contents_nobody_looks_into_them(reader: Client) -> None:
+    row = make("k", {"pizzas": "many"}, "shop", version=2)
+    newer = make("newer", {}, "shop", version=3)
+    reader.force_login(staff("view"))
+    assert "bs-live" in page(reader, row)
+    assert "bs-refused" in page(reader, newer)
 
 
 def store(row: BotSession, stored: str) -> None:

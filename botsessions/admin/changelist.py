@@ -56,11 +56,11 @@ class SessionChangeList(ChangeList):
         hint = hinted(self.query, self.params)
         keys, self.incomplete = found(self.queryset, *hint) if hint else ([], False)
         if hint:
-            self._show(turn, partial(among, keys))
+            self._show(request, turn, partial(among, keys))
             pattern = gettext("more than {n}") if self.incomplete else "{n}"
             self.result_count = Count(len(keys), pattern)
         else:
-            self._show(turn, partial(walk, self.queryset))
+            self._show(request, turn, partial(walk, self.queryset))
             whole = not self.newer and not self.older
             self.result_count = Count(len(self.result_list)) if whole else count(self.queryset)
         self.full_result_count = None
@@ -73,18 +73,19 @@ class SessionChangeList(ChangeList):
         self.older_url = self.get_query_string({PAGE_VAR: self.older})
         self.oldest_url = self.get_query_string({PAGE_VAR: OLDEST})
 
-    def _show(self, turn: str, take: Take) -> None:
+    def _show(self, request: HttpRequest, turn: str, take: Take) -> None:
         """Find the rows of a page, and how to turn to newer and to older ones, if there are."""
         backwards, beyond = turn == OLDEST or turn.startswith(NEWER), None
         if turn.startswith((NEWER, OLDER)):
             beyond = self._key(turn.partition("-")[2])
         shown, newer, older = page(take, backwards, beyond, self.list_per_page)
         if not shown and (backwards or beyond is not None):  # Deleted meanwhile.
-            return self._show("", take)
+            return self._show(request, "", take)
         self.newer = f"{NEWER}{shown[0]}" if newer else ""
         self.older = f"{OLDER}{shown[-1]}" if older else ""
-        rows = self.root_queryset.filter(pk__in=shown).defer("data").order_by("-pk")
-        self.result_list = list(rows) if shown else []
+        model_admin: Any = self.model_admin
+        rows = model_admin.judged(request, self.root_queryset.filter(pk__in=shown))
+        self.result_list = list(rows.order_by("-pk")) if shown else []
         return None
 
     def _key(self, text: str) -> Any:

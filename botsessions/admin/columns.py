@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.template.defaultfilters import filesizeformat
 from django.utils import formats
@@ -12,6 +13,7 @@ from django.utils.translation import gettext, gettext_lazy, ngettext, pgettext_l
 
 from ..finding import SOON, State, state_of
 from ..models import AbstractBotSession
+from .contents import Contents
 from .plain import plain
 
 ICONS = {State.LIVE: "●", State.SOON: "◔", State.EXPIRED: "○"}
@@ -54,14 +56,14 @@ def whose(session: AbstractBotSession) -> SafeString:
     )
 
 
-def state(session: AbstractBotSession, soon: timedelta = SOON) -> SafeString:
+def state(contents: Contents, soon: timedelta = SOON) -> SafeString:
     """Return the state as text with an icon that screen readers do not read."""
-    state = state_of(session, soon=soon)
+    state = state_of(contents.session, soon=soon)
+    shown: tuple[Any, ...] = (state.value, ICONS[state], state.label)
+    if contents.is_refused:
+        shown = ("refused", "✕", gettext("Unreadable"))
     return format_html(
-        '<span class="bs-state bs-{}"><span aria-hidden="true">{}</span> {}</span>',
-        state.value,
-        ICONS[state],
-        state.label,
+        '<span class="bs-state bs-{}"><span aria-hidden="true">{}</span> {}</span>', *shown
     )
 
 

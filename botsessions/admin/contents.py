@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.functional import Promise
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 from ..bots import all_bots
@@ -17,9 +17,14 @@ from ..cell import Fragment
 from ..exceptions import SessionDataError
 from ..finding import Age, State, age_of, state_of
 from ..maintenance import declared
+from ..masking import HIDDEN, mask, mask_text, masked_fields
 from ..models import AbstractBotSession
-from ..reading import UNREADABLE
+from ..reading import UNKNOWN, UNREADABLE, data_of, text_of
+from .editing import pretty
 
+JUDGED_BYTES = 16 * 1024
+"""Of many sessions only those that have no more than this are looked into."""
+CANNOT_READ = gettext_noop("The bot cannot read this data.")
 EXPIRED = _(
     "This session has expired: for the bot there is no data any more. What was stored is not "
     "shown, and the next sweep deletes it."
@@ -37,12 +42,39 @@ class Problem:
 class Contents:
     """A session's data and what its bot declares of it.
 
-    ``data`` is ``UNREADABLE`` where Python cannot read it.
+    Args:
+        session: one that was read :func:`.with_text`.
     """
 
-    def __init__(self, session: AbstractBotSession, data: Any) -> None:
+    def __init__(self, session: AbstractBotSession) -> None:
         self.session = session
-        self.data = data
+
+    @cached_property
+    def data(self) -> Any:
+        """What is stored, or ``UNREADABLE``, or ``UNKNOWN``."""
+        return data_of(self.session)
+
+    @property
+    def raw(self) -> str:
+        """What is stored where Python cannot read it; a word instead if masks may belong there."""
+        return mask_text(text_of(self.session), masked_fields())
+
+    @cached_property
+    def text(self) -> str:
+        """What is stored as people read and edit it, masked fields as masks."""
+        if self.data is UNREADABLE:
+            return self.raw
+        return pretty(mask(self.data, masked_fields()))
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether nobody is shown what is stored."""
+        return self.data is UNREADABLE and self.raw == HIDDEN
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the bot does not read the data, as far as that is known."""
+        return not self.expired and bool(self.age == Age.NEWER or self._of_data)
 
     @cached_property
     def _declared(self) -> tuple[Fragment[Any] | None, str]:
@@ -69,22 +101,26 @@ class Contents:
     def expired(self) -> bool:
         return state_of(self.session) == State.EXPIRED
 
-    def problems(self) -> list[Problem]:
-        """Return what stands between the stored data and the bot."""
-        found = self.problems_of_declaration()
-        if self.expired:
-            return found
-        if self.data is UNREADABLE:
-            found.append(Problem(gettext("The stored data is no JSON that Python can read.")))
-        elif self.age == Age.CURRENT and (misfit := self._misfit()):
-            found.append(Problem(misfit))
-        return found
+    def problems(self, *, in_detail: bool = True) -> list[Problem]:
+        """Return what stands between the stored data and the bot.
 
-    def problems_of_declaration(self) -> list[Problem]:
-        """Return those that can be known without a look at the data."""
+        Args:
+            in_detail: with names of fields in the data.
+        """
         if self.expired:
             return [Problem(EXPIRED, is_error=False)]
-        return list(self._of_declaration())
+        found = list(self._of_declaration())
+        if self._of_data:
+            found.append(Problem(self._of_data if in_detail else gettext(CANNOT_READ)))
+        return found
+
+    @cached_property
+    def _of_data(self) -> str:
+        """What is wrong with the data; empty if nothing is, or nobody can tell."""
+        if self.data is UNREADABLE:
+            return gettext("The stored data is no JSON that Python can read.")
+        known = self.data is not UNKNOWN and self.age == Age.CURRENT
+        return self._misfit() if known else ""
 
     def _of_declaration(self) -> Iterator[Problem]:
         session, (fragment, error) = self.session, self._declared

@@ -10,57 +10,94 @@ from django.contrib.admin.utils import quote
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext
+from django.views.decorators.csrf import csrf_protect
 
+from ..bots import max_bytes
 from ..exceptions import SessionConflict, SessionError
 from ..maintenance.changing import write_data
 from ..masking import mask, masked_fields, unmask
-from ..models import AbstractBotSession
 from ..reading import UNREADABLE
 from . import columns, logs
 from .contents import Contents
 from .editing import DataForm, pretty, side_by_side
+from .large_forms import FormTooLarge, is_large, read_large
 
 if TYPE_CHECKING:
     from .sessions import BotSessionAdmin
 
 
 def edit_page(model_admin: BotSessionAdmin, request: HttpRequest, object_id: str) -> HttpResponse:
+    """Answer a request whose CSRF token nobody has looked at yet."""
+    contents = contents_of(model_admin, request, object_id)
+    if is_large(request):
+        opened = len(contents.text.encode()) if contents else 0
+        try:
+            read_large(request, opened + max_bytes())
+        except FormTooLarge:
+            return too_large(model_admin, request, object_id)
+    return csrf_protect(answer)(request, model_admin, object_id, contents)
+
+
+def contents_of(
+    model_admin: BotSessionAdmin, request: HttpRequest, object_id: str
+) -> Contents | None:
     session = model_admin.stored(request, object_id, contents=True)
+    return None if session is None else Contents(session)
+
+
+def answer(
+    request: HttpRequest, model_admin: BotSessionAdmin, object_id: str, contents: Contents | None
+) -> HttpResponse:
     form = DataForm(request.POST) if request.method == "POST" else None
-    if session is None:
+    if contents is None:
         if form is None:
             return model_admin.missing(request, object_id)
         form.add_error(None, gettext("The session was deleted meanwhile. Nothing was saved."))
         return model_admin.render(request, "edit.html", gettext("Edit data"), {"form": form})
     if form is None:
-        if Contents(session, session.data).expired:
-            return expired(model_admin, request, session)
-        initial = {"text": shown(session), "revision": session.revision}
-        return edited(model_admin, request, session, DataForm(initial=initial))
+        return begun(model_admin, request, contents)
     if form.is_valid():
-        if form.cleaned_data["revision"] != session.revision:
-            return conflict(model_admin, request, session)
+        if form.cleaned_data["revision"] != contents.session.revision:
+            return conflict(model_admin, request, contents)
         try:
-            return save(model_admin, request, session, form.value)
+            return save(model_admin, request, contents, form.value)
         except SessionConflict:
-            return edit_page(model_admin, request, object_id)  # With what is stored now.
+            now = contents_of(model_admin, request, object_id)
+            return answer(request, model_admin, object_id, now)
         except SessionError as exc:
             form.add_error("text", str(exc))
-    return edited(model_admin, request, session, form)
+    return edited(model_admin, request, contents, form)
+
+
+def begun(model_admin: BotSessionAdmin, request: HttpRequest, contents: Contents) -> HttpResponse:
+    session = contents.session
+    if contents.expired:
+        text = gettext("The session has expired: there is no data that could be edited.")
+    elif contents.is_hidden:
+        text = gettext(
+            "This data cannot be edited: it is no JSON that Python can read, and fields that are "
+            "masked may be in it. Reset or delete the session."
+        )
+    else:
+        initial = {"text": contents.text, "revision": session.revision}
+        return edited(model_admin, request, contents, DataForm(initial=initial))
+    model_admin.message_user(request, text, messages.WARNING)
+    return redirect(model_admin.url("change", quote(session.pk)))
 
 
 def save(
-    model_admin: BotSessionAdmin, request: HttpRequest, session: AbstractBotSession, value: Any
+    model_admin: BotSessionAdmin, request: HttpRequest, contents: Contents, value: Any
 ) -> HttpResponse:
+    session = contents.session
     page = redirect(model_admin.url("change", quote(session.pk)))
-    if Contents(session, session.data).expired:
+    if contents.expired:
         raise SessionError(gettext("The session has expired meanwhile. Nothing was saved."))
     # With the masks in place: otherwise people could guess what is masked, and be told.
-    if pretty(value) == shown(session):
+    if pretty(value) == contents.text:
         model_admin.message_user(request, gettext("The data is what it was: nothing was saved."))
         return page
     names = masked_fields()
-    stored = None if session.data is UNREADABLE else session.data
+    stored = None if contents.data is UNREADABLE else contents.data
     write_data(session, unmask(value, stored, names), session.revision)
     logs.log(request.user, [session], CHANGE, logs.changed_data(mask(stored, names), value))
     model_admin.message_user(
@@ -69,27 +106,23 @@ def save(
     return page
 
 
-def shown(session: AbstractBotSession) -> str:
-    """Return what is stored as text, masked fields as masks."""
-    return "" if session.data is UNREADABLE else pretty(mask(session.data, masked_fields()))
-
-
-def expired(
-    model_admin: BotSessionAdmin, request: HttpRequest, session: AbstractBotSession
-) -> HttpResponse:
-    text = gettext("The session has expired: there is no data that could be edited.")
-    model_admin.message_user(request, text, messages.WARNING)
-    return redirect(model_admin.url("change", quote(session.pk)))
+def too_large(model_admin: BotSessionAdmin, request: HttpRequest, object_id: str) -> HttpResponse:
+    text = gettext(
+        "Your text is longer than any session may be (MAX_BYTES). Nothing was saved. Your browser "
+        "still has it, one page back."
+    )
+    model_admin.message_user(request, text, messages.ERROR)
+    return redirect(model_admin.url("edit", object_id))
 
 
 def edited(
     model_admin: BotSessionAdmin,
     request: HttpRequest,
-    session: AbstractBotSession,
+    contents: Contents,
     form: DataForm,
     **context: Any,
 ) -> HttpResponse:
-    contents = Contents(session, session.data)
+    session = contents.session
     context |= {
         "form": form,
         "session": session,
@@ -102,11 +135,11 @@ def edited(
 
 
 def conflict(
-    model_admin: BotSessionAdmin, request: HttpRequest, session: AbstractBotSession
+    model_admin: BotSessionAdmin, request: HttpRequest, contents: Contents
 ) -> HttpResponse:
     """Show the text beside what is stored now. Saved again, it replaces what was shown."""
     text = request.POST["text"].replace("\r\n", "\n")
-    stored = "" if Contents(session, session.data).expired else shown(session)
-    form = DataForm(initial={"text": text, "revision": session.revision})
+    stored = "" if contents.expired else contents.text
+    form = DataForm(initial={"text": text, "revision": contents.session.revision})
     lines = side_by_side(text, stored)
-    return edited(model_admin, request, session, form, conflict=True, stored=stored, lines=lines)
+    return edited(model_admin, request, contents, form, conflict=True, stored=stored, lines=lines)

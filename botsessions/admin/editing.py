@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
+import msgspec
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from ..parsing import NotJson, parsed
+from ..storages.base import DECODER, ENCODER
 from .plain import plain
 
 MOST_LINES = 3000
@@ -38,6 +40,13 @@ class DataForm(forms.Form):
 
 def pretty(value: Any) -> str:
     """Return JSON as people read and edit it."""
+    try:
+        compact = ENCODER.encode(value)
+        if DECODER.decode(compact) == value:
+            return msgspec.json.format(compact, indent=2).decode()
+    except (TypeError, ValueError):
+        pass
+    # Not strict JSON: with a lone surrogate, say. This takes much longer.
     return plain(json.dumps(value, ensure_ascii=False, indent=2))
 
 

@@ -18,6 +18,7 @@ from django.utils.translation import ngettext
 from ..maintenance import Failure
 from ..models import AbstractBotSession
 from . import columns, logs
+from .contents import Contents
 
 if TYPE_CHECKING:
     from .operations import Operation
@@ -55,7 +56,7 @@ def ask(
     form: Any,
 ) -> HttpResponseBase:
     count = sessions.order_by().count()
-    named = list(sessions.defer("data").order_by("-pk")[:NAMED])
+    named = list(model_admin.judged(request, sessions).order_by("-pk")[:NAMED])
     across = request.POST.get("select_across") == "1"
     question = ngettext("{what}: {n} session", "{what}: {n} sessions", count)
     context = {
@@ -64,7 +65,10 @@ def ask(
         "session_url": session and model_admin.url("change", quote(session.pk)),
         "form": form,
         "details": operation.details(sessions),
-        "named": [(s, columns.whose(s), columns.state(s, model_admin.expires_soon)) for s in named],
+        "named": [
+            (s, columns.whose(s), columns.state(Contents(s), model_admin.expires_soon))
+            for s in named
+        ],
         "unnamed": number(count - len(named)) if count > len(named) else "",
         "across": across,
         "checkbox": helpers.ACTION_CHECKBOX_NAME,

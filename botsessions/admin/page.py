@@ -12,16 +12,15 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext
 
 from ..finding import Age
-from ..masking import mask, masked_fields
+from ..masking import masked_fields
 from ..models import AbstractBotSession
 from ..reading import UNREADABLE
 from . import columns
 from .contents import Contents, version_text
-from .editing import pretty
 from .filters import Whose, whose_else
 from .moments import moment
 from .plain import plain
-from .tree import tree
+from .tree import MAX_TEXT, tree
 
 if TYPE_CHECKING:
     from .sessions import BotSessionAdmin
@@ -45,25 +44,29 @@ class Others(NamedTuple):
 def session_page(
     model_admin: BotSessionAdmin,
     request: HttpRequest,
-    session: AbstractBotSession,
+    contents: Contents,
     may_see: bool,
     extra: dict[str, Any] | None,
 ) -> HttpResponse:
-    contents = Contents(session, session.data if may_see else UNREADABLE)
-    shown = may_see and not contents.expired and contents.data is not UNREADABLE
+    session = contents.session
+    readable = contents.data is not UNREADABLE
+    shown = may_see and not contents.expired and readable
     pk = quote(session.pk)
     context = {
         "session": session,
         "original": session,
         "subtitle": columns.kind_of(session),
-        "state": columns.state(session, model_admin.expires_soon),
+        "state": columns.state(contents, model_admin.expires_soon),
         "facts": list(facts(model_admin, contents)),
         "may_see": may_see,
-        "problems": contents.problems() if may_see else contents.problems_of_declaration(),
+        "problems": contents.problems(in_detail=may_see),
         "tree": tree(contents.data, masked_fields()) if shown else "",
+        "raw": raw(contents) if may_see and not contents.expired and not readable else "",
         "data_url": model_admin.url("data", pk) if shown else "",
         "edit_url": model_admin.url("edit", pk)
-        if model_admin.has_edit_permission(request) and not contents.expired
+        if model_admin.has_edit_permission(request)
+        and not contents.expired
+        and not contents.is_hidden
         else "",
         "history_url": model_admin.url("history", pk),
         "operations": [
@@ -76,13 +79,17 @@ def session_page(
     return model_admin.render(request, "session.html", title, context | (extra or {}))
 
 
-def raw_data(session: AbstractBotSession) -> HttpResponse:
+def raw(contents: Contents) -> str:
+    """Return the beginning of what is stored, of which no tree can be made."""
+    text = plain(contents.raw)
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
+
+
+def data(contents: Contents) -> HttpResponse:
     """Return the data as it is stored, masked fields apart; nothing of what has expired."""
-    contents = Contents(session, session.data)
     if contents.expired or contents.data is UNREADABLE:
         return HttpResponse(gettext("There is no data to be shown."), "text/plain", status=404)
-    text = pretty(mask(contents.data, masked_fields()))
-    response = HttpResponse(text, content_type="application/json; charset=utf-8")
+    response = HttpResponse(contents.text, content_type="application/json; charset=utf-8")
     response["X-Content-Type-Options"] = "nosniff"
     return response
 
@@ -122,7 +129,7 @@ def others(
 ) -> Iterator[Others]:
     for whose in whose_else(session):
         sessions = whose.sessions(model_admin.get_queryset(request)).exclude(pk=session.pk)
-        found = list(sessions.defer("data").order_by("-pk")[:OTHERS])
+        found = list(model_admin.judged(request, sessions).order_by("-pk")[:OTHERS])
         if found:
             url = f"{model_admin.url('changelist')}?{Whose.parameter}={whose}"
             yield Others(whose.title, [(s, other(model_admin, s)) for s in found], url)
@@ -133,5 +140,5 @@ def other(model_admin: BotSessionAdmin, session: AbstractBotSession) -> dict[str
         "url": model_admin.url("change", quote(session.pk)),
         "whose": columns.whose(session),
         "where": f"{session.bot} · {session.name}" if session.name else session.bot,
-        "state": columns.state(session, model_admin.expires_soon),
+        "state": columns.state(Contents(session), model_admin.expires_soon),
     }

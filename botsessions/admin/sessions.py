@@ -17,18 +17,21 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext
 from django.utils.translation import gettext as translated_by_django
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.csrf import csrf_exempt
 
 from ..finding import SOON, fragments, search
 from ..models import AbstractBotSession
 from ..permissions import may
-from ..reading import data_of, with_text
+from ..reading import with_text
 from . import columns, edit, operate, page
 from .changelist import SessionChangeList
+from .contents import JUDGED_BYTES, Contents
 from .filters import BotFilter, FragmentFilter, StateFilter, VersionFilter, WhoseFilter
 from .moments import moment
 from .operations import OPERATIONS, Operation
@@ -87,7 +90,7 @@ class BotSessionAdmin(_ModelAdmin):
 
     @admin.display(description=_("state"))
     def state(self, session: AbstractBotSession) -> SafeString:
-        return columns.state(session, self.expires_soon)
+        return columns.state(Contents(session), self.expires_soon)
 
     @admin.display(description=_("size"))
     def data_size(self, session: AbstractBotSession) -> SafeString:
@@ -156,22 +159,20 @@ class BotSessionAdmin(_ModelAdmin):
     def stored(
         self, request: HttpRequest, object_id: str, *, contents: bool = False
     ) -> AbstractBotSession | None:
-        """Return a session, without its data unless ``contents`` are asked for.
-
-        Data that Python cannot read is ``UNREADABLE``.
-        """
+        """Return a session, :func:`.with_text` if ``contents`` are asked for."""
         try:
             sessions = self.get_queryset(request).filter(pk=unquote(object_id))
         except (ValueError, ValidationError):
             return None
         session: AbstractBotSession | None
-        if not contents:
-            session = sessions.defer("data").first()
-            return session
-        session = with_text(sessions).first()
-        if session is not None:
-            session.data = data_of(session)
+        session = (with_text(sessions) if contents else sessions.defer("data")).first()
         return session
+
+    def judged(self, request: HttpRequest, sessions: QuerySet[Any]) -> QuerySet[Any]:
+        """Have sessions loaded with what shows whether their bots can read them, if that may be."""
+        if not self.has_view_contents_permission(request):
+            return sessions.defer("data")
+        return with_text(sessions, JUDGED_BYTES)
 
     # Pages.
 
@@ -206,18 +207,19 @@ class BotSessionAdmin(_ModelAdmin):
             raise PermissionDenied
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET"])
-        contents = self.has_view_contents_permission(request)
-        session = self.stored(request, object_id, contents=contents)
+        may_see = self.has_view_contents_permission(request)
+        session = self.stored(request, object_id, contents=may_see)
         if session is None:
             return self.missing(request, object_id)
-        return page.session_page(self, request, session, contents, extra_context)
+        return page.session_page(self, request, Contents(session), may_see, extra_context)
 
     def data_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         if not self.has_view_contents_permission(request):
             raise PermissionDenied
         session = self.stored(request, object_id, contents=True)
-        return self.missing(request, object_id) if session is None else page.raw_data(session)
+        return self.missing(request, object_id) if session is None else page.data(Contents(session))
 
+    @method_decorator(csrf_exempt)  # Its page looks at the token when it has read a large form.
     def edit_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         if not self.has_edit_permission(request):
             raise PermissionDenied
