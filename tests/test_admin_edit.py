@@ -230,7 +230,7 @@ def test_the_editor_saves_what_it_opens_up_to_max_bytes(
     editor: Client, settings: Any, written: str
 ) -> None:
     settings.BOTSESSIONS = settings.BOTSESSIONS | {"MAX_BYTES": 4 * 2**20}
-    note = 'ä"\n' * 450_000
+    note = 'ä"\n' * 600_000
     row = make(data={"note": note, "list": [[[1]]] * 5_000, "pin": "sesame"})
     opened = html.unescape(editor.get(url("edit", row)).content.decode())
     start = opened.index("{", opened.index("<textarea"))
