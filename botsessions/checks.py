@@ -10,7 +10,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.core.cache import caches
 from django.core.cache.backends.dummy import DummyCache
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
@@ -25,6 +25,7 @@ from .bots import (
     all_bots,
     app_settings,
 )
+from .charsets import narrow_columns
 from .keys import ignores_update
 from .locks import database_of
 from .secret import Secret
@@ -48,6 +49,30 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 def check_databases(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Check the options that hurt a bot of the databases that it uses."""
     return [m for alias in sorted(used_databases()) for m in of_database(connections[alias])]
+
+
+@register(Tags.database)
+def check_columns(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Look for columns that were made for fewer characters than people use."""
+    found: list[CheckMessage] = []
+    for alias in databases or ():
+        connection = connections[alias]
+        if connection.vendor == "mysql":
+            found += of_columns(connection)
+    return found
+
+
+def of_columns(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
+    for model, columns in narrow_columns(connection):
+        own = model._meta.app_label != "botsessions"
+        yield CheckWarning(
+            f"In DATABASES[{connection.alias!r}] the columns {', '.join(columns)} of the table "
+            f"{model._meta.db_table} cannot hold every text, like a name with an emoji in it.",
+            hint=f"Run {'manage.py makemigrations and ' if own else ''}manage.py migrate.",
+            id="botsessions.W006",
+        )
 
 
 def used_databases() -> set[str]:
@@ -76,6 +101,13 @@ def of_database(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
             "session has been saved, for which it would take another one.",
             hint="Set OPTIONS['pool']['max_size'] to 2 or more.",
             id="botsessions.W004",
+        )
+    if connection.vendor == "mysql" and options.get("charset", "utf8mb4") != "utf8mb4":
+        yield CheckWarning(
+            f"{where} has the charset {options['charset']!r}, in which not every text can be sent, "
+            "like a name with an emoji in it.",
+            hint="Leave OPTIONS['charset'] out, or set it to 'utf8mb4'.",
+            id="botsessions.W007",
         )
     if connection.vendor != "sqlite":
         return

@@ -21,16 +21,20 @@ MIN_CLASS, MAX_CLASS = 7, 24
 """Sessions of less than 128 bytes are of one class, and those of more than 16 MiB."""
 
 
-class ExactCharField(_CharField):
-    """Text that equals nothing but itself: on MariaDB and MySQL case and accents count, too.
+COLLATION = "utf8mb4_bin"
 
-    ``db_collation`` cannot say that for several databases in one migration.
+
+class ExactCharField(_CharField):
+    """Text of any script that equals nothing but itself.
+
+    On MariaDB and MySQL case and accents count, too, and emoji can be stored, whatever the
+    database's character set. ``db_collation`` cannot say that for several kinds of database.
     """
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
         parameters = super().db_parameters(connection)
         if connection.vendor == "mysql":
-            parameters["collation"] = "utf8mb4_bin"
+            parameters["collation"] = COLLATION
         return parameters
 
 
@@ -67,8 +71,8 @@ class AbstractBotSession(models.Model):
 
     chat_id = models.BigIntegerField(_("chat id"), null=True, blank=True)
     user_id = models.BigIntegerField(_("user id"), null=True, blank=True)
-    chat_type = models.CharField(_("chat type"), max_length=16, blank=True, default="")
-    title = models.CharField(
+    chat_type = ExactCharField(_("chat type"), max_length=16, blank=True, default="")
+    title = ExactCharField(
         _("title"),
         max_length=MAX_TITLE_LENGTH,
         blank=True,
@@ -175,12 +179,12 @@ class MaintenanceRun(models.Model):
         FAILED = "failed", _("Failed")
 
     work = models.CharField(_("work"), max_length=16)
-    only = models.CharField(_("only"), max_length=MAX_NAME_LENGTH * 2 + 1, blank=True, default="")
+    only = ExactCharField(_("only"), max_length=MAX_NAME_LENGTH * 2 + 1, blank=True, default="")
     """The bot and the fragment that it was for, if not for all."""
     outcome = models.CharField(
         _("outcome"), max_length=8, choices=Outcome.choices, default=Outcome.RUNNING
     )
-    reason = models.CharField(_("reason"), max_length=100, blank=True, default="")
+    reason = ExactCharField(_("reason"), max_length=100, blank=True, default="")
     started_at = models.DateTimeField(_("started"), default=timezone.now)
     seen_at = models.DateTimeField(_("last seen"), default=timezone.now)
     """When it ended; while it runs, when it last said so."""

@@ -6,6 +6,7 @@ import re
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.conf import settings
@@ -214,7 +215,7 @@ class Checks(SimpleTestCase):
         page = Path(settings.BASE_DIR) / "docs" / "settings.md"
         documented = set(re.findall(r"botsessions\.([EW]\d+)", page.read_text()))
         of_databases = {"E011", "W001", "W002", "W003", "W004"}
-        others = {"E012", "E014", "W005"}
+        others = {"E012", "E014", "W005", "W006", "W007"}
         assert documented == {check_id for _, _, check_id, _ in WRONG} | of_databases | others
 
     def test_a_webhooks_secret_has_to_be_one_that_telegram_takes(self) -> None:
@@ -319,6 +320,12 @@ class Databases(SimpleTestCase):
         ]:
             postgresql = {"ENGINE": "django.db.backends.postgresql", "OPTIONS": {"pool": pool}}
             assert self.messages(**postgresql) == found
+
+    def test_a_charset_without_emoji_is_found(self) -> None:
+        for charset, found in ({"latin1": ["W007"], "utf8mb4": [], None: []}).items():
+            database = mock.Mock(vendor="mysql", alias="default")
+            database.settings_dict = {"OPTIONS": {"charset": charset} if charset else {}}
+            assert [m.id.removeprefix("botsessions.") for m in of_database(database)] == found
 
     def test_g1_only_databases_of_sessions_are_looked_at(self) -> None:
         with override_settings(BOTSESSIONS={"BOTS": {"shop": {"SESSION": session()}}}):
