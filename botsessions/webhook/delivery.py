@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
 
 from ..bots import Bot, get_bot
 
@@ -37,12 +39,21 @@ def addressee(alias: str, method: str, header: Callable[[str], str]) -> Bot | HT
     return bot
 
 
+@lru_cache(maxsize=128)
 def bot_with_webhook(alias: str) -> Bot | None:
     try:
         bot = get_bot(alias)
     except ImproperlyConfigured:
         return None
     return bot if bot.webhook_secret else None
+
+
+def forget_bots(**kwargs: Any) -> None:
+    """Have bots looked up anew: a test has changed settings."""
+    bot_with_webhook.cache_clear()
+
+
+setting_changed.connect(forget_bots, dispatch_uid="botsessions.webhook.delivery")
 
 
 def is_too_long(declared: str) -> bool:

@@ -30,6 +30,8 @@ class Home:
         self.loop = asyncio.get_running_loop()
         self.reception = Reception()
         self.stopping = False
+        self.left = False
+        """Whether its event loop has ended although nobody asked for it, as after a test."""
         self.stopped: concurrent.futures.Future[None] = concurrent.futures.Future()
         # Reentrant, because a signal's handler stops it in the midst of anything.
         self._mutex = threading.RLock()
@@ -62,15 +64,10 @@ class Home:
             self.loop.call_soon_threadsafe(self._begin, bot, content, future)
             return future
 
-    @property
-    def left(self) -> bool:
-        """Whether its event loop has ended although nobody asked for it, as after a test."""
-        return self.stopped.done() and not self.stopping
-
     def stop(self) -> None:
         """Take no more updates, let the bots finish what they have begun, and end them."""
         with self._mutex:
-            self.stopping = True
+            self.stopping, self.left = True, False
             with suppress(RuntimeError):  # The loop is closed.
                 self.loop.call_soon_threadsafe(self._end.set)
 
@@ -106,6 +103,7 @@ class Home:
             with tokens_hidden():
                 await self.reception.live(self._end)
         finally:
+            self.left = not self.stopping
             self.stopped.set_result(None)
 
 
