@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import Case, QuerySet, TextField, When
 from django.db.models.functions import Cast
 
 from .models import AbstractBotSession
 from .storages.base import DECODER, ENCODER, loads
+
+if TYPE_CHECKING:
+    from .cell import Fragment
 
 READABLE_DEPTH = 200
 UNREADABLE: Any = object()
@@ -42,12 +45,26 @@ def data_of(session: AbstractBotSession) -> Any:
     """
     if getattr(session, "data_as_text", None) is None:
         return UNKNOWN
-    text = text_of(session)
+    return value_of(text_of(session))
+
+
+def value_of(text: str) -> Any:
+    """Return stored data; ``UNREADABLE`` if Python cannot read it."""
     try:
         value = loads(text)
     except (ValueError, RecursionError):
         return UNREADABLE
     return value if is_shallow(value, text) else UNREADABLE
+
+
+def is_readable(text: str, fragment: Fragment[Any]) -> bool:
+    """Whether a bot can read stored data of the newest version that its fragment has."""
+    value = value_of(text)
+    try:
+        fragment.codec.decode(value)
+    except Exception:  # Also one of the author's own type.
+        return False
+    return value is not UNREADABLE
 
 
 def json_of(session: AbstractBotSession) -> Any:

@@ -9,5 +9,6 @@ urlpatterns = [
     path("presses/", views.press, name="press"),
     path("session/", views.session, name="session"),
     path("admin/", admin.site.urls),
+    path("metrics/", include("botsessions.metrics.urls")),
     path("api/", include("botsessions.api.urls")),
 ]

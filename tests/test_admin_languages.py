@@ -26,6 +26,9 @@ def test_the_admin_speaks_german(admin_client: Client, settings: Any) -> None:
     page = admin_client.get(LIST, **german).content.decode()
     for text in ("Läuft bald ab", "vor 3 Tagen", "Chat oder Benutzer", "Die genaue ID", "Suchen"):
         assert text in page
+    page = admin_client.get("/admin/botsessions/", **german).content.decode()
+    for text in ("Letzte Stunde", "Zuletzt aktiv", "Größte Sitzungen", "Letztes Aufräumen"):
+        assert text in page
     page = admin_client.get(url("change", row), **german).content.decode()
     for text in ("Daten bearbeiten", "Auf Anfang zurücksetzen", "1 Feld", "Sitzungsschlüssel"):
         assert text in page

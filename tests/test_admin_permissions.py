@@ -69,7 +69,8 @@ def test_pages_open_for_those_who_may(
     client: Client, row: BotSession, permissions: tuple[str, ...]
 ) -> None:
     client.force_login(staff(*permissions))
-    assert (client.get(LIST).status_code == 200) == allowed(permissions, {"view"})
+    for path in (LIST, f"{LIST}overview/", f"{LIST}overview/webhooks/"):
+        assert (client.get(path).status_code == 200) == allowed(permissions, {"view"}), path
     for page, needed in PAGES.items():
         status = client.get(url(page, row)).status_code
         assert status == (200 if allowed(permissions, needed) else 403), page
@@ -118,7 +119,7 @@ def test_without_contents_nothing_shows_what_is_stored(
     client: Client, row: BotSession, permissions: tuple[str, ...]
 ) -> None:
     client.force_login(staff(*permissions))
-    answers = [client.get(LIST)]
+    answers = [client.get(path) for path in (LIST, f"{LIST}overview/", "/admin/botsessions/")]
     answers += [client.get(url(page, row)) for page in PAGES]
     answers += [client.get(url("operation", row, name)) for name in OPERATIONS]
     answers += [client.post(url("edit", row), {"text": "{", "revision": "1"})]
@@ -193,7 +194,13 @@ def test_markup_is_text_everywhere(client: Client, settings: Any) -> None:
     data = {SCRIPT: [SCRIPT, {"a": SCRIPT * 20}]}
     row = make(SCRIPT, data, bot=SCRIPT[:60], name=SCRIPT[:60], title=SCRIPT, chat_id=-5)
     make(f"{SCRIPT}2", data, title=SCRIPT, chat_id=-5)
-    pages = [LIST, f"{LIST}?q={SCRIPT}", f"{LIST}?bot={SCRIPT}", f"{LIST}?of={SCRIPT}"]
+    pages = [
+        LIST,
+        f"{LIST}overview/",
+        f"{LIST}?q={SCRIPT}",
+        f"{LIST}?bot={SCRIPT}",
+        f"{LIST}?of={SCRIPT}",
+    ]
     pages += [url(page, row) for page in ("change", "history", "edit")]
     pages += [url("operation", row, name) for name in OPERATIONS]
     answers = [client.get(page, follow=True) for page in pages]
@@ -208,7 +215,7 @@ def test_markup_is_text_everywhere(client: Client, settings: Any) -> None:
     for answer in answers:
         assert answer.status_code in (200, 302), answer
         assert "<script>alert" not in answer.content.decode(), answer.request
-    assert "<script>alert" in html.unescape(answers[4].content.decode())
+    assert "<script>alert" in html.unescape(answers[5].content.decode())
     raw = client.get(url("data", row))
     assert raw["Content-Type"].startswith("application/json")
     assert raw["X-Content-Type-Options"] == "nosniff"

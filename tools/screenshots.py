@@ -57,6 +57,10 @@ def shoot(browser: Browser, url: str, look: str, options: dict[str, object]) -> 
     context.close()
 
 
+def overview(page: Page) -> None:
+    page.get_by_role("link", name="Overview").click()
+
+
 def the_list(page: Page) -> None:
     """Show what one sees first."""
 
@@ -92,6 +96,7 @@ def confirm(page: Page) -> None:
 
 
 PAGES: dict[str, Callable[[Page], None]] = {
+    "overview": overview,
     "list": the_list,
     "session": session,
     "edit": edit,

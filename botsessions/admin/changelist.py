@@ -68,6 +68,8 @@ class SessionChangeList(ChangeList):
         self.show_admin_actions = bool(self.result_list)
         self.can_show_all = self.multi_page = False
         self.paginator = None
+        model_admin: Any = self.model_admin
+        self.overview_url = model_admin.url("overview")
         self.newest_url = self.get_query_string()
         self.newer_url = self.get_query_string({PAGE_VAR: self.newer})
         self.older_url = self.get_query_string({PAGE_VAR: self.older})

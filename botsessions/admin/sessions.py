@@ -25,11 +25,12 @@ from django.utils.translation import gettext as translated_by_django
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.csrf import csrf_exempt
 
+from ..figures.webhooks import telegram_says
 from ..finding import SOON, fragments, search
 from ..models import AbstractBotSession
 from ..permissions import may
 from ..reading import with_text
-from . import columns, edit, operate, page
+from . import columns, edit, operate, overview, page, webhooks
 from .changelist import SessionChangeList
 from .contents import JUDGED_BYTES, Contents
 from .filters import BotFilter, FragmentFilter, StateFilter, VersionFilter, WhoseFilter
@@ -116,6 +117,10 @@ class BotSessionAdmin(_ModelAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
+    def has_overview_permission(self, request: HttpRequest) -> bool:
+        """Whether somebody may see how many sessions there are, and the largest of all."""
+        return bool(self.has_view_permission(request))
+
     def has_view_contents_permission(
         self, request: HttpRequest, obj: AbstractBotSession | None = None
     ) -> bool:
@@ -184,6 +189,8 @@ class BotSessionAdmin(_ModelAdmin):
             return pattern
 
         return [
+            named("overview/", self.overview_view, "overview"),
+            named("overview/webhooks/", self.webhooks_view, "webhooks"),
             named("<path:object_id>/edit/", self.edit_view, "edit"),
             named("<path:object_id>/data.json", self.data_view, "data"),
             named("<path:object_id>/action/<slug:name>/", self.operation_view, "operation"),
@@ -194,6 +201,22 @@ class BotSessionAdmin(_ModelAdmin):
         """Return the address of a page, like ``url("change", pk)``."""
         pattern = f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}"
         return reverse(pattern, args=arguments, current_app=self.admin_site.name)
+
+    def overview_view(self, request: HttpRequest) -> HttpResponse:
+        """Show how many sessions there are of each kind, and whether all that serves them runs."""
+        if not self.has_overview_permission(request):
+            raise PermissionDenied
+        request.current_app = self.admin_site.name
+        context = overview.overview_for(request)
+        return self.render(request, "overview.html", gettext("Overview"), context)
+
+    def webhooks_view(self, request: HttpRequest) -> HttpResponse:
+        """Show what Telegram says of the webhooks, which may take a while."""
+        if not self.has_overview_permission(request):
+            raise PermissionDenied
+        said = telegram_says(webhooks.PATIENCE_SECONDS)
+        context = {"webhooks": webhooks.webhooks(said)}
+        return TemplateResponse(request, "admin/botsessions/webhooks.html", context)
 
     def change_view(
         self,

@@ -20,7 +20,8 @@ class Number:
     def __str__(self) -> str:
         if self.below is not None:
             return gettext("< {n}").format(n=grouped(self.below))
-        return (gettext("{n}") if self.exact else gettext("≈ {n}")).format(n=grouped(self.value))
+        text = grouped(self.value)
+        return text if self.exact else gettext("≈ {n}").format(n=text)
 
     def __add__(self, other: Number) -> Number:
         value, exact = self.value + other.value, self.exact and other.exact

@@ -10,8 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 from ..finding import Age, State, age_of, largest
-from ..maintenance.reading import is_readable
 from ..models import AbstractBotSession
+from ..reading import is_readable
 from .groups import Group, groups
 from .known import COUNTED, Declared, Known, Place
 from .numbers import NONE, Number, estimated, rounded
@@ -129,7 +129,7 @@ def read(columns: Columns, look: Pick, declared: Declared) -> dict[Place, tuple[
         fragment = declared.get((bot, name))
         if fragment is not None and version_of(number) == fragment.newest_version:
             count, bad = found.get((bot, name), (0, 0))
-            found[bot, name] = count + 1, bad + (not is_readable(fragment, data))
+            found[bot, name] = count + 1, bad + (not is_readable(data, fragment))
     return found
 
 

@@ -9,3 +9,13 @@ for (const button of document.querySelectorAll(".bs-unfold")) {
     }
   });
 }
+
+// What takes long comes after the page.
+for (const place of document.querySelectorAll("[data-fetch]")) {
+  place.setAttribute("aria-busy", "true");
+  fetch(place.dataset.fetch, { credentials: "same-origin" })
+    .then((answer) => (answer.ok ? answer.text() : Promise.reject(answer.status)))
+    .then((html) => { place.innerHTML = html; })
+    .catch(() => {}) // What stands there says that there is no answer yet.
+    .finally(() => place.removeAttribute("aria-busy"));
+}

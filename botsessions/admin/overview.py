@@ -1,0 +1,219 @@
+"""The overview: how many sessions there are of each kind, and whether all that serves them runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from django.contrib.admin import AdminSite, site
+from django.contrib.admin.sites import all_sites
+from django.contrib.admin.utils import quote
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from ..figures import Figures, TableFigures, figures
+from ..figures.numbers import NONE, Number, grouped
+from ..figures.table import FragmentFigures, VersionFigures
+from ..figures.webhooks import telegram_says
+from ..models import AbstractBotSession
+from ..permissions import may
+from . import columns
+from .chart import Chart
+from .filters import NO_NAME
+from .moments import relative
+from .runs import last_run
+from .webhooks import webhooks
+
+WINDOWS = {1: _("Last hour"), 24: _("Last day"), 7 * 24: _("Last week")}
+
+
+class Cell(NamedTuple):
+    """A number of sessions, and where they are listed."""
+
+    label: str | Promise
+    text: str
+    url: str = ""
+    note: str = ""
+    is_bad: bool = False
+
+
+class Links(NamedTuple):
+    """Where sessions are listed; nowhere if this admin does not have them."""
+
+    listed: str
+    query: dict[str, str]
+    """Which of them."""
+
+    def cell(
+        self,
+        label: str | Promise,
+        number: Number,
+        narrower: dict[str, str],
+        note: str = "",
+        is_bad: bool = False,
+    ) -> Cell:
+        if number == NONE:
+            return Cell(label, str(number), note=note)
+        query = urlencode(self.query | narrower)
+        address = f"{self.listed}?{query}" if self.listed else ""
+        return Cell(label, str(number), address, note, is_bad)
+
+
+class Row(NamedTuple):
+    """A bot's fragment."""
+
+    bot: str
+    name: str
+    declared: bool
+    url: str
+    cells: list[Cell]
+
+
+class Version(NamedTuple):
+    """The sessions of a fragment whose data has one version."""
+
+    where: str
+    version: str
+    age: str
+    text: str
+
+
+class Large(NamedTuple):
+    """One of the largest sessions."""
+
+    whose: SafeString
+    where: str
+    size: SafeString
+    url: str
+
+
+class Table(NamedTuple):
+    """A table of sessions."""
+
+    name: str
+    note: str
+    rows: list[Row]
+    charts: list[Chart]
+    versions: list[Version]
+    largest: list[Large]
+    may_be_larger: bool
+
+
+def overview_for(request: HttpRequest) -> dict[str, Any]:
+    """Return what the template shows of the tables that somebody may see."""
+    here = next((s for s in all_sites if s.name == getattr(request, "current_app", "")), site)
+    found = figures(lambda model: may_see(request, here, model))
+    if not found.tables:
+        return {}
+    at = found.tables[0].model
+    is_one = len(found.tables) == 1
+    return {
+        "warnings": list(warnings(found)),
+        "tiles": list(tiles(found, Links(listing(here, at) if is_one else "", {}))),
+        "tables": [table(here, one, not is_one) for one in found.tables],
+        "runs": [last_run(work, run) for work, run in found.runs.items()],
+        "webhooks": webhooks(telegram_says()),
+        "webhooks_url": url(here, at, "webhooks") if here.is_registered(at) else "",
+    }
+
+
+def may_see(request: HttpRequest, here: AdminSite, model: type[AbstractBotSession]) -> bool:
+    model_admin = here.get_model_admin(model) if here.is_registered(model) else None
+    has_permission = getattr(model_admin, "has_overview_permission", None)
+    return bool(has_permission(request) if has_permission else may(request.user, model, "view"))
+
+
+def warnings(found: Figures) -> Iterator[str]:
+    if found.sweep_is_overdue:
+        oldest = min(table.oldest_expired for table in found.tables if table.oldest_expired)
+        text = gettext("Sessions that expired {when} are still stored: let cron run {command}.")
+        when = relative(oldest, found.at)
+        yield text.format(when=when, command="manage.py sweep_sessions")
+    if found.migration_is_overdue:
+        text = gettext(
+            "Sessions behind the code: {n}. For two days nobody has run {command}. The bot "
+            "migrates each when it reads it."
+        )
+        yield text.format(n=found.behind, command="manage.py migrate_sessions")
+
+
+def tiles(found: Figures, links: Links) -> Iterator[Cell]:
+    fragments = [fragment for table in found.tables for fragment in table.fragments]
+    yield links.cell(_("Sessions"), sum((fragment.total for fragment in fragments), NONE), {})
+    for hours, label in WINDOWS.items():
+        active = sum((fragment.active[hours] for fragment in fragments), NONE)
+        yield Cell(label, str(active), note=gettext("changed"))
+    expired = sum((table.expired for table in found.tables), NONE)
+    note = gettext("wait for a sweep")
+    yield links.cell(_("Expired"), expired, {"state": "expired"}, note=note)
+    note = gettext("wait for a migration")
+    yield links.cell(_("Behind"), found.behind, {"version": "behind"}, note=note)
+
+
+def table(site: AdminSite, found: TableFigures, is_named: bool) -> Table:
+    """Return what is shown of a table. Its sessions are linked if this admin has them."""
+    listed = listing(site, found.model)
+    return Table(
+        f"{found.using}: {found.model._meta.db_table}" if is_named else "",
+        "" if found.is_whole else estimated_from(found.looked_at),
+        [row(fragment, listed) for fragment in found.fragments],
+        [
+            Chart("created", gettext("Created"), [(d.day, d.created) for d in found.days]),
+            Chart("active", gettext("Last active"), [(d.day, d.active) for d in found.days]),
+        ],
+        [version(one) for one in found.versions],
+        [large(site, session, bool(listed)) for session in found.largest],
+        found.may_be_larger,
+    )
+
+
+def estimated_from(count: int) -> str:
+    text = ngettext(
+        "“≈”: estimated from {n} session, picked at random.",
+        "“≈”: estimated from {n} sessions, picked at random.",
+        count,
+    )
+    return text.format(n=grouped(count))
+
+
+def listing(site: AdminSite, model: type[AbstractBotSession]) -> str:
+    """Return where sessions of a table are listed; nothing if this admin does not have them."""
+    return url(site, model, "changelist") if site.is_registered(model) else ""
+
+
+def url(site: AdminSite, model: type[AbstractBotSession], name: str, *arguments: Any) -> str:
+    options = model._meta
+    pattern = f"admin:{options.app_label}_{options.model_name}_{name}"
+    return reverse(pattern, args=arguments, current_app=site.name)
+
+
+def row(found: FragmentFigures, listed: str) -> Row:
+    own = {"fragment": found.name or NO_NAME} if found.declared else {}
+    links = Links(listed, {"bot": found.bot} | own)
+    tried = gettext("{n} of {tried}").format(n=found.unreadable, tried=found.read)
+    cells = [
+        links.cell(_("Sessions"), found.total, {}),
+        *(links.cell(s.label, number, {"state": s.value}) for s, number in found.states.items()),
+        links.cell(_("Behind"), found.behind, {"version": "behind"}),
+        links.cell(_("Too new"), found.newer, {"version": "newer"}, is_bad=True),
+        Cell(_("Unreadable"), tried if found.read else "–", is_bad=bool(found.unreadable)),
+        *(Cell(WINDOWS[hours], str(number)) for hours, number in found.active.items()),
+    ]
+    return Row(found.bot, found.name, found.declared, cells[0].url, cells)
+
+
+def version(found: VersionFigures) -> Version:
+    where = f"{found.bot} · {found.name}" if found.name else found.bot
+    number = gettext("none") if found.version is None else str(found.version)
+    return Version(where, number, str(found.age.label) if found.age else "", str(found.sessions))
+
+
+def large(site: AdminSite, session: AbstractBotSession, is_linked: bool) -> Large:
+    where = f"{session.bot} · {session.name}" if session.name else session.bot
+    page = url(site, type(session), "change", quote(session.pk)) if is_linked else ""
+    return Large(columns.whose(session), where, columns.size(session), page)
