@@ -26,11 +26,16 @@ def with_text(sessions: QuerySet[Any], most_bytes: int | None = None) -> QuerySe
     Args:
         most_bytes: without the data of larger ones.
     """
-    text: Any = Cast("data", TextField())
+    text: Any = as_text()
     if most_bytes is not None:
         text = Case(When(size__lte=most_bytes, then=text), output_field=TextField())
     loaded: QuerySet[Any] = sessions.defer("data").annotate(data_as_text=text)
     return loaded
+
+
+def as_text() -> Cast:
+    """Return the column of the data as text."""
+    return Cast("data", TextField())
 
 
 def text_of(session: AbstractBotSession) -> str:

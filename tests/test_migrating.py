@@ -187,6 +187,19 @@ class Migrating(TestCase):
         ]
         assert list(BotSession.objects.order_by("pk").values()) == before
 
+    def test_data_that_nobody_can_read_keeps_no_other_from_being_migrated(self) -> None:
+        make("a")
+        unreadable = make("b")
+        make("c")
+        with connection.cursor() as cursor:
+            table = BotSession._meta.db_table
+            sql = f"UPDATE {table} SET data = %s WHERE id = %s"  # noqa: S608
+            cursor.execute(sql, ["9" * 5000, unreadable.pk])
+        with bots(pets=migrating()):
+            _, lines = failing()
+        assert lines == ["Session 'b' of bot 'pets': Its data is no JSON that Python can read."]
+        assert BotSession.objects.filter(version=2).count() == 2
+
     def test_with_verbosity_2_it_is_told_what_the_authors_code_raised_and_where(self) -> None:
         def to_number(old: dict[str, Any]) -> Any:
             return {"price": json.loads(old["price"])}  # The line that is to be named.

@@ -18,6 +18,7 @@ from ..cell import Fragment
 from ..codec import refuse_larger
 from ..exceptions import SessionDataError, SessionMigrationError, SessionVersionError
 from ..models import AbstractBotSession
+from ..reading import UNREADABLE, as_text, value_of
 from ..storages import Address, Record
 from ..storages.base import new_revision
 from ..storages.layers import migrated
@@ -111,10 +112,10 @@ def rows_after(last: Any, size: int, sessions: Any, fragments: Fragments) -> Row
     sessions = live(sessions).filter(any_of(others)).order_by("pk")
     if last is not None:
         sessions = sessions.filter(pk__gt=last)
-    columns = ("pk", "bot", "name", "key", "data", "version", "revision")
+    columns = ("pk", "bot", "name", "key", as_text(), "version", "revision")
     return [
-        (pk, Address(bot, name, key), Record(data, exact(version), revision=revision))
-        for pk, bot, name, key, data, version, revision in sessions.values_list(*columns)[:size]
+        (pk, Address(bot, name, key), Record(value_of(text), exact(version), revision=revision))
+        for pk, bot, name, key, text, version, revision in sessions.values_list(*columns)[:size]
     ]
 
 
@@ -125,6 +126,9 @@ async def migrate_all(rows: Rows, fragments: Fragments) -> tuple[Changes, list[F
     most_bytes = max_bytes()
     for pk, address, record in rows:
         if record.value is None:
+            continue
+        if record.value is UNREADABLE:
+            failures.append(Failure(address, "Its data is no JSON that Python can read."))
             continue
         try:
             new = await migrate_one(address, record, fragments[address[:2]], most_bytes)
