@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from itertools import chain
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, StreamingHttpResponse
 
+from . import audit
 from .maintenance.exporting import in_parts, of_session
 from .masking import masked_fields
 from .storages.base import dumps
 
 MEDIA_TYPE = "application/x-ndjson"
+EXPORTED = "Exported."
+"""In the log."""
 
 
 def download(request: HttpRequest, sessions: Any) -> StreamingHttpResponse:
-    """Return an answer that reads the sessions while it is sent, masked fields as masks."""
-    parts = lines(sessions)
+    """Return an answer that reads the sessions while it is sent, masked fields as masks.
+
+    The log is told who has taken them away.
+    """
+    parts = lines(sessions, getattr(request, "user", None))
+    first = next(parts, "")  # What fails at once is an error, not half a file.
+    parts = chain([first], parts)
     # Django would collect an ordinary iterator before an asynchronous server sends any of it.
     is_asgi = isinstance(request, ASGIRequest)
     response = StreamingHttpResponse(
@@ -28,9 +37,10 @@ def download(request: HttpRequest, sessions: Any) -> StreamingHttpResponse:
     return response
 
 
-def lines(sessions: Any) -> Iterator[str]:
+def lines(sessions: Any, user: Any) -> Iterator[str]:
     names = masked_fields()
     for part in in_parts(sessions):
+        audit.log(user, part, audit.CHANGE, EXPORTED)
         yield "".join(f"{dumps(shown(of_session(session, names)))}\n" for session in part)
 
 

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import DELETION, LogEntry
+from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from botsessions import enhance_storage, session
-from botsessions.admin import logs
+from botsessions import audit, enhance_storage, session
+from botsessions.admin import doing
+from botsessions.maintenance import changing
 from botsessions.models import BotSession
 
 from .sessions import LIST, make, staff, url
@@ -208,12 +210,40 @@ def test_all_that_match_and_no_others(operator: Client) -> None:
     assert BotSession.objects.filter(expires_at=None).count() == 1
 
 
-def test_of_many_sessions_one_log_entry_says_how_many(operator: Client) -> None:
-    rows = [make(n, chat_id=-42) for n in range(logs.ONE_BY_ONE + 1)]
-    run(operator, "expire", rows[:1], across=True, confirmed="yes")
-    entry = LogEntry.objects.get()
-    assert (entry.object_repr, entry.object_id) == (f"{len(rows)} sessions", None)
-    assert entry.get_change_message() == "Changed Expires."
+@pytest.mark.parametrize("name", ["expire", "reset", "delete_selected", "export"])
+def test_the_log_knows_each_of_many_sessions_and_how_many_they_were(
+    operator: Client, monkeypatch: Any, name: str
+) -> None:
+    monkeypatch.setattr(doing, "BATCH_SIZE", 50)
+    rows = [make(n, chat_id=-42) for n in range(audit.MANY + 20)]
+    response = run(operator, name, rows[:1], across=True, confirmed="yes")
+    if name == "export":
+        assert len(b"".join(response.streaming_content).splitlines()) == len(rows)
+    entries = LogEntry.objects.exclude(object_id=None)
+    assert {entry.object_id for entry in entries} == {str(row.pk) for row in rows}
+    assert {entry.user for entry in entries} == {User.objects.get()}
+    if name != "export":
+        total = LogEntry.objects.get(object_id=None)
+        assert total.object_repr == f"{len(rows)} sessions"
+        assert total.action_flag == entries[0].action_flag
+
+
+def test_of_a_batch_that_fails_the_earlier_ones_are_in_the_log(
+    operator: Client, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(doing, "BATCH_SIZE", 2)
+    rows = [make(n) for n in range(5)]
+    real = changing.expire
+
+    def expire(sessions: Any) -> Any:
+        if sessions.filter(pk=rows[3].pk).exists():
+            raise RuntimeError("The database is gone.")
+        return real(sessions)
+
+    monkeypatch.setattr(changing, "expire", expire)
+    with pytest.raises(RuntimeError):
+        run(operator, "expire", rows, confirmed="yes")
+    assert {entry.object_id for entry in LogEntry.objects.all()} == {str(r.pk) for r in rows[:2]}
 
 
 @pytest.mark.parametrize("name", ["expire", "extend", "reset", "delete_selected", "export"])

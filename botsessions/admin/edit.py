@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
-from django.contrib.admin.models import CHANGE
 from django.contrib.admin.utils import quote
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext
 from django.views.decorators.csrf import csrf_protect
 
+from .. import audit
 from ..bots import max_bytes
 from ..exceptions import SessionConflict, SessionError
 from ..maintenance.changing import write_data
 from ..masking import mask, masked_fields, unmask
 from ..reading import UNREADABLE
-from . import columns, logs
+from . import columns
 from .contents import Contents
 from .editing import DataForm, pretty, side_by_side
 from .large_forms import FormTooLarge, is_large, read_large
@@ -99,7 +99,8 @@ def save(
     names = masked_fields()
     stored = None if contents.data is UNREADABLE else contents.data
     write_data(session, unmask(value, stored, names), session.revision)
-    logs.log(request.user, [session], CHANGE, logs.changed_data(mask(stored, names), value))
+    changes = audit.changed_data(mask(stored, names), value)
+    audit.log(request.user, [session], audit.CHANGE, changes)
     model_admin.message_user(
         request, gettext("The data was saved. The bot sees it from now on."), messages.SUCCESS
     )

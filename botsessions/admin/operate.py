@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.contrib.admin import helpers
-from django.contrib.admin.models import DELETION
 from django.contrib.admin.utils import quote
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -15,17 +14,15 @@ from django.shortcuts import redirect
 from django.utils import formats
 from django.utils.translation import ngettext
 
-from ..maintenance import Failure
+from .. import audit
 from ..models import AbstractBotSession
-from . import columns, logs
+from . import columns
 from .contents import Contents
+from .doing import NAMED, Outcome, do
 
 if TYPE_CHECKING:
     from .operations import Operation
     from .sessions import BotSessionAdmin
-
-NAMED = 20
-"""So many sessions are named before something is done to them, and failures after it."""
 
 
 def operate(
@@ -92,71 +89,31 @@ def done(
     session: AbstractBotSession | None,
     chosen: dict[str, Any],
 ) -> HttpResponseBase:
-    first = list(sessions.defer("data").order_by("pk")[: logs.ONE_BY_ONE + 1])
     response = operation.response(request, sessions)
     if response is not None:
-        note(request, operation, sessions, first, sessions.order_by().count())
         return response
-    count, failed, failures = 0, 0, list[Failure]()
-    try:
-        for batch in operation.run(sessions, chosen):
-            count += batch.done
-            failed += len(batch.failures)
-            failures += batch.failures[: NAMED - len(failures)]
-    finally:  # What earlier batches have done is done, whatever happens later.
-        note(request, operation, sessions, changed(first), count)
-    tell(model_admin, request, operation, count, failed, failures)
-    gone = operation.flag == DELETION and count
+    outcome = do(operation, sessions, chosen, request.user)
+    tell(model_admin, request, operation, outcome)
+    gone = operation.flag == audit.DELETION and outcome.done
     if session is None or gone:
         return redirect(model_admin.url("changelist") if session else request.get_full_path())
     return redirect(model_admin.url("change", quote(session.pk)))
 
 
-def note(
-    request: HttpRequest,
-    operation: Operation,
-    sessions: QuerySet[Any],
-    first: list[AbstractBotSession],
-    count: int,
-) -> None:
-    """Write into Django's log what was done."""
-    if not count:
-        return
-    message = operation.message(sessions.model)
-    if operation.is_anonymous or max(count, len(first)) > logs.ONE_BY_ONE:
-        logs.log_count(request.user, sessions.model, count, operation.flag, message)
-    else:
-        logs.log(request.user, first, operation.flag, message)
-
-
-def changed(sessions: list[AbstractBotSession]) -> list[AbstractBotSession]:
-    """Return those whose revision is another one now, or which are gone."""
-    if not sessions:
-        return []
-    now = type(sessions[0])._default_manager.using(sessions[0]._state.db)
-    keys = [session.pk for session in sessions]
-    revisions = dict(now.filter(pk__in=keys).values_list("pk", "revision"))
-    return [session for session in sessions if revisions.get(session.pk) != session.revision]
-
-
 def tell(
-    model_admin: BotSessionAdmin,
-    request: HttpRequest,
-    operation: Operation,
-    count: int,
-    failed: int,
-    failures: list[Failure],
+    model_admin: BotSessionAdmin, request: HttpRequest, operation: Operation, outcome: Outcome
 ) -> None:
+    count = outcome.done
     text = ngettext("{what}: {n} session done.", "{what}: {n} sessions done.", count)
     level = messages.SUCCESS if count else messages.INFO
     what = operation.short_description
     model_admin.message_user(request, text.format(what=what, n=number(count)), level)
-    if not failed:
-        return
-    text = ngettext("{n} session was left as it was.", "{n} were left as they were.", failed)
-    reasons = " ".join(f"{failure.address}: {failure.reason}" for failure in failures)
-    problem = f"{text.format(n=number(failed))} {reasons}"
-    model_admin.message_user(request, problem, messages.ERROR)
+    for reason, left in outcome.left.items():
+        text = ngettext(
+            "{n} session was left as it was.", "{n} were left as they were.", left.count
+        )
+        problem = f"{text.format(n=number(left.count))} {reason}"
+        model_admin.message_user(request, problem, messages.ERROR)
 
 
 def number(count: int) -> str:

@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib.admin.models import CHANGE, DELETION
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -17,12 +16,12 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from ..audit import CHANGE, DELETION, changed
 from ..downloads import download
 from ..maintenance import BATCH_SIZE, Batch, Migrate, changing
 from ..maintenance.changing import batches_of_keys
 from ..maintenance.people import count_user, forget_user
 from ..updates import STAND_INS
-from .logs import changed
 from .operate import operate
 
 COUNTED_USERS = 20
@@ -174,9 +173,6 @@ class Export(Operation):
         "left out, and masked fields are masks."
     )
     button = _("Export")
-
-    def message(self, model: Any) -> Any:
-        return "Exported."
 
     def response(self, request: HttpRequest, sessions: QuerySet[Any]) -> HttpResponseBase:
         live = Q(expires_at=None) | Q(expires_at__gt=timezone.now())

@@ -18,9 +18,10 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.viewsets import GenericViewSet
 
+from .. import audit
 from ..exceptions import SessionConflict, SessionDataError, SessionLockError, SessionVersionError
 from ..maintenance import Batch, changing
-from ..masking import masked_fields, unmask
+from ..masking import mask, masked_fields, unmask
 from ..models import AbstractBotSession, BotSession
 from ..permissions import may
 from ..reading import UNREADABLE, json_of, with_text
@@ -102,12 +103,15 @@ class SessionViewSet(mixins.ListModelMixin, GenericViewSet[AbstractBotSession]):
         stored = json_of(session)
         value = unmask(edited, None if stored is UNREADABLE else stored, masked_fields())
         changing.write_data(session, value, session.revision)
+        before = None if stored is UNREADABLE else mask(stored, masked_fields())
+        self._log(session, audit.changed_data(before, edited))
         return self._answer(self.get_object())
 
     def destroy(self, request: Request, pk: str) -> Response:
         """Delete a session: its next update starts anew."""
         session = self._seen()
         changing.change_one(session, session.revision, changing.delete)
+        self._log(session, "", audit.DELETION)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @action(["POST"], detail=True)
@@ -153,7 +157,13 @@ class SessionViewSet(mixins.ListModelMixin, GenericViewSet[AbstractBotSession]):
         self, session: AbstractBotSession, change: Callable[[Any], Iterator[Batch]]
     ) -> Response:
         changing.change_one(session, session.revision, change)
-        return self._answer(self.get_object())
+        now = self.get_object()
+        if now.revision != session.revision:
+            self._log(session, audit.changed(self.model, ["expires_at"]))
+        return self._answer(now)
+
+    def _log(self, session: AbstractBotSession, message: Any, flag: int = audit.CHANGE) -> None:
+        audit.log(self.request.user, [session], flag, message)
 
     def _answer(self, session: AbstractBotSession) -> Response:
         return Response(self._shown(session).data, headers={"ETag": entity_tag(session)})

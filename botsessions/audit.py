@@ -1,4 +1,4 @@
-"""Who did what to which sessions, in Django's log.
+"""Who did what to which sessions, in the log of Django's admin, where a project has that.
 
 Names of fields stand there, never values, nor ids of chats and users: it outlives the sessions.
 """
@@ -9,15 +9,17 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.contrib.admin.models import LogEntry
-from django.contrib.contenttypes.models import ContentType
+from django.apps import apps
+from django.contrib.auth import get_user_model
 from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext, override
 
-from ..models import AbstractBotSession
+from .models import AbstractBotSession
 
-ONE_BY_ONE = 100
-"""Of more sessions than these, a single entry says how many."""
+CHANGE, DELETION = 2, 3
+"""Flags of Django's ``LogEntry``."""
+MANY = 100
+"""Of more sessions than these, a further entry says how many they were."""
 MAX_FIELDS = 10
 
 
@@ -28,9 +30,11 @@ def log(user: Any, sessions: Iterable[AbstractBotSession], flag: int, message: A
         flag: of Django's ``LogEntry``.
         message: as Django's ``LogEntry`` keeps it.
     """
-    LogEntry.objects.bulk_create(
-        entry(user, type(session), flag, message, str(session.pk), name_of(session))
-        for session in sessions
+    store(
+        user,
+        [(type(s), str(s.pk), name_of(s)) for s in sessions],
+        flag,
+        message,
     )
 
 
@@ -39,19 +43,28 @@ def log_count(
 ) -> None:
     """Note what was done to so many sessions."""
     text = ngettext("{n} session", "{n} sessions", count).format(n=count)
-    entry(user, model, flag, message, None, text).save()
+    store(user, [(model, None, text)], flag, message)
 
 
-def entry(
-    user: Any, model: Any, flag: int, message: Any, object_id: str | None, name: str
-) -> LogEntry:
-    return LogEntry(
-        user_id=user.pk,
-        content_type=ContentType.objects.get_for_model(model, for_concrete_model=False),
-        object_id=object_id,
-        object_repr=name[:200],
-        action_flag=flag,
-        change_message=message if isinstance(message, str) else json.dumps(message),
+def store(
+    user: Any, objects: Sequence[tuple[Any, str | None, str]], flag: int, message: Any
+) -> None:
+    if not apps.is_installed("django.contrib.admin") or not isinstance(user, get_user_model()):
+        return
+    # Without the app, its models cannot even be imported.
+    from django.contrib.admin.models import LogEntry  # noqa: PLC0415
+    from django.contrib.contenttypes.models import ContentType  # noqa: PLC0415
+
+    LogEntry.objects.bulk_create(
+        LogEntry(
+            user_id=user.pk,
+            content_type=ContentType.objects.get_for_model(model, for_concrete_model=False),
+            object_id=object_id,
+            object_repr=name[:200],
+            action_flag=flag,
+            change_message=message if isinstance(message, str) else json.dumps(message),
+        )
+        for model, object_id, name in objects
     )
 
 

@@ -1,0 +1,83 @@
+"""Doing something to many sessions, batch by batch, with a note of it in the log for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import QuerySet
+
+from .. import audit
+from ..maintenance import BATCH_SIZE, Batch
+from ..maintenance.changing import batches_of_keys
+from ..models import AbstractBotSession
+from ..storages import Address
+
+if TYPE_CHECKING:
+    from .operations import Operation
+
+NAMED = 20
+"""So many sessions are named that were left as they were for the same reason."""
+
+
+@dataclass
+class Left:
+    """Sessions that were left as they were, for one reason."""
+
+    count: int = 0
+    first: list[Address | str] = field(default_factory=list)
+
+
+@dataclass
+class Outcome:
+    """What has become of the sessions."""
+
+    done: int = 0
+    seen: int = 0
+    left: dict[str, Left] = field(default_factory=dict)
+    """By reason."""
+
+    def add(self, batch: Batch) -> None:
+        self.done += batch.done
+        for failure in batch.failures:
+            left = self.left.setdefault(failure.reason, Left())
+            left.count += 1
+            if len(left.first) < NAMED:
+                left.first.append(failure.address)
+
+
+def do(
+    operation: Operation, sessions: QuerySet[Any], chosen: Mapping[str, Any], user: Any
+) -> Outcome:
+    """Do it, and note for each session that has changed who did what.
+
+    Args:
+        chosen: what the operation's form says.
+    """
+    outcome, message = Outcome(), operation.message(sessions.model)
+    try:
+        for keys in batches_of_keys(sessions, BATCH_SIZE):
+            batch = sessions.filter(pk__in=keys)
+            before = list(batch.only("bot", "name", "revision"))
+            outcome.seen += len(before)
+            try:
+                for part in operation.run(batch, chosen):
+                    outcome.add(part)
+            finally:
+                if not operation.is_anonymous:
+                    audit.log(user, changed(before), operation.flag, message)
+    finally:  # What earlier batches have done is done, whatever happens later.
+        if operation.is_anonymous or outcome.done > audit.MANY:
+            audit.log_count(user, sessions.model, outcome.done, operation.flag, message)
+    return outcome
+
+
+def changed(sessions: list[AbstractBotSession]) -> list[AbstractBotSession]:
+    """Return those whose revision is another one now, or which are gone."""
+    if not sessions:
+        return []
+    now = type(sessions[0])._default_manager.using(sessions[0]._state.db)
+    keys = [session.pk for session in sessions]
+    revisions = dict(now.filter(pk__in=keys).values_list("pk", "revision"))
+    return [session for session in sessions if revisions.get(session.pk) != session.revision]
