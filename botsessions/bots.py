@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from .sessions import Declaration
 
 MAX_BYTES = 3 * 1024 * 1024
-APP_SETTINGS = frozenset({"BOTS", "MAX_BYTES", "MASKED_FIELDS", "FREE_STORAGE", "METRICS_TOKEN"})
+RETRY_SECONDS = 30.0
+APP_SETTINGS = frozenset(
+    {"BOTS", "MAX_BYTES", "MASKED_FIELDS", "FREE_STORAGE", "METRICS_TOKEN", "RETRY_SECONDS"}
+)
 BOT_SETTINGS = frozenset(
     {
         *("TOKEN", "SESSION", "APPLICATION", "LOCK"),
@@ -127,9 +130,16 @@ def max_bytes() -> int:
     return int(app_settings().get("MAX_BYTES", MAX_BYTES))
 
 
+@lru_cache(maxsize=1)
+def retry_seconds() -> float:
+    """Return for how long a database that does not answer is asked again."""
+    return float(app_settings().get("RETRY_SECONDS", RETRY_SECONDS))
+
+
 def forget_settings(**kwargs: Any) -> None:
     """Have settings looked up anew: a test has changed some."""
     max_bytes.cache_clear()
+    retry_seconds.cache_clear()
 
 
 setting_changed.connect(forget_settings, dispatch_uid="botsessions.bots")

@@ -28,11 +28,12 @@ from .bots import (
 from .charsets import narrow_columns
 from .keys import ignores_update
 from .locks import database_of
+from .records import MAX_KEY_LENGTH, MAX_NAME_LENGTH
 from .secret import Secret
 from .sessions import Declaration
 from .storages import CacheStorage, DatabaseStorage
-from .storages.base import MAX_KEY_LENGTH, MAX_NAME_LENGTH
 from .storages.layers import peel
+from .storages.transactions import database_of
 
 SHORTEST_TOKEN = 16
 SECRET = re.compile(r"[A-Za-z0-9_-]{1,256}")

@@ -16,7 +16,7 @@ import msgspec
 import msgspec.inspect
 
 from .exceptions import SessionDataError
-from .storages.base import DECODER, ENCODER, Json
+from .records import DECODER, ENCODER, Json
 
 T = TypeVar("T")
 
@@ -41,6 +41,8 @@ class Decoded(NamedTuple):
     data: Any
     unknown: dict[str, Json]
     """Top-level fields that the type does not know."""
+    fingerprint: bytes | None
+    """A text that is the same for equal data; ``None`` for data that is no JSON."""
 
 
 class Encoded(NamedTuple):
@@ -88,10 +90,14 @@ class Codec(Generic[T]):
         Raises:
             SessionDataError: as :meth:`encode`.
         """
-        value: Json = strict(self._builtins(data))
+        value: Json = strict(data if self.data_type is None else self._builtins(data))
         fingerprint = SORTED.encode(value)
         if fingerprint == stored:
             return None
+        if self.data_type is None:
+            if len(fingerprint) > max_bytes:
+                raise too_large(len(fingerprint), max_bytes)
+            return Encoded(value, fingerprint)
         return Encoded(self._completed(value, unknown, max_bytes), fingerprint)
 
     def decode(self, value: Json) -> Decoded:
@@ -102,19 +108,17 @@ class Codec(Generic[T]):
         """
         value = strict(value)
         if self.data_type is None:
-            return Decoded(value, {})
+            return Decoded(value, {}, SORTED.encode(value))
         unknown: dict[str, Json] = {}
         if self._fields and isinstance(value, dict):
             unknown = {name: value[name] for name in value if name not in self._fields}
             value = {name: value[name] for name in value if name in self._fields}
-        return Decoded(self._convert(value), unknown)
-
-    def fingerprint(self, data: T) -> bytes | None:
-        """Return a text that is the same for equal data, ``None`` for data that is no JSON."""
+        data = self._convert(value)
         try:
-            return SORTED.encode(strict(self._builtins(data)))
+            fingerprint = SORTED.encode(strict(self._builtins(data)))
         except SessionDataError:
-            return None
+            return Decoded(data, unknown, None)
+        return Decoded(data, unknown, fingerprint)
 
     def _completed(self, value: Json, unknown: dict[str, Json], max_bytes: int) -> Json:
         if self.data_type is not None:
@@ -266,7 +270,11 @@ def step(name: str | int) -> str:
 def refuse_larger(value: Json, max_bytes: int) -> None:
     """Raise SessionDataError for JSON of more than ``max_bytes`` bytes."""
     if (size := len(ENCODER.encode(value))) > max_bytes:
-        raise unstorable("$", f"has {size} bytes; a session may have {max_bytes} (MAX_BYTES)")
+        raise too_large(size, max_bytes)
+
+
+def too_large(size: int, max_bytes: int) -> SessionDataError:
+    return unstorable("$", f"has {size} bytes; a session may have {max_bytes} (MAX_BYTES)")
 
 
 def unstorable(path: str, problem: str) -> SessionDataError:

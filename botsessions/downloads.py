@@ -13,7 +13,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from . import audit
 from .maintenance.exporting import in_parts, of_session
 from .masking import masked_fields
-from .storages.base import dumps
+from .records import dumps
 
 MEDIA_TYPE = "application/x-ndjson"
 EXPORTED = "Exported."

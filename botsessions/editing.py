@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from asgiref.sync import async_to_sync
 
-from .cell import Cell, Fragment
+from .data import Data
+from .database.commit import keep, kept_until_commit
+from .declaration import Fragment
 from .exceptions import SessionError
 from .locks import Ticket, release
-from .locks.transaction import keep, kept_tickets
-from .scope import Scope, current
 from .sources import Source
 from .standing import StandsForData
-from .storages.layers import peel
+from .unit import Unit, current, open_unit
 
 T = TypeVar("T")
 
@@ -36,42 +37,45 @@ class Editing(StandsForData, Generic[T]):
     ) -> None:
         self._fragment = replace(fragment, lazy=not read)
         self._read = read
-        fragments = {fragment.name: self._fragment}
-        self._scope = Scope(fragments, bot, source, lock=lock, patience=patience)
-        self._outer: Scope | None = None
+        self._arguments: dict[str, Any] = {"lock": lock, "patience": patience}
+        self._bot, self._source = bot, source
+        self._unit: Unit | None = None
+        self._outer: Unit | None = None
 
     @property
     def data(self) -> T:
         """The session's data; assign it to replace them, ``None`` to delete the session."""
-        return cast(T, self._cell.get())
+        return cast(T, self._opened.get())
 
     @data.setter
     def data(self, data: T | None) -> None:
-        self._cell.assign(data)
+        self._opened.assign(data)
 
     @property
-    def _cell(self) -> Cell[T]:
-        return self._scope.cell(self._fragment.name)
+    def _opened(self) -> Data[T]:
+        if self._unit is None:
+            raise SessionError("The session is not open: use its data inside the with block.")
+        return self._unit.data(self._fragment.name)
 
-    async def _open(self, kept: list[Ticket]) -> T:
-        scope = self._scope
-        await scope.find_keys()
-        scope.join(kept)
-        self._enter()
+    async def _open(self, kept: Sequence[Ticket] = ()) -> T:
+        fragments = {self._fragment.name: self._fragment}
+        unit = self._unit = Unit(
+            fragments, self._bot, self._source, outer=open_unit(), kept=kept, **self._arguments
+        )
+        self._outer = current.get()
+        current.set(unit)
         try:
-            await scope.open()
-            return cast(T, self._cell.get() if self._read else None)
+            await unit.open()
+            return cast(T, await unit.value(self._fragment.name) if self._read else None)
         except BaseException:
-            self._leave()
-            scope.close()
+            unit.failed = True
+            self._leave().close()
             raise
 
-    def _enter(self) -> None:
-        self._outer = current.get()
-        current.set(self._scope)
-
-    def _leave(self) -> None:
+    def _leave(self) -> Unit:
+        assert self._unit is not None
         current.set(self._outer)
+        return self._unit
 
 
 class AsyncEdit(Editing[T]):
@@ -80,7 +84,7 @@ class AsyncEdit(Editing[T]):
     _remedy = "Write `async with session.aedit(…) as data`; where no event loop runs, edit()."
 
     async def __aenter__(self) -> T:
-        return await self._open([])
+        return await self._open()
 
     async def __aexit__(
         self,
@@ -88,12 +92,14 @@ class AsyncEdit(Editing[T]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._leave()
+        unit = self._leave()
+        unit.failed = True
         try:
             if error is None:
-                await self._scope.save(last=True)
+                await unit.save(last=True)
+                unit.failed = False
         finally:
-            self._scope.close()
+            unit.close()
 
 
 class Edit(Editing[T]):
@@ -102,7 +108,7 @@ class Edit(Editing[T]):
     _remedy = "Write `with session.edit(…) as data`; on an event loop, aedit()."
 
     def __enter__(self) -> T:
-        return async_to_sync(self._open)(kept_tickets(self._using) if self._using else [])
+        return async_to_sync(self._open)(kept_until_commit(self._using) if self._using else [])
 
     def __exit__(
         self,
@@ -110,12 +116,14 @@ class Edit(Editing[T]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._leave()
+        unit = self._leave()
+        unit.failed = True
         try:
             if error is None:
-                async_to_sync(self._scope.save)(last=True)
+                async_to_sync(unit.save)(last=True)
+                unit.failed = False
         finally:
-            ticket = self._scope.detach()
+            ticket = unit.detach()
             if ticket is not None:
                 self._release(ticket)
 
@@ -128,7 +136,7 @@ class Edit(Editing[T]):
     @property
     def _using(self) -> str | None:
         """The alias of the database that the session is stored in, if it is one."""
-        return getattr(peel(self._fragment.storage)[1], "using", None)
+        return getattr(self._fragment.innermost, "using", None)
 
 
 def refuse_event_loop(name: str, instead: str) -> None:

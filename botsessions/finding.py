@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models.sql.compiler import SQLCompiler
 
-    from .cell import Fragment
+    from .declaration import Fragment
 
     _Lookup = models.Lookup[bool]
 

@@ -19,7 +19,7 @@ from telegram import Update
 
 from . import updates
 from .exceptions import SessionKeyError
-from .storages.base import MAX_KEY_LENGTH
+from .records import MAX_KEY_LENGTH
 
 KeyFunction: TypeAlias = "Callable[..., str | Awaitable[str | None] | None]"
 

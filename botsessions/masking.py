@@ -9,7 +9,7 @@ from typing import Any
 
 from .bots import app_settings
 from .codec import ROOT, Place, path_of, unstorable
-from .storages.base import Json
+from .records import Json
 
 MASK = re.compile(r"\[masked: (\$.*)\]", re.DOTALL)
 

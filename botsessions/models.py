@@ -9,7 +9,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from .storages.base import MAX_KEY_LENGTH, MAX_NAME_LENGTH, MAX_TITLE_LENGTH, new_revision
+from .records import MAX_KEY_LENGTH, MAX_NAME_LENGTH, MAX_TITLE_LENGTH, new_revision
 
 if TYPE_CHECKING:
     _CharField = models.CharField[str, str]
@@ -145,7 +145,7 @@ class HandledUpdate(models.Model):
 class BotSessionLease(models.Model):
     """Who may run for a session key, with ``LOCK="database"``.
 
-    Rows are written by ``storages.lease_sql`` alone. Times are milliseconds since 1970 on the
+    Rows are written by ``database.leases_table`` alone. Times are milliseconds since 1970 on the
     database's clock.
     """
 

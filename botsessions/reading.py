@@ -8,10 +8,10 @@ from django.db.models import Case, QuerySet, TextField, When
 from django.db.models.functions import Cast
 
 from .models import AbstractBotSession
-from .storages.base import DECODER, ENCODER, loads
+from .records import DECODER, ENCODER, loads
 
 if TYPE_CHECKING:
-    from .cell import Fragment
+    from .declaration import Fragment
 
 READABLE_DEPTH = 200
 UNREADABLE: Any = object()

@@ -15,16 +15,16 @@ from django.core.exceptions import ImproperlyConfigured
 
 from .arguments import check_function, check_storage, check_text, telling_usage, wrong
 from .bots import all_bots, get_bot
-from .cell import SINGLE, Fragment
 from .codec import Codec, is_data_type
+from .declaration import SINGLE, Declaration, Fragment, is_async
 from .editing import AsyncEdit, Edit, refuse_event_loop
 from .exceptions import SessionKeyError
 from .keys import KeyFunction, per_chat
 from .ptb import SessionBuilder, install
-from .scope import Scope
+from .records import MAX_NAME_LENGTH
 from .sources import FromIds, FromKey, Source
 from .storages import DatabaseStorage, Storage
-from .storages.base import MAX_NAME_LENGTH
+from .unit import Unit
 
 if TYPE_CHECKING:
     from telegram.ext import ApplicationBuilder
@@ -121,16 +121,8 @@ def multi_session(**fragments: Session[Any]) -> MultiSession:
     return MultiSession(**fragments)
 
 
-class Declaration:
-    """What single and multi sessions have in common."""
-
-    is_multi = False
-    is_lazy = False
-
-    def __init__(self, fragments: Mapping[str, Fragment[Any]]) -> None:
-        self.fragments = fragments
-        self.has_async_keys = any(is_async(f.get_session_key) for f in fragments.values())
-        self._installed: dict[str, str] = {}
+class Installable(Declaration):
+    """A session that bots can have."""
 
     @telling_usage
     def install(
@@ -185,15 +177,11 @@ class Declaration:
             return bot.lock
         return self._installed.get(alias, "process")
 
-    def installed(self, alias: str, lock: str = "process") -> None:
-        """Take note of an application of this process that has the session."""
-        self._installed[alias] = lock
 
-
-class Session(Declaration, Generic[T]):
+class Session(Installable, Generic[T]):
     """A single session, or a fragment of a multi session."""
 
-    def __init__(self, fragment: Fragment[T], owner: Declaration | None = None) -> None:
+    def __init__(self, fragment: Fragment[T], owner: Installable | None = None) -> None:
         super().__init__({fragment.name: fragment})
         self.is_lazy = fragment.lazy
         self.fragment = fragment
@@ -243,9 +231,9 @@ class Session(Declaration, Generic[T]):
         self, key: str | None = None, /, *, bot: str | None = None, **ids: Any
     ) -> T | None:
         """Return the data that is stored now, ``None`` if there is none."""
-        scope = Scope(self.fragments, self._owner.alias(bot), source(key, ids), holds=False)
-        await scope.enter()
-        return cast("T | None", await scope.cell(self.fragment.name).stored())
+        unit = Unit(self.fragments, self._owner.alias(bot), source(key, ids), holds=False)
+        await unit.enter()
+        return cast("T | None", await unit.data(self.fragment.name).get_stored())
 
     @telling_usage
     def delete(self, key: str | None = None, /, *, bot: str | None = None, **ids: Any) -> None:
@@ -272,7 +260,7 @@ class Session(Declaration, Generic[T]):
         return self.fragment, alias, source(key, ids), self._owner.lock(alias)
 
 
-class MultiSession(Declaration):
+class MultiSession(Installable):
     """A session of several fragments, which are its attributes, too.
 
     Type checkers know them if a subclass has them as class attributes.
@@ -327,7 +315,7 @@ def is_attribute(name: str) -> bool:
     )
 
 
-RESERVED = {"fragments", "has_async_keys", *dir(Declaration)}
+RESERVED = {"fragments", "has_async_keys", *dir(Installable)}
 
 
 def declared(
@@ -391,12 +379,6 @@ class Own(Generic[T]):
             raise TypeError(
                 f"initial must return data that can be stored, not {type(data).__name__}."
             ) from exc
-
-
-def is_async(function: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004
-    )
 
 
 def source(key: str | None, ids: Mapping[str, Any]) -> Source:

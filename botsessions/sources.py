@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from . import updates
 from .exceptions import SessionKeyError
 from .keys import KeyFunction, is_update, per_chat, per_topic, per_user, per_user_chat, takes_ids
-from .storages.base import About
+from .records import About
 
 if TYPE_CHECKING:
     from telegram import Chat, User

@@ -8,7 +8,7 @@ from typing import Any
 from django.utils import timezone
 
 from botsessions.models import BotSession
-from botsessions.storages.base import dumps
+from botsessions.records import dumps
 from project.bot import BOT
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

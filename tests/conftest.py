@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from botsessions.storages.threads import close_threads
+from botsessions.database.connections import close_databases
 
 settings.register_profile("botsessions", deadline=None)  # No test asserts a time.
 settings.load_profile("botsessions")
@@ -14,4 +14,4 @@ settings.load_profile("botsessions")
 @pytest.fixture(scope="session", autouse=True)
 def no_connection_is_left_open(django_db_setup: None) -> Iterator[None]:
     yield
-    close_threads()
+    close_databases()

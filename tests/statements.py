@@ -9,7 +9,7 @@ from unittest import mock
 
 from django.db.backends.utils import CursorWrapper
 
-from botsessions.storages.nonblocking import Loan
+from botsessions.database.pipeline import Pipeline
 
 TRANSACTION = ("BEGIN", "START", "COMMIT", "ROLLBACK")
 
@@ -22,7 +22,7 @@ def noted_statements(say: Callable[[str], str]) -> Iterator[list[str]]:
     """
     made: list[str] = []
     execute, execute_each = CursorWrapper.execute, CursorWrapper.executemany
-    loaned = Loan.execute
+    piped = Pipeline.send
 
     def note(cursor: Any, sql: str, *args: Any) -> Any:
         if not sql.startswith(TRANSACTION):
@@ -33,13 +33,13 @@ def noted_statements(say: Callable[[str], str]) -> Iterator[list[str]]:
         made.append(say(sql))
         return execute_each(cursor, sql, *args)
 
-    def note_all(loan: Loan, queries: Sequence[Any], *args: Any) -> None:
-        made.extend(say(sql) for sql, _ in queries)
-        loaned(loan, queries, *args)
+    def note_sent(pipeline: Pipeline, statements: Sequence[Any]) -> None:
+        made.extend(say(s.text) for s in statements if not s.text.startswith(TRANSACTION))
+        piped(pipeline, statements)
 
     with (
         mock.patch.object(CursorWrapper, "execute", note),
         mock.patch.object(CursorWrapper, "executemany", note_each),
-        mock.patch.object(Loan, "execute", note_all),
+        mock.patch.object(Pipeline, "send", note_sent),
     ):
         yield made

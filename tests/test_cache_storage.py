@@ -15,8 +15,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
 from botsessions import session
+from botsessions.records import utcnow
 from botsessions.storages import Address, CacheStorage, FileStorage, Record
-from botsessions.storages.base import utcnow
 
 from .caches import LOCAL_MEMORY, memcached, redis_cache
 from .harness import client

@@ -12,10 +12,10 @@ from django.db import connection, connections
 from django.test import override_settings
 
 from botsessions import session
+from botsessions.database.connections import close_databases
 from botsessions.models import BotSession
 from botsessions.ptb import connections as djangos
 from botsessions.storages import threads
-from botsessions.storages.threads import close_threads
 
 from .harness import client
 from .test_threads import BACKENDS, kill, query
@@ -24,7 +24,7 @@ from .test_threads import BACKENDS, kill, query
 @pytest.mark.django_db(transaction=True)
 class OfHandlers(IsolatedAsyncioTestCase):
     def setUp(self) -> None:
-        self.addCleanup(close_threads)
+        self.addCleanup(close_databases)
 
     async def asyncTearDown(self) -> None:
         await sync_to_async(connections.close_all)()
@@ -73,7 +73,7 @@ class OfHandlers(IsolatedAsyncioTestCase):
 @pytest.mark.django_db(transaction=True)
 class OfSessions(IsolatedAsyncioTestCase):
     def setUp(self) -> None:
-        self.addCleanup(close_threads)
+        self.addCleanup(close_databases)
 
     # A busy machine may leave the thread without work for long.
     @mock.patch.object(threads, "IDLE_SECONDS", 60)

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from botsessions.maintenance.people import forget_user
 from botsessions.models import BotSession, BotSessionLease, HandledUpdate
-from botsessions.storages.base import new_revision
+from botsessions.records import new_revision
 
 from .sessions import LIST, make, url
 

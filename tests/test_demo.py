@@ -14,8 +14,8 @@ from django.core.management import call_command
 from django.test import Client, override_settings
 from django.urls import reverse
 
+from botsessions.database.connections import close_databases
 from botsessions.models import BotSession
-from botsessions.storages.threads import close_threads
 from botsessions.testing import BotClient
 from project.bot import PizzaSession, pizza
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True, scope="module")
 def _no_connection_is_left() -> Iterator[None]:
     yield
-    close_threads()
+    close_databases()
 
 
 class Visitor(Client):

@@ -51,7 +51,7 @@ MINUTE = timedelta(minutes=1)
 def at(moment: datetime) -> Iterator[None]:
     """Let it be ``moment`` for the storages."""
     with (
-        mock.patch("botsessions.storages.base.utcnow", return_value=moment),
+        mock.patch("botsessions.records.utcnow", return_value=moment),
         mock.patch("botsessions.storages.enhanced.utcnow", return_value=moment),
     ):
         yield

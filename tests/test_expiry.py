@@ -16,13 +16,13 @@ from django.test import SimpleTestCase, TestCase, TransactionTestCase
 from telegram.ext import TypeHandler
 
 from botsessions import enhance_storage, lazy_session, multi_session, session
+from botsessions.database.connections import close_databases
 from botsessions.exceptions import SessionConflict, SessionExpiryError
 from botsessions.models import BotSession
+from botsessions.records import utcnow
 from botsessions.signals import session_expired
 from botsessions.storages import Address, DatabaseStorage, MemoryStorage, Record
-from botsessions.storages.base import utcnow
 from botsessions.storages.layers import read_all
-from botsessions.storages.threads import close_threads
 from botsessions.testing import BotClient
 
 from .harness import Store, building, client
@@ -462,7 +462,7 @@ class InATransaction(TransactionTestCase):
 @pytest.mark.django_db(transaction=True)
 class OnTheThreadOfTheDatabase(IsolatedAsyncioTestCase):
     def setUp(self) -> None:
-        self.addCleanup(close_threads)
+        self.addCleanup(close_databases)
         self.store = DatabaseStorage()
         self.addresses = [Address("pizza", name, "42") for name in ("", "a", "b")]
 

@@ -9,14 +9,15 @@ from typing import Any
 from unittest import IsolatedAsyncioTestCase, mock
 
 import pytest
+from botsessions.database.changes import Change
 from django.db import DataError, OperationalError, connection, connections
 
+from botsessions.database.connections import close_databases
+from botsessions.database.sessions_table import Table
 from botsessions.exceptions import SessionConflict
 from botsessions.models import BotSession
+from botsessions.records import utcnow
 from botsessions.storages import ANY, About, Address, DatabaseStorage, Record, care, gathering
-from botsessions.storages.base import utcnow
-from botsessions.storages.sql import Change, Table
-from botsessions.storages.threads import close_threads
 
 from .harness import left_to_collect
 from .statements import noted_statements
@@ -27,7 +28,7 @@ PEOPLE = [Address("pizza", "", str(number)) for number in range(20)]
 @pytest.mark.django_db(transaction=True)
 class Gathering(IsolatedAsyncioTestCase):
     def setUp(self) -> None:
-        self.addCleanup(close_threads)
+        self.addCleanup(close_databases)
         self.storage = DatabaseStorage()
 
     async def test_requests_of_one_moment_are_one_statement_of_each_kind(self) -> None:

@@ -19,11 +19,11 @@ import pytest
 from django.db import connection, connections, transaction
 from django.test import TransactionTestCase
 
+from botsessions.database.connections import close_databases
 from botsessions.exceptions import SessionLockError
 from botsessions.locks import process_lock
 from botsessions.models import BotSession
 from botsessions.storages import lease_sql
-from botsessions.storages.threads import close_threads
 
 from .bots.counting import LINE, declared
 from .commands import ROOT
@@ -152,7 +152,7 @@ class Hammer(TransactionTestCase):
         self.directory = tmp_path
         monkeypatch.setattr(lease_sql, "LEASE_SECONDS", LEASE_SECONDS)
         yield
-        close_threads()
+        close_databases()
 
     def test_e6_on_one_key_no_change_is_lost(self) -> None:
         self.hammer(keys=1)

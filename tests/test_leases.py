@@ -14,6 +14,11 @@ from unittest import IsolatedAsyncioTestCase, mock
 
 import pytest
 from asgiref.sync import async_to_sync
+from botsessions.scope import Scope
+from botsessions.storages.carrying import carry_out
+from botsessions.storages.errands import Errand
+from botsessions.storages.gathering import Write
+from botsessions.storages.leases import Lease, NotHeldYet
 from django.db import connection, connections, transaction
 from django.db.models import F
 from django.test import TestCase, TransactionTestCase, override_settings
@@ -21,18 +26,13 @@ from django.test.utils import CaptureQueriesContext
 from telegram.ext import CommandHandler
 
 from botsessions import DatabaseStorage, MemoryStorage, lazy_session, multi_session, session
+from botsessions.database.connections import close_databases, thread_of
 from botsessions.exceptions import SessionConflict, SessionLockError, SessionLockTimeout
 from botsessions.locks import database, process_lock
 from botsessions.maintenance import unused
 from botsessions.models import BotSession, BotSessionLease
-from botsessions.scope import Scope
 from botsessions.signals import session_conflict
 from botsessions.storages import Address, lease_sql, lease_statements
-from botsessions.storages.carrying import carry_out
-from botsessions.storages.errands import Errand
-from botsessions.storages.gathering import Write
-from botsessions.storages.leases import Lease, NotHeldYet
-from botsessions.storages.threads import close_threads, thread_of
 from botsessions.testing import BotClient
 
 from .harness import building, client
@@ -111,7 +111,7 @@ def saving() -> list[str]:
 @pytest.mark.django_db(transaction=True)
 class Base(IsolatedAsyncioTestCase):
     def setUp(self) -> None:
-        self.addCleanup(close_threads)
+        self.addCleanup(close_databases)
 
     async def stored(self) -> dict[str, Any]:
         def rows() -> dict[str, Any]:
@@ -480,7 +480,7 @@ class Edits(TransactionTestCase):
     """E7: ``edit()`` in a view, with the lock that the bot has."""
 
     def setUp(self) -> None:
-        self.addCleanup(close_threads)
+        self.addCleanup(close_databases)
         self.counter = session(initial=counting)
         self.counter.installed("1", "database")
 

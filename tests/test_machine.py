@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 from unittest import mock
 
 import pytest
+from botsessions.storages.carrying import carry_out
+from botsessions.storages.errands import Errand
 from django.utils import timezone
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -21,16 +23,14 @@ from hypothesis.stateful import (
 )
 
 from botsessions import enhance_storage, locks, session
+from botsessions.database.connections import close_databases
 from botsessions.exceptions import SessionConflict, SessionLockTimeout
 from botsessions.locks import ProcessLock, database
 from botsessions.maintenance.sweeping import Sweep
 from botsessions.models import BotSession, BotSessionLease
-from botsessions.scope import Scope
 from botsessions.sources import FromKey
 from botsessions.storages import ANY, Address, Record, lease_sql
-from botsessions.storages.carrying import carry_out
-from botsessions.storages.errands import Errand
-from botsessions.storages.threads import close_threads
+from botsessions.unit import Unit
 
 DEFAULT = "default"
 ADDRESS = Address("bot", "", "42")
@@ -97,7 +97,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def open(self) -> None:
         (process, *_) = [process for process in self.processes if process.scope is None]
-        scope = Scope(counter.fragments, "bot", FromKey(ADDRESS.key), lock="database")
+        scope = Unit(counter.fragments, "bot", FromKey(ADDRESS.key), lock="database")
         if self.held:
             with pytest.raises(SessionLockTimeout):
                 self.run(process, scope.open())
@@ -109,7 +109,7 @@ class Machine(RuleBasedStateMachine):
         process.had_expired = process.record is not None and process.known is None
         process.holder = self.holder = next(self.numbers)
         self.held = True
-        process.data = dict(scope.cell("").get())
+        process.data = dict(scope.data("").get())
         assert process.data == (process.known or {})
 
     @precondition(any_opened)
@@ -117,7 +117,7 @@ class Machine(RuleBasedStateMachine):
     def change(self, data: st.DataObject, value: int | None) -> None:
         process = data.draw(st.sampled_from(self.opened()))
         process.data = None if value is None else {"n": value}
-        process.scope.cell("").assign(process.data and {**process.data})
+        process.scope.data("").assign(process.data and {**process.data})
 
     @precondition(any_opened)
     @rule(data=st.data(), last=st.booleans())
@@ -209,7 +209,7 @@ class Machine(RuleBasedStateMachine):
             return self.loop.run_until_complete(coroutine)
 
 
-async def closed(scope: Scope) -> None:
+async def closed(scope: Unit) -> None:
     scope.close()
     await carry_out(DEFAULT, Errand())  # The lease is given back before it.
 
@@ -227,4 +227,4 @@ def test_e6_no_order_of_events_loses_a_change_or_lets_two_have_a_key() -> None:
                 Machine, settings=settings(max_examples=200, stateful_step_count=30, deadline=None)
             )
         finally:
-            close_threads()
+            close_databases()

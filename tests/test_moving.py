@@ -23,13 +23,13 @@ from telegram import Update
 from telegram.ext import CommandHandler, MessageHandler, filters
 
 from botsessions import MemoryStorage, enhance_storage, multi_session, session
+from botsessions.database.connections import close_databases
 from botsessions.exceptions import SessionConflict, SessionError
 from botsessions.keys import in_other_chat, per_chat, per_topic, per_user, per_user_chat
 from botsessions.locks import process_lock
 from botsessions.maintenance.moving import amove_chat, move_chat
 from botsessions.models import BotSession
 from botsessions.storages import Address, ValueStorage
-from botsessions.storages.threads import close_threads
 from botsessions.testing import BotClient
 
 from .commands import ROOT, TIMEOUT
@@ -485,7 +485,7 @@ class Errors(IsolatedAsyncioTestCase):
 @pytest.mark.django_db(transaction=True)
 class SideBySide(IsolatedAsyncioTestCase):
     def setUp(self) -> None:
-        self.addCleanup(close_threads)
+        self.addCleanup(close_databases)
         self.started = asyncio.Event()
         self.go_on = asyncio.Event()
         self.errors: list[Exception] = []

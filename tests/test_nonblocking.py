@@ -16,10 +16,10 @@ import pytest
 from django.db import connection, connections, transaction
 
 from botsessions import session
+from botsessions.database.connections import DatabaseThread, close_databases, thread_of
 from botsessions.exceptions import SessionConflict
 from botsessions.models import BotSession
 from botsessions.storages import Address, DatabaseStorage, Record, nonblocking
-from botsessions.storages.threads import DatabaseThread, close_threads, thread_of
 
 from .harness import client, left_to_collect
 from .test_threads import kill, query
@@ -109,7 +109,7 @@ class NonBlocking(IsolatedAsyncioTestCase):
     def setUp(self) -> None:
         if connection.vendor != "postgresql":
             self.skipTest(f"The event loop does not wait for {connection.vendor}.")
-        self.addCleanup(close_threads)
+        self.addCleanup(close_databases)
         self.storage = DatabaseStorage()
 
     async def test_a_thread_has_nothing_to_do_with_what_is_read_and_written_again(self) -> None:
@@ -221,7 +221,7 @@ class NonBlocking(IsolatedAsyncioTestCase):
 
     async def test_closing_on_the_loop_that_has_the_connection_does_not_hang(self) -> None:
         async with self.waiting_write() as write:
-            close_threads()
+            close_databases()
         revision = await write
         assert (await self.read()) == Record({"count": 1}, revision=revision)
 

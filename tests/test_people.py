@@ -25,12 +25,12 @@ from telegram import Update
 from telegram.ext import MessageHandler, filters
 
 from botsessions import MemoryStorage, enhance_storage, multi_session, session
+from botsessions.database.connections import close_databases
 from botsessions.exceptions import SessionConflict, SessionError
 from botsessions.keys import per_chat, per_topic, per_user, per_user_chat
 from botsessions.maintenance import people
 from botsessions.maintenance.people import count_user, export_user, forget_user
 from botsessions.models import BotSession
-from botsessions.storages.threads import close_threads
 from botsessions.testing import BotClient
 
 from .commands import manage, output
@@ -303,7 +303,7 @@ def test_a_handler_that_runs_meanwhile_cannot_write_back_what_was_erased() -> No
             await bot.user(id=MARIA).send("x")
 
         asyncio.run(converse())
-        close_threads()
+        close_databases()
 
     make("games", "", "5", user_id=MARIA)
     bot = threading.Thread(target=talk)

@@ -9,8 +9,8 @@ from unittest import IsolatedAsyncioTestCase, mock
 import pytest
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 
+from botsessions.database.connections import close_databases, thread_of
 from botsessions.storages import DatabaseStorage, Record, prepared
-from botsessions.storages.threads import close_threads, thread_of
 
 from .test_storages import ADDRESS
 
@@ -31,7 +31,7 @@ class PreparedStatements(IsolatedAsyncioTestCase):
     def setUp(self) -> None:
         if connection.vendor != "postgresql":
             self.skipTest(f"Nothing is prepared on {connection.vendor}.")
-        self.addCleanup(close_threads)
+        self.addCleanup(close_databases)
         self.storage = DatabaseStorage()
 
     async def test_what_is_done_again_and_again_is_prepared(self) -> None:

@@ -17,12 +17,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from botsessions import MemoryStorage, multi_session, session
+from botsessions.database.connections import close_databases
 from botsessions.keys import per_topic, per_user, per_user_chat
 from botsessions.maintenance import holding, readdressing
 from botsessions.maintenance.renaming import RenameBot
 from botsessions.models import BotSession, HandledUpdate
 from botsessions.storages import FileStorage
-from botsessions.storages.threads import close_threads
 
 from .harness import client
 
@@ -410,6 +410,6 @@ def talking(alias: str, lock: str, handler: Any) -> threading.Thread:
 
     def talk() -> None:
         asyncio.run(converse())
-        close_threads()
+        close_databases()
 
     return threading.Thread(target=talk)

@@ -15,6 +15,7 @@ from unittest import IsolatedAsyncioTestCase
 
 import pytest
 from asgiref.sync import async_to_sync
+from botsessions.database.changes import Change
 from django.db import DataError, connection, connections, models
 from django.test import SimpleTestCase, TestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext, isolate_apps
@@ -22,8 +23,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase as HypothesisTestCase
 
+from botsessions.database.sessions_table import Table
 from botsessions.exceptions import SessionConflict
 from botsessions.models import AbstractBotSession, BotSession
+from botsessions.records import new_revision
 from botsessions.storages import (
     ANY,
     About,
@@ -38,8 +41,6 @@ from botsessions.storages import (
     ValueStorage,
     enhance_storage,
 )
-from botsessions.storages.base import new_revision
-from botsessions.storages.sql import Change, Table
 from botsessions.testing import StorageContract
 
 from .caches import LOCAL_MEMORY, redis_cache

@@ -33,10 +33,10 @@ from telegram.ext import (
 )
 
 from botsessions import lazy_session, multi_session, session
+from botsessions.database.connections import close_databases
 from botsessions.exceptions import SessionError
 from botsessions.keys import per_topic, per_user
 from botsessions.models import BotSession
-from botsessions.storages.threads import close_threads
 from botsessions.testing import BotClient
 
 from .harness import Store, building, client, text
@@ -128,7 +128,7 @@ class InTransactionTestCase(TransactionTestCase):
     """G3: what was written is flushed."""
 
     def tearDown(self) -> None:
-        close_threads()
+        close_databases()
 
     def test_g3_what_a_bot_writes_is_flushed(self) -> None:
         assert BotSession.objects.count() == 0
@@ -178,7 +178,7 @@ def test_g3_an_async_client_works_where_there_is_no_transaction(transactional_db
     try:
         assert asyncio.run(main()) == Pizza(1)
     finally:
-        close_threads()
+        close_databases()
 
 
 def test_g3_an_async_client_of_a_bot_without_database_does_not_refuse(db: None) -> None:

@@ -17,14 +17,14 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.test import TestCase, TransactionTestCase, override_settings
 from django.utils.connection import ConnectionDoesNotExist
 
-from botsessions.models import BotSession
-from botsessions.storages import Address, DatabaseStorage, Record, threads
-from botsessions.storages.threads import (
+from botsessions.database.connections import (
     DatabaseThread,
-    close_threads,
+    close_databases,
     sync_code_waits,
     thread_of,
 )
+from botsessions.models import BotSession
+from botsessions.storages import Address, DatabaseStorage, Record, threads
 
 BACKENDS = {
     "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend(%s)"),
@@ -73,7 +73,7 @@ def idle_after(seconds: float) -> Any:
 @pytest.mark.django_db(transaction=True)
 class DatabaseThreads(IsolatedAsyncioTestCase):
     def setUp(self) -> None:
-        self.addCleanup(close_threads)
+        self.addCleanup(close_databases)
 
     async def work(self, function: Any = query) -> Any:
         return await run(DEFAULT_DB_ALIAS, function)
@@ -184,7 +184,7 @@ class DatabaseThreads(IsolatedAsyncioTestCase):
 
     async def test_closing_what_was_never_used_is_no_error(self) -> None:
         thread_of(DEFAULT_DB_ALIAS).close()
-        close_threads()
+        close_databases()
 
     async def test_work_whose_connection_was_cut_is_done_again_with_a_new_one(self) -> None:
         await self.drop_connection()
@@ -255,7 +255,7 @@ from django.conf import settings
 settings.configure(DATABASES={databases!r}, INSTALLED_APPS=["botsessions"])
 django.setup()
 from django.db import connections
-from botsessions.storages.threads import thread_of
+from botsessions.database.connections import thread_of
 
 def ask(again):
     with connections["default"].cursor() as cursor:

@@ -11,8 +11,8 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
+from botsessions.database.connections import close_databases
 from botsessions.models import HandledUpdate
-from botsessions.storages.threads import close_threads
 from botsessions.webhook import claims
 from botsessions.webhook.claims import Claim, Claims, State, claim_all, look_at, note_handled, renew
 
@@ -115,7 +115,7 @@ def test_a_process_renews_what_it_handles_for_long_until_it_is_handled(
         assert not process.holds(claim)
 
     asyncio.run(handle())
-    close_threads()
+    close_databases()
 
 
 def test_a_delivery_waits_for_the_claim_of_a_dead_process_to_lapse(
@@ -128,7 +128,7 @@ def test_a_delivery_waits_for_the_claim_of_a_dead_process_to_lapse(
         assert await Claims().claim("notes", 1001)
 
     asyncio.run(handle())
-    close_threads()
+    close_databases()
 
 
 def test_a_delivery_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,4 +140,4 @@ def test_a_delivery_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> N
             await Claims().claim("notes", 1001)
 
     asyncio.run(handle())
-    close_threads()
+    close_databases()

@@ -13,7 +13,7 @@ from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 from ..bots import all_bots
-from ..cell import Fragment
+from ..declaration import Fragment
 from ..exceptions import SessionDataError
 from ..finding import Age, State, age_of, state_of
 from ..maintenance import declared

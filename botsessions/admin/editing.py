@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from ..parsing import NotJson, parsed
-from ..storages.base import DECODER, ENCODER
+from ..records import DECODER, ENCODER
 from .plain import plain
 
 MOST_LINES = 3000

@@ -13,7 +13,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..bots import all_bots
-from ..cell import SINGLE
+from ..declaration import SINGLE
 from ..finding import MAX_ID, Age, State, fragments, in_state, of_age
 from ..models import AbstractBotSession
 

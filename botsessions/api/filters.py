@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from rest_framework import serializers
 
 from ..finding import Age, State, in_state, of_age, search
-from ..storages.base import MAX_KEY_LENGTH, MAX_NAME_LENGTH
+from ..records import MAX_KEY_LENGTH, MAX_NAME_LENGTH
 
 
 def text(longest: int, *, help_text: str, allow_blank: bool = False) -> serializers.RegexField:

@@ -10,10 +10,10 @@ from rest_framework.exceptions import NotFound
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.response import Response
 
+from ..database.sessions_rows import for_column, from_column
 from ..finding import LISTED, MAX_ID, State, found, hints
 from ..maintenance.batches import with_keys
 from ..paging import Take, among, page, walk, walk_by_expiry
-from ..storages.sql import for_column, from_column
 
 BY_KEY, BY_EXPIRY = ("-pk",), ("-expires_at", "-pk")
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from ..finding import State, state_of
 from ..maintenance.changing import address_of
 from ..models import AbstractBotSession
-from ..storages.base import conflict
+from ..records import conflict
 
 
 class PreconditionRequired(APIException):

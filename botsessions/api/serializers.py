@@ -12,7 +12,7 @@ from rest_framework import serializers
 from ..finding import State, state_of
 from ..masking import mask, masked_fields
 from ..reading import UNREADABLE, json_of
-from ..storages.base import plain
+from ..records import plain
 from .preconditions import entity_tag
 
 LONGEST = timedelta(days=36500)

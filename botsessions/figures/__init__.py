@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from django.utils import timezone
 
-from ..cell import Fragment
+from ..declaration import Fragment
 from ..finding import fragments
 from ..models import AbstractBotSession
 from ..storages import DatabaseStorage

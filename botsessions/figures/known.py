@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from typing import Any, TypeAlias
 
-from ..cell import Fragment
+from ..declaration import Fragment
 from ..finding import Age
 from .sampling import Extent, extent
 from .sql import Columns, Part

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias, TypeVar
 
 from django.db import connections
 
+from ..database.sessions_rows import from_column
 from ..models import AbstractBotSession
-from ..storages.base import plain
-from ..storages.sql import from_column
+from ..records import plain
 
 K = TypeVar("K")
 Part: TypeAlias = "tuple[str, Sequence[Any]]"

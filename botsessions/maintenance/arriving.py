@@ -12,8 +12,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from ..bots import max_bytes
-from ..cell import Fragment
 from ..codec import Codec
+from ..declaration import Fragment
 from ..exceptions import (
     SessionError,
     SessionKeyError,
@@ -21,9 +21,9 @@ from ..exceptions import (
     SessionVersionError,
 )
 from ..keys import check_key
+from ..records import ENCODER, Json, utcnow
 from ..sources import updates_only
 from ..storages import About, Address, MemoryStorage, Record
-from ..storages.base import ENCODER, Json, utcnow
 from ..storages.layers import outgoing, peel
 from ..storages.migrations import exact_version
 from .batches import Failure

@@ -10,9 +10,9 @@ from django.db import connections
 from django.db.models import BooleanField, F, Func, QuerySet, Value
 
 from ..arguments import check_text, wrong
+from ..database.care import looked_after
 from ..models import AbstractBotSession
 from ..storages import Address
-from ..storages.care import looked_after
 
 T = TypeVar("T")
 

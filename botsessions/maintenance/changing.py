@@ -16,18 +16,19 @@ from django.utils import timezone
 from msgspec.structs import replace
 
 from ..bots import get_bot, max_bytes
-from ..cell import Fragment
 from ..codec import Codec
+from ..database.changes import Change
+from ..database.sessions_table import Table
+from ..declaration import Fragment
 from ..deleting import delete_rows
 from ..editing import Edit
 from ..exceptions import SessionDataError, SessionError
 from ..finding import State, state_of
 from ..models import AbstractBotSession
+from ..records import Address, Json, Record, conflict, new_revision
 from ..sources import FromKey
-from ..storages.base import Address, Json, Record, conflict, new_revision
 from ..storages.layers import outgoing
 from ..storages.migrations import refuse_newer
-from ..storages.sql import Change, Table
 from .batches import BATCH_SIZE, Batch, Failure
 from .declared import declared
 
@@ -59,7 +60,7 @@ def write_data(session: AbstractBotSession, value: Json, revision: int) -> int:
     address, fragment = address_of(session), declared(session.bot, session.name)
     record = Record(checked(fragment, session, value), session.version, session.expires_at)
     if fragment is not None:
-        record = replace(record, expires_at=outgoing(fragment.storage, record).expires_at)
+        record = replace(record, expires_at=outgoing(fragment.layers, record).expires_at)
     change = Change(address, replace(record, revision=revision), new_revision())
     with held(fragment, address):
         if state_of(session) == State.EXPIRED:
@@ -167,7 +168,7 @@ def initial_record(address: Address) -> Record:
     data = fragment.initial() if fragment is not None and fragment.initial is not None else None
     if fragment is None or data is None:
         raise SessionDataError("The settings' bots declare no initial data for it: delete it.")
-    return outgoing(fragment.storage, Record(fragment.codec.encode(data, {}, max_bytes())))
+    return outgoing(fragment.layers, Record(fragment.codec.encode(data, {}, max_bytes())))
 
 
 def checked(fragment: Fragment[Any] | None, session: AbstractBotSession, value: Json) -> Json:

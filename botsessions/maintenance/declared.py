@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..bots import all_bots
-from ..cell import Fragment
+from ..declaration import Fragment
 from ..models import AbstractBotSession
 from ..storages import DatabaseStorage, Storage
 from ..storages.layers import peel

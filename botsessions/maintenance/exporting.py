@@ -7,14 +7,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from ..database.sessions_rows import from_column
 from ..editing import refuse_event_loop
 from ..finding import in_state
 from ..masking import mask, mask_text
 from ..models import AbstractBotSession
 from ..reading import UNREADABLE, json_of, text_of, with_text
+from ..records import Json, utcnow
 from ..storages import Address, Record
-from ..storages.base import Json, utcnow
-from ..storages.sql import from_column
 from ..storages.value import json_number
 from .batches import BATCH_SIZE
 from .tables import tables

@@ -8,8 +8,8 @@ from typing import Any
 from django.db import connections
 
 from ..models import AbstractBotSession
+from ..records import dumps
 from ..storages import Address
-from ..storages.base import dumps
 from .batches import at
 
 Row = Mapping[str, Any]

@@ -14,16 +14,17 @@ from django.db import connections, transaction
 from django.db.models import Q, QuerySet
 
 from ..bots import max_bytes
-from ..cell import Fragment
 from ..codec import refuse_larger
+from ..database.changes import Change
+from ..database.sessions_table import Table
+from ..declaration import Fragment
 from ..exceptions import SessionDataError, SessionMigrationError, SessionVersionError
 from ..models import AbstractBotSession
 from ..reading import UNREADABLE, as_text, value_of
+from ..records import new_revision
 from ..storages import Address, Record
-from ..storages.base import new_revision
 from ..storages.layers import migrated
 from ..storages.migrations import refuse_newer
-from ..storages.sql import Change, Table
 from .batches import BATCH_SIZE, Batch, Failure, check_choice, unit_of_work, with_keys
 from .causes import told
 from .declared import fragments_in

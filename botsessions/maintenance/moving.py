@@ -6,8 +6,9 @@ from asgiref.sync import async_to_sync
 
 from ..bots import get_bot
 from ..editing import refuse_event_loop
-from ..moving import MovingScope
 from ..sources import FromKnownIds
+from ..supergroups import MovingUnit
+from ..unit import open_unit
 
 
 def move_chat(bot: str, old: int, new: int) -> int:
@@ -37,11 +38,11 @@ async def amove_chat(bot: str, old: int, new: int) -> int:
     """Do what :func:`move_chat` does, in asynchronous code."""
     declared, source = get_bot(bot), FromKnownIds({"chat": new})
     fragments = declared.session.fragments
-    scope = MovingScope(fragments, bot, source, old, new, lock=declared.lock)
+    unit = MovingUnit(fragments, bot, source, old, new, lock=declared.lock, outer=open_unit())
     try:
-        await scope.enter()
-        if scope.error is not None:
-            raise scope.error
-        return scope.moved
+        await unit.enter()
+        if unit.error is not None:
+            raise unit.error
+        return unit.moved
     finally:
-        scope.close()
+        unit.close()

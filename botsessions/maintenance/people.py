@@ -11,9 +11,9 @@ from asgiref.sync import async_to_sync
 
 from ..bots import get_bot
 from ..editing import Edit, refuse_event_loop
+from ..records import awaited
 from ..sources import FromKey
 from ..storages import Address, Record, Storage
-from ..storages.base import awaited
 from .batches import BATCH_SIZE
 from .changing import delete
 from .exporting import in_parts, of_record, of_session

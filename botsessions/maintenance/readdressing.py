@@ -15,8 +15,8 @@ from django.utils import timezone
 from ..deleting import delete_rows
 from ..exceptions import SessionLockTimeout
 from ..models import AbstractBotSession
+from ..records import new_revision
 from ..storages import Address
-from ..storages.base import new_revision
 from .batches import Batch, Failure, at, unit_of_work, with_keys
 from .changing import address_of
 from .holding import PATIENCE_SECONDS, held, lock_of

@@ -11,12 +11,12 @@ from django.db import transaction
 from msgspec.structs import replace
 
 from ..codec import SORTED
+from ..database.sessions_rows import for_column, from_column
 from ..exceptions import SessionConflict
 from ..models import AbstractBotSession
+from ..records import MAX_TITLE_LENGTH, all_of, awaited, new_revision, utcnow
 from ..storages import DatabaseStorage, Record, Storage
-from ..storages.base import MAX_TITLE_LENGTH, all_of, awaited, new_revision, utcnow
 from ..storages.layers import by_innermost
-from ..storages.sql import for_column, from_column
 from .arriving import Arrival, Outcome
 from .batches import at, unit_of_work
 from .changing import address_of

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..bots import all_bots
+from ..database.model import check_database
 from ..models import AbstractBotSession
 from ..storages import DatabaseStorage
 from ..storages.layers import peel
-from ..storages.model import check_database
 
 
 def tables(using: str | None = None) -> list[tuple[type[AbstractBotSession], str]]:

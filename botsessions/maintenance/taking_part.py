@@ -10,7 +10,7 @@ from asgiref.sync import async_to_sync
 from django.db.models import F, Q, QuerySet
 
 from ..bots import all_bots
-from ..cell import Fragment
+from ..declaration import Fragment
 from ..finding import BeginsWith
 from ..keys import KeyFunction, key_of, per_topic, per_user_chat, takes_ids
 from ..models import AbstractBotSession

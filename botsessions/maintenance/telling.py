@@ -59,7 +59,7 @@ class Telling:
         fragment = self._fragments.get((address.bot, address.name))
         storage = self._table if fragment is None else fragment.storage
         try:
-            return Batch(async_to_sync(tell_all)([(storage, address)]))
+            return Batch(async_to_sync(tell_all)([place_of(storage, address)]))
         except SessionExpiryError as exc:
             cause = exc.__cause__ or exc
             why = f": {cause}" if isinstance(cause, ImproperlyConfigured) else "."

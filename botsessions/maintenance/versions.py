@@ -8,9 +8,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from ..cell import Fragment
+from ..declaration import Fragment
 from ..models import AbstractBotSession
-from ..storages.base import plain
+from ..records import plain
 from .declared import fragments_in
 
 Way: TypeAlias = Literal["migrate", "newest", "newer", "undeclared"]

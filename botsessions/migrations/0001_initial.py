@@ -4,7 +4,7 @@ import django.utils.timezone
 from django.db import migrations, models
 
 import botsessions.models
-import botsessions.storages.base
+import botsessions.records
 
 
 class Migration(migrations.Migration):
@@ -47,7 +47,7 @@ class Migration(migrations.Migration):
                 (
                     "revision",
                     models.BigIntegerField(
-                        default=botsessions.storages.base.new_revision,
+                        default=botsessions.records.new_revision,
                         editable=False,
                         verbose_name="revision",
                     ),

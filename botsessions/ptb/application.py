@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import Awaitable, Callable
+import warnings
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from telegram.ext import Application, ApplicationHandlerStop, ExtBot, Job, JobQueue
 
+from ..beside import beside
+from ..database.model import check_django
+from ..declaration import Declaration
 from ..keys import migration
 from ..locks import process_lock
-from ..moving import MovingScope
-from ..scope import Scope, current, open_scope
+from ..records import awaited
 from ..sources import FromJob, FromMigration, FromUpdate
-from ..storages.base import awaited
 from ..storages.layers import peel
-from ..storages.model import check_django
+from ..supergroups import MovingUnit
+from ..unit import Unit, current, enclosing, open_unit
 from .connections import look_after_connections
 from .context import BaseSessionContext
 from .registry import register, unregister
-
-if TYPE_CHECKING:
-    from ..sessions import Declaration
 
 T = TypeVar("T")
 
@@ -70,47 +69,26 @@ class SessionApplication(
 
     async def process_update(self, update: object) -> None:
         """Handle an update with its session; errors go to the error handlers."""
-        moved = migration(update)
-        if moved is not None:
-            await self._process_migration(update, *moved)
-            return
-        scope = self._scope(update)
-        outer = open_scope()
-        if outer is not None:
-            await scope.find_keys()
-            if outer.holds(scope.addresses):
-                outer.subjects.append(update)
-                await super().process_update(update)
-                return
-        with self.handling(update), CurrentScope(scope):
+        unit = self._unit(update)
+        with self.handling(update), CurrentUnit(unit):
             # A conversation's state must not be looked at while another update may change it.
             # If nobody holds a key it is enough to wait until a handler takes the update.
-            if process_lock().busy or self.session.has_async_keys:
-                await scope.enter()
-            await super().process_update(update)
-            if scope.unloaded and self.on_unloaded is not None:
-                self.on_unloaded(update)
-            await self._save(scope, update)
-        await look_after_connections()
-
-    async def _process_migration(self, update: object, old: int, new: int) -> None:
-        """Handle the news that a group is a supergroup now, with its sessions moved before."""
-        fragments, source = self.session.fragments, FromMigration(update, new)
-        scope = MovingScope(fragments, self.session_bot, source, old, new, lock=self.session_lock)
-        with self.handling(update), CurrentScope(scope):
-            await scope.enter()
-            if scope.error is None:
-                await super().process_update(update)
+            if unit.comes_first or process_lock().busy or self.session.has_async_keys:
+                await unit.enter()
+            if unit.comes_first and unit.error is not None:
+                await self.process_error(update, unit.error)
             else:
-                await self.process_error(update, scope.error)
-            await self._save(scope, update)
+                await super().process_update(update)
+            if unit.unloaded and self.on_unloaded is not None:
+                self.on_unloaded(update)
+            await self._save(unit, update)
         await look_after_connections()
 
-    async def _save(self, scope: Scope, update: object = None, job: Job[Any] | None = None) -> None:
+    async def _save(self, unit: Unit, update: object = None, job: Job[Any] | None = None) -> None:
         """Save the session for the last time, if handlers have seen it and none failed."""
-        if scope.opened and not scope.failed:
+        if unit.opened and not unit.failed:
             try:
-                await scope.save(last=True)
+                await unit.save(last=True)
             except Exception as exc:
                 await self.process_error(update, exc, job)
 
@@ -124,17 +102,19 @@ class SessionApplication(
         """Let the error handlers see the session; it is not saved.
 
         Returns whether the update is not to be handled any further: an error handler said so, or
-        it has no session because loading it failed.
+        its session could not be loaded or shown.
         """
-        scope = open_scope()
-        if scope is None or not scope.is_for(update, job):
+        if isinstance(coroutine, InSession):
+            coroutine = coroutine.coroutine
+        unit = next((u for u in enclosing(current.get()) if u.is_for(update, job)), None)
+        if unit is None:
             return await super().process_error(update, error, job, coroutine)
-        scope.failed = True
-        if self.error_handlers and not scope.opened:  # A filter raised.
+        unit.failed = True
+        if self.error_handlers and not unit.opened:  # A filter raised.
             with suppress(Exception):  # Error handlers that ask for the session get the error.
-                await scope.open()
+                await unit.open()
         stop = await super().process_error(update, error, job, coroutine)
-        return stop or scope.error is not None
+        return stop or unit.refused
 
     def create_task(
         self,
@@ -148,33 +128,44 @@ class SessionApplication(
         The session is that of ``update``; it is loaded at the start and saved at the end. Without
         ``update`` there is none.
         """
-        scope = open_scope()
-        if scope is None or update is None:
-            return super().create_task(coroutine, update, name=name)
-        beside = scope.beside() if scope.is_for(update) else self._scope(update, holds=False)
-        current.set(beside)
+        unit = open_unit()
+        if unit is None or update is None:
+            return self._create_task(coroutine, update, name)
+        other = beside(unit) if unit.is_for(update) else self._unit(update, holds=False)
+        token = current.set(other)
         try:
-            task = super().create_task(run_beside(beside, coroutine), update, name=name)
+            task = self._create_task(InSession(other, coroutine), update, name)
         finally:
-            current.set(scope)
-        task.add_done_callback(lambda _: beside.close())
+            current.reset(token)
+        task.add_done_callback(lambda _: other.close())
         return task
 
-    async def run_job(self, job: Job[Any]) -> None:
+    def _create_task(
+        self, coroutine: Any, update: object | None, name: str | None
+    ) -> asyncio.Task[Any]:
+        if self.running:
+            return super().create_task(coroutine, update, name=name)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            task = super().create_task(coroutine, update, name=name)
+        for warning in caught:  # Which PTB would lay at our door.
+            warnings.warn(warning.message, stacklevel=3)
+        return task
+
+    async def run_job(self, job: Job[Any], run: Callable[[], Awaitable[None]]) -> None:
         """Run a job with the session of its chat or user, or of the conversation it ends."""
         if self.runs_here is not None and not self.runs_here(job):
             return
-        current.set(None)  # The job inherited the scope of the handler that scheduled it.
         conversation: Any = job.data
         ended = getattr(conversation, "callback_context", None)
         if isinstance(ended, BaseSessionContext):
-            scope = self._scope(conversation.update, origin=ended.origin)
-            scope.subjects.append(job)
+            unit = self._unit(conversation.update, origin=ended.origin)
+            unit.subjects.append(job)
         else:
-            scope = self._scope(FromJob(job))
-        with CurrentScope(scope):
-            await job.run(self)
-            await self._save(scope, job=job)
+            unit = self._unit(FromJob(job))
+        with CurrentUnit(unit):
+            await run()
+            await self._save(unit, job=job)
         await look_after_connections()
 
     def _mark_for_persistence_update(self, **kwargs: Any) -> None:
@@ -197,57 +188,68 @@ class SessionApplication(
             if close := getattr(fragment.storage, "close", None):
                 await awaited(close)
 
-    def _scope(self, source: object, **kwargs: Any) -> Scope:
-        if not isinstance(source, FromJob):
-            source = FromUpdate(source)
-        fragments, lock = self.session.fragments, self.session_lock
-        return Scope(fragments, self.session_bot, source, lock=lock, **kwargs)
+    def _unit(self, subject: object, *, holds: bool = True, origin: Unit | None = None) -> Unit:
+        fragments, bot = self.session.fragments, self.session_bot
+        if (moved := migration(subject)) is not None and holds:
+            source = FromMigration(subject, moved[1])
+            return MovingUnit(
+                fragments, bot, source, *moved, lock=self.session_lock, outer=open_unit()
+            )
+        return Unit(
+            fragments,
+            bot,
+            subject if isinstance(subject, FromJob) else FromUpdate(subject),
+            lock=self.session_lock,
+            holds=holds,
+            outer=open_unit() if holds else None,
+            origin=origin,
+        )
 
 
-class CurrentScope:
-    """Makes a scope the current one, and closes it in the end."""
+class CurrentUnit:
+    """Makes a unit the current one, and closes it in the end."""
 
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
         self._outer = current.get()
 
     def __enter__(self) -> None:
-        current.set(self._scope)
+        current.set(self._unit)
 
-    def __exit__(self, *raised: object) -> None:
-        self._scope.close()
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
+        if kind is not None:
+            self._unit.failed = True
+        self._unit.close()
         current.set(self._outer)
 
 
-async def run_beside(scope: Scope, coroutine: Awaitable[T]) -> T:
-    try:
-        return await in_its_session(scope, coroutine)
-    finally:
-        await look_after_connections()
+class InSession(Awaitable[T]):
+    """A coroutine, or what else PTB runs as a task, in a session of its own."""
 
+    def __init__(self, unit: Unit, coroutine: Any) -> None:
+        self.coroutine = coroutine
+        self._unit = unit
 
-async def in_its_session(scope: Scope, coroutine: Awaitable[T]) -> T:
-    try:
-        await scope.open()
-    except BaseException:
-        if inspect.iscoroutine(coroutine):
-            coroutine.close()
-        raise
-    try:
-        result = await coroutine
-    except ApplicationHandlerStop:
-        await scope.save()
-        raise
-    await scope.save()
-    return result
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self._run().__await__()
 
-
-class SessionJobQueue(JobQueue[Any]):
-    """A job queue whose jobs have ``context.session``."""
-
-    @staticmethod
-    async def job_callback(job_queue: JobQueue[Any], job: Job[Any]) -> None:
-        """Run a job in its session."""
-        application = cast(SessionApplication, job_queue.application)
-        # Like PTB's own Job.run: a job that has begun is not cancelled.
-        await asyncio.shield(application.run_job(job))
+    async def _run(self) -> T:
+        try:
+            await self._unit.open()
+        except BaseException:
+            if hasattr(self.coroutine, "close"):
+                self.coroutine.close()
+            raise
+        try:
+            old_fashioned = isinstance(self.coroutine, Generator)  # As PTB takes them.
+            result: T = await (
+                asyncio.ensure_future(self.coroutine) if old_fashioned else self.coroutine
+            )
+        except ApplicationHandlerStop:
+            await self._unit.save()
+            raise
+        else:
+            await self._unit.save()
+        finally:
+            await look_after_connections()
+        return result

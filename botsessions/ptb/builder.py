@@ -12,9 +12,10 @@ from telegram.ext import JobQueue as PlainJobQueue
 
 from ..arguments import check_text, wrong
 from ..bots import LOCKS, Bot
-from ..storages.base import MAX_NAME_LENGTH
-from .application import SessionApplication, SessionJobQueue
+from ..records import MAX_NAME_LENGTH
+from .application import SessionApplication
 from .context import BaseSessionContext, LazySessionContext, SessionContext
+from .jobs import SessionJobQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from telegram.ext import BaseRateLimiter
     from typing_extensions import Self
 
-    from ..sessions import Declaration
+    from ..declaration import Declaration
 
     Hook: TypeAlias = Callable[[SessionApplication], Coroutine[Any, Any, None]]
 

@@ -12,7 +12,7 @@ from asgiref.sync import SyncToAsync, sync_to_async
 from django.db import close_old_connections, reset_queries
 from django.db.backends.signals import connection_created
 
-from ..storages.threads import sync_code_waits
+from ..database.connections import sync_code_waits
 
 _opened = False
 """Whether code below ``sync_to_async`` has ever opened a connection; most bots never do."""

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from telegram.ext import CallbackContext, ExtBot, JobQueue
 
-from ..cell import SINGLE, Cell
-from ..exceptions import SessionClosed
-from ..scope import Scope, current
+from ..beside import edit_session
+from ..data import Data
+from ..declaration import SINGLE
+from ..exceptions import SessionClosed, SessionDataError
 from ..standing import StandsForData
+from ..unit import Unit, current
 
 if TYPE_CHECKING:
     from .application import SessionApplication
@@ -25,14 +27,14 @@ class Lazy(StandsForData, Generic[T]):
     As the type of a class attribute it also lets data, or an awaitable of data, be assigned.
     """
 
-    __slots__ = ("_cell",)
+    __slots__ = ("_data",)
     _remedy = "A lazy session has to be awaited: data = await context.session."
 
-    def __init__(self, cell: Cell[T]) -> None:
-        self._cell = cell
+    def __init__(self, data: Data[T]) -> None:
+        self._data = data
 
     def __await__(self) -> Generator[Any, None, T]:
-        return cast("Generator[Any, None, T]", self._cell.aget().__await__())
+        return cast("Generator[Any, None, T]", self._data.aget().__await__())
 
     if TYPE_CHECKING:
 
@@ -48,38 +50,40 @@ class Lazy(StandsForData, Generic[T]):
 class Fragments(StandsForData):
     """``context.session`` of a multi session."""
 
-    __slots__ = ("_over", "_scope")
+    __slots__ = ("_over", "_unit")
 
-    def __init__(self, scope: Scope, over: bool) -> None:
-        object.__setattr__(self, "_scope", scope)
+    def __init__(self, unit: Unit, over: bool) -> None:
+        object.__setattr__(self, "_unit", unit)
         object.__setattr__(self, "_over", over)
 
     def __getattr__(self, name: str) -> Any:
-        return read(self._cell(name, over=self._over))
+        if name.startswith("_"):  # No fragment; or this is being copied, and has nothing yet.
+            raise AttributeError(name)
+        return read(self._data(name, over=self._over))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self._cell(name).assign(value)
+        self._data(name).assign(value)
 
     def __delattr__(self, name: str) -> None:
-        self._cell(name).assign(None)
+        self._data(name).assign(None)
 
     def __bool__(self) -> bool:
         return True
 
     @property
     def _remedy(self) -> str:
-        fragments = ", ".join(f"context.session.{name}" for name in self._scope.names)
+        fragments = ", ".join(f"context.session.{name}" for name in self._unit.fragments)
         return f"The data of a multi session is in its fragments: {fragments}."
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self._scope.names]
+        return [*super().__dir__(), *self._unit.fragments]
 
-    def _cell(self, name: str, *, over: bool = False) -> Cell[Any]:
-        scope: Scope = self._scope
-        if name not in scope.names:
-            known = ", ".join(scope.names) or "none"
+    def _data(self, name: str, *, over: bool = False) -> Data[Any]:
+        unit: Unit = self._unit
+        if name not in unit.fragments:
+            known = ", ".join(unit.fragments) or "none"
             raise AttributeError(f"The session has no fragment {name!r}; it has {known}.")
-        return scope.cell(name, over=over)
+        return unit.data(name, over=over)
 
 
 class BaseSessionContext(
@@ -98,21 +102,23 @@ class BaseSessionContext(
 
     def __init__(self, application: Any, chat_id: int | None = None, user_id: int | None = None):
         super().__init__(application, chat_id, user_id)
-        scope = current.get()
-        self.origin: Scope | None = scope.origin if scope is not None else None
+        unit = current.get()
+        self.origin: Unit | None = unit.origin if unit is not None else None
 
     async def refresh_data(self) -> None:
         """Open the session. PTB awaits this before the first handler that takes an update."""
-        scope = self._scope
-        if scope is not None:
-            await scope.open()
+        unit = self._unit
+        if unit is not None:
+            await unit.open()
         if self.application.persistence is not None:
             await super().refresh_data()
 
     @property
     def session_key(self) -> str | Mapping[str, str | None] | None:
         """The session key of this update, ``None`` without one; in a multi session, by fragment."""
-        keys = self._scope.keys if self._scope is not None else {}
+        unit = self._unit
+        found = {} if unit is None else unit.all_data
+        keys = {name: d.address and d.address.key for name, d in found.items()}
         return keys if self._is_multi else keys.get(SINGLE)
 
     async def save_session(self) -> None:
@@ -123,8 +129,8 @@ class BaseSessionContext(
             SessionDataError: it cannot be stored.
             SessionClosed: the update is over.
         """
-        if self._scope is not None:
-            await self._scope.save()
+        if self._unit is not None:
+            await self._unit.save()
 
     @asynccontextmanager
     async def edit_session(self) -> AsyncIterator[T]:
@@ -132,59 +138,68 @@ class BaseSessionContext(
 
         That is one with ``block=False``, or a task. It gets the freshest data, which also is
         ``context.session`` from then on; changes made to an earlier object are not seen any more.
-        If the block raises, nothing is saved. A handler that holds its key gets its session.
+        If the block raises, nothing is saved. A handler that holds its key gets its session. An
+        error handler gets ``None`` where what is stored cannot be read: it may assign other data.
 
         Raises:
             SessionConflict: what the handler had changed before was changed by somebody else.
         """
-        scope = self._scope
-        if scope is None:
+        unit = self._unit
+        if unit is None:
             yield cast(T, None)
             return
-        async with scope.edit():
-            yield await self.get_session()
+        async with edit_session(unit):
+            yield await self._readable()
+
+    async def _readable(self) -> T:
+        try:
+            return await self.get_session()
+        except SessionDataError:
+            if self.error is None:
+                raise
+            return cast(T, None)
 
     async def get_session(self) -> T:
         """Return the data, whether the session is strict or lazy."""
-        scope = self._scope
-        if scope is None:
+        unit = self._unit
+        if unit is None:
             return cast(T, None)
         if self._is_multi:
-            return cast(T, Fragments(scope, self._over))
-        return cast(T, await scope.cell(SINGLE, over=self._over).aget())
+            return cast(T, Fragments(unit, self._over))
+        return cast(T, await unit.data(SINGLE, over=self._over).aget())
 
     @property
     def _session(self) -> Any:
-        scope = self._scope
-        if scope is None:
+        unit = self._unit
+        if unit is None:
             return None
         if self._is_multi:
-            return Fragments(scope, self._over)
-        return read(scope.cell(SINGLE, over=self._over))
+            return Fragments(unit, self._over)
+        return read(unit.data(SINGLE, over=self._over))
 
     def _assign_session(self, value: Any) -> None:
-        scope = self._scope
-        if scope is None:
+        unit = self._unit
+        if unit is None:
             raise SessionClosed("There is no session outside updates and jobs: use aedit().")
         if not self._is_multi:
-            scope.cell(SINGLE).assign(value)
+            unit.data(SINGLE).assign(value)
         elif value is None:
-            for cell in [scope.cell(name) for name in scope.names]:
-                if cell.address is not None:
-                    cell.assign(None)
+            for data in [unit.data(name) for name in unit.fragments]:
+                if data.address is not None:
+                    data.assign(None)
         else:
             raise TypeError(
                 "A multi session is not assigned as a whole: assign to its fragments, "
-                f"{', '.join(f'context.session.{name}' for name in scope.names)}."
+                f"{', '.join(f'context.session.{name}' for name in unit.fragments)}."
             )
 
     @property
-    def _scope(self) -> Scope | None:
-        """The scope of the running handler: a non-blocking one has its own."""
-        scope = current.get()
-        if scope is not None and scope.origin is self.origin:
-            return scope
-        return self.origin
+    def _unit(self) -> Unit | None:
+        """The unit of the running handler: a non-blocking one has its own."""
+        unit = current.get()
+        while unit is not None and unit.origin is not self.origin:  # It is an edit's, say.
+            unit = unit.outer
+        return unit or self.origin
 
     @property
     def _over(self) -> bool:
@@ -196,8 +211,8 @@ class BaseSessionContext(
         return self.application.session.is_multi
 
 
-def read(cell: Cell[Any]) -> Any:
-    return Lazy(cell) if cell.fragment.lazy else cell.get()
+def read(data: Data[Any]) -> Any:
+    return Lazy(data) if data.fragment.lazy else data.get()
 
 
 class SessionContext(BaseSessionContext[T]):

@@ -1,8 +1,8 @@
 """Where sessions are stored."""
 
-from .base import ANY, About, Address, BatchStorage, Move, MovingStorage, Record, Storage
+from ..database.storage import DatabaseStorage
+from ..records import ANY, About, Address, BatchStorage, Move, MovingStorage, Record, Storage
 from .cache import CacheStorage
-from .database import DatabaseStorage
 from .enhanced import EnhancedStorage, enhance_storage
 from .file import FileStorage
 from .free import FreeStorage

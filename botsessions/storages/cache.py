@@ -14,9 +14,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from ..arguments import check_text, telling_usage
-from .base import Address, dumps, loads, utcnow
+from ..database.connections import sync_code_waits
+from ..records import Address, dumps, loads, utcnow
 from .loops import PerLoop, unblocked
-from .threads import sync_code_waits
 from .value import ValueStorage, shortened, unpack
 
 MAX_LENGTH = 200

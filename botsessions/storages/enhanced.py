@@ -10,8 +10,8 @@ from typing import Any, Literal
 from msgspec.structs import replace
 
 from ..arguments import check_duration, check_function, check_storage, telling_usage
-from .base import Address, Record, Storage, utcnow
-from .database import DatabaseStorage
+from ..database.storage import DatabaseStorage
+from ..records import Address, Record, Storage, utcnow
 from .hearing import OnExpire, takes_context
 from .layers import WrappedStorage
 from .migrations import Migration, Migrations

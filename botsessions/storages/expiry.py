@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from ..exceptions import SessionConflict, SessionExpiryError
+from ..records import Address, Record, awaited
 from ..signals import session_expired
-from .base import Address, Record, awaited
 from .hearing import tell_author
 
 if TYPE_CHECKING:
@@ -20,14 +20,14 @@ _being_told: ContextVar[set[Address]] = ContextVar("botsessions_being_told")
 into tasks that the code starts."""
 
 
-def is_being_told() -> bool:
-    """Whether the running code is being told of a session that has expired."""
-    return bool(_being_told.get(()))
+def being_told() -> Collection[Address]:
+    """Return the sessions of which the running code is being told that they have expired."""
+    return _being_told.get(())
 
 
 def is_heard(place: Place) -> bool:
     """Whether somebody wants to hear when the session expires, and is not just being told of it."""
-    if place.address in _being_told.get(()):
+    if place.address in being_told():
         return False
     return any(layer.on_expire for layer in place.layers) or session_expired.has_listeners(
         type(place.storage)

@@ -16,7 +16,7 @@ from msgspec.structs import asdict, replace
 
 from ..arguments import check_text, telling_usage
 from ..exceptions import SessionStorageError
-from .base import ANY, About, Address, Record, Revision, conflict, dumps, new_revision
+from ..records import ANY, About, Address, Record, Revision, conflict, dumps, new_revision
 from .loops import unblocked
 from .shards import clear, held, lockable, make_directory, remove_file, replace_file
 

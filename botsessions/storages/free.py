@@ -9,11 +9,11 @@ from typing import Any
 from urllib.parse import quote
 
 from ..arguments import check_text, telling_usage
+from ..database.connections import sync_code_waits
+from ..records import Address, dumps
 from ..secret import Secret
-from .base import Address, dumps
 from .free_server import Account, Connection, unexpected
 from .loops import PerLoop
-from .threads import sync_code_waits
 from .value import ValueStorage, shortened
 
 PUBLIC = "https://grammy-free-session.deno.dev/api"

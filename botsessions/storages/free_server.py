@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 
 from ..exceptions import SessionStorageError
+from ..records import dumps
 from ..secret import Secret
-from .base import dumps
 
 TIMEOUT_SECONDS = 10.0
 PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .base import About, Address, Record, Storage, awaited
+from ..records import About, Address, Record, Storage, awaited
 
 if TYPE_CHECKING:
     from telegram.ext import ExtBot

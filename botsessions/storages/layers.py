@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
-from .base import Address, Changes, Record, Revision, Storage, all_of, awaited, conflict
+from ..records import Address, Changes, Record, Revision, Storage, all_of, awaited, conflict
 from .expiry import is_heard, tell, to_be_told
 from .hearing import OnExpire
 from .renewal import due_for_renewal, renew
@@ -76,12 +76,30 @@ class Place(NamedTuple):
     address: Address
 
 
+Read: TypeAlias = "Callable[[Sequence[Place]], Awaitable[list[Record | None]]]"
+
+
 async def read_all(
     requests: Sequence[tuple[Storage, Address]], *, telling: bool = True
 ) -> list[Record | None]:
-    """Read many records, side by side, those of one storage in one go.
+    """Read many records, side by side, those of one storage in one go, through their layers.
+
+    See :func:`read_places`.
+    """
+    places = [place_of(*request) for request in requests]
+    return [
+        record and await incoming(place.layers, place.address, record)
+        for place, record in zip(places, await read_places(places, telling=telling), strict=True)
+    ]
+
+
+async def read_places(
+    places: Sequence[Place], *, read: Read | None = None, telling: bool = True
+) -> list[Record | None]:
+    """Read many records as they are stored, and do what layers want to be done with reading.
 
     Args:
+        read: how to read what is stored, as often as it is needed.
         telling: tell of what has expired. Who is not going to write need not do it.
 
     Raises:
@@ -89,8 +107,8 @@ async def read_all(
         SessionConflict: it has expired again by the time that it was told.
         Exception: what the first storage to fail raised.
     """
-    places = [place_of(*request) for request in requests]
-    records = await stored(places)
+    read = read or stored
+    records = await read(places)
     if not any(map(is_of_interest, places, records)):
         return records
     told: set[Address] = set()
@@ -100,15 +118,12 @@ async def read_all(
                 raise conflict(place.address)
             told.add(place.address)
         await all_of(tell(*each) for each in expired)
-        records = await stored(places)  # Who was told may have changed any of them.
+        records = await read(places)  # Who was told may have changed any of them.
     if due := due_for_renewal(places, records):
         renewed = await all_of(renew(places[index], record) for index, record in due.items())
         for index, record in zip(due, renewed, strict=True):
             records[index] = record
-    return [
-        record and await incoming(place, record)
-        for place, record in zip(places, records, strict=True)
-    ]
+    return records
 
 
 def is_of_interest(place: Place, record: Record | None) -> bool:
@@ -116,14 +131,14 @@ def is_of_interest(place: Place, record: Record | None) -> bool:
     return record is not None and (bool(place.layers) or record.expired is not None)
 
 
-async def tell_all(requests: Sequence[tuple[Storage, Address]]) -> int:
+async def tell_all(places: Sequence[Place]) -> int:
     """Tell of those that have expired, to whoever wants to hear of them; return how many.
 
     Raises:
         SessionExpiryError: who was told of it raised.
     """
-    places = [place for request in requests if is_heard(place := place_of(*request))]
-    expired = to_be_told(places, await stored(places))
+    heard = [place for place in places if is_heard(place)]
+    expired = to_be_told(heard, await stored(heard))
     await all_of(tell(*each) for each in expired)
     return len(expired)
 
@@ -138,7 +153,7 @@ def write_all(
     """
     if len(requests) == 1:  # Nearly always.
         layered, address, record = requests[0]
-        return write_one(peel(layered)[1], address, outgoing(layered, record))
+        return write_one(peel(layered)[1], address, outgoing(peel(layered)[0], record))
     return write_groups(requests)
 
 
@@ -149,7 +164,7 @@ async def write_groups(requests: Sequence[tuple[Storage, Address, Record]]) -> l
         changes = []
         for i in indices:
             layered, address, record = requests[i]
-            changes.append((address, outgoing(layered, record)))
+            changes.append((address, outgoing(peel(layered)[0], record)))
         for i, outcome in zip(indices, await write_group(storage, changes), strict=True):
             outcomes[i] = outcome
 
@@ -160,9 +175,7 @@ async def write_groups(requests: Sequence[tuple[Storage, Address, Record]]) -> l
 async def stored(places: Sequence[Place]) -> list[Record | None]:
     """Return what is stored, as it may be shown but as no layer has seen it yet."""
     if len(places) == 1:  # Nearly always.
-        ((_, storage, address),) = places
-        record: Record | None = await awaited(storage.read, address)
-        return [record and record.live()]
+        return [await read_one(places[0])]
     records: list[Record | None] = [None] * len(places)
 
     async def read(storage: Storage, indices: list[int]) -> None:
@@ -173,6 +186,11 @@ async def stored(places: Sequence[Place]) -> list[Record | None]:
 
     await all_of(read(*group) for group in by_innermost([place.storage for place in places]))
     return records
+
+
+async def read_one(place: Place) -> Record | None:
+    record: Record | None = await awaited(place.storage.read, place.address)
+    return record and record.live()
 
 
 async def read_group(storage: Any, addresses: list[Address]) -> dict[Address, Record]:
@@ -202,9 +220,10 @@ async def write_one(storage: Any, address: Address, record: Record) -> list[Outc
         return [exc]
 
 
-async def incoming(place: Place, record: Record) -> Record:
-    for layer in reversed(place.layers):
-        record = await layer.incoming(place.address, record)
+async def incoming(layers: Sequence[WrappedStorage], address: Address, record: Record) -> Record:
+    """Return what a reader gets to see of ``record`` through the layers."""
+    for layer in reversed(layers):
+        record = await layer.incoming(address, record)
     return record
 
 
@@ -213,13 +232,15 @@ async def migrated(storage: Storage, address: Address, record: Record) -> Record
 
     It is ``stale`` if that differs from what is stored; its expiry is as it was.
     """
-    found = await incoming(place_of(storage, address), record)
-    return replace(outgoing(storage, found), expires_at=record.expires_at)
+    layers = peel(storage)[0]
+    found = await incoming(layers, address, record)
+    return replace(outgoing(layers, found), expires_at=record.expires_at)
 
 
-def outgoing(storage: Storage, record: Record) -> Record:
+def outgoing(layers: Sequence[WrappedStorage], record: Record) -> Record:
+    """Return what is stored of ``record`` within the layers."""
     if record.value is not None:
-        for layer in peel(storage)[0]:
+        for layer in layers:
             record = layer.outgoing(record)
     return record
 

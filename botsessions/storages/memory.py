@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from .base import (
+from ..records import (
     ANY,
     About,
     Address,

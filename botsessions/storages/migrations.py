@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from ..arguments import check_function, wrong
 from ..exceptions import SessionMigrationError, SessionVersionError
-from .base import Address, Record, plain
+from ..records import Address, Record, plain
 
 Number: TypeAlias = "int | float | Decimal"
 Migration: TypeAlias = "Callable[[Any], Any]"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from ..exceptions import SessionConflict
-from .base import Record, awaited
+from ..records import Record, awaited
 
 if TYPE_CHECKING:
     from .layers import Place

@@ -11,21 +11,21 @@ import types
 from collections.abc import Coroutine, Generator
 from typing import Any, TypeVar
 
+from ..database.uncancellable import Uncancellable
+
 T = TypeVar("T")
-
-
-class Uncancellable(asyncio.Future[Any]):
-    """What a cancelled task goes on to wait for, and only then is told that it is cancelled."""
-
-    def cancel(self, msg: object = None) -> bool:
-        return False
 
 
 async def to_its_end(coroutine: Coroutine[Any, Any, T]) -> T:
     """Await any coroutine to its end even if the caller is cancelled; then pass that on."""
     task, end = asyncio.ensure_future(coroutine), Uncancellable()
     task.add_done_callback(lambda _: end.set_result(None))
-    await end
+    try:
+        await end
+    except asyncio.CancelledError as exc:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise exc from error
+        raise
     return task.result()
 
 
@@ -40,6 +40,10 @@ def through(coroutine: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
             if cancelled is not None:
                 raise cancelled from None
             return end.value  # type: ignore[no-any-return]
+        except BaseException as exc:
+            if cancelled is not None:
+                raise cancelled from exc
+            raise
         assert isinstance(future, Uncancellable)
         try:
             yield future

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
-from .base import Address, Json, Record, Revision, awaited
+from ..records import Address, Json, Record, Revision, awaited
 
 UNKNOWN_REVISION = 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from ..storages.base import Json
+from ..records import Json
 
 NESTED: Json = "the innermost"
 for _ in range(15):

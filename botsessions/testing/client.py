@@ -13,15 +13,15 @@ from telegram import Update
 
 from ..arguments import check_function, check_text, wrong
 from ..bots import get_bot
+from ..database.connections import sync_code_waits
 from ..editing import refuse_event_loop
 from ..exceptions import SessionError
 from ..ptb import SessionApplication, build_application
 from ..ptb.builder import built_application
 from ..ptb.registry import ANY_LOOP, register
-from ..scope import Scope
 from ..sources import FromUpdate
 from ..storages.layers import peel
-from ..storages.threads import sync_code_waits
+from ..unit import Unit
 from .answers import Answers, Message
 from .loop import Loop
 from .offline import Call, OfflineBuilder, OfflineTelegram
@@ -91,11 +91,11 @@ class Conversation:
         if place.sender is not None:
             message["from"] = place.sender
         update = self._update({"update_id": 0, place.kind: message})
-        scope = Scope(
+        unit = Unit(
             session.fragments, self.application.session_bot, FromUpdate(update), holds=False
         )
-        await scope.find_keys()
-        data = {name: await scope.cell(name).stored() for name in scope.names}
+        await unit.enter()
+        data = {name: await unit.data(name).get_stored() for name in unit.fragments}
         return SimpleNamespace(**data) if session.is_multi else next(iter(data.values()))
 
     async def close(self) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from msgspec.structs import replace
 
 from ..exceptions import SessionConflict
-from ..storages.base import (
+from ..records import (
     ANY,
     About,
     Address,

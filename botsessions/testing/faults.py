@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, NoReturn
 
-from ..storages.base import Address, Record, awaited
+from ..records import Address, Record, awaited
 from ..storages.value import ValueStorage
 
 PATIENCE_SECONDS = 1.0

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 from django.db import IntegrityError, router
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from ..database.connections import run
 from ..deleting import delete_rows
 from ..models import HandledUpdate
-from ..storages.base import new_revision
-from ..storages.gathering import Gathering
-from ..storages.threads import thread_of
+from ..records import new_revision
 
 CLAIM_SECONDS = 10.0
 """After so long the claim of a process that died may be taken over."""
@@ -37,9 +36,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A process's claim on an update."""
-
-    written: ClassVar[Collection[Any]] = ()
-    """See :class:`~botsessions.storages.gathering.Gathered`."""
 
     bot: str
     update_id: int
@@ -120,8 +116,47 @@ class Claims:
             self._held[claim] = now + CLAIM_SECONDS
         return state
 
-    def _on_thread(self, statements: Callable[[str], Any]) -> asyncio.Future[Any]:
-        return thread_of(self._using).run(lambda again: statements(self._using))
+    async def _on_thread(self, statements: Callable[[str], Any]) -> Any:
+        return await run(self._using, lambda: statements(self._using))
+
+
+class Gathering:
+    """Claims that go to the database together: those that come while others are under way."""
+
+    def __init__(self, using: str, perform: Callable[[Sequence[Claim]], Sequence[Any]]) -> None:
+        self._using = using
+        self._perform = perform
+        self._waiting: list[tuple[Claim, asyncio.Future[Any]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def request(self, claim: Claim) -> Any:
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append((claim, future))
+        if self._task is None:
+            self._task = asyncio.create_task(self._work_off())
+        return await future
+
+    async def _work_off(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            claims = [claim for claim, _ in batch]
+            try:
+                outcomes = await run(self._using, partial(self._perform, claims))
+            except Exception as exc:
+                settle([(future, exc) for _, future in batch])
+            else:
+                settle(zip([future for _, future in batch], outcomes, strict=True))
+        self._task = None
+
+
+def settle(outcomes: Iterable[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, outcome in outcomes:
+        if future.done():
+            continue
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
 
 
 def claim_all(using: str, claims: Sequence[Claim], again: bool = False) -> list[State]:
@@ -165,7 +200,7 @@ def look_at(claim: Claim, using: str) -> State | None:
     return State.CLAIMED if number == claim.number else State.CLAIMED_BY_ANOTHER
 
 
-def note_handled(using: str, claims: Sequence[Claim], again: bool) -> list[None]:
+def note_handled(using: str, claims: Sequence[Claim]) -> list[None]:
     rows_of(using, claims).update(handled_at=Now())
     return [None] * len(claims)
 

@@ -10,9 +10,9 @@ from http import HTTPStatus
 from typing import Any
 
 from ..bots import Bot, all_bots
+from ..database.connections import close_databases
 from ..ptb.lifecycle import reason
 from ..ptb.webhook import Served, serve
-from ..storages.threads import close_threads
 from .claims import RENEWAL_SECONDS, Claims
 from .jobs import JobLease
 
@@ -66,7 +66,7 @@ class Reception:
                 await asyncio.wait(self._in_hand.values())
             await asyncio.gather(*map(self._end, list(self._bots)))
             keeping.cancel()
-            await asyncio.to_thread(close_threads)
+            await asyncio.to_thread(close_databases)
 
     async def _handle(self, bot: Bot, content: Mapping[str, Any]) -> HTTPStatus:
         served = await self._served(bot)

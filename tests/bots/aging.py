@@ -47,7 +47,7 @@ async def count(update: Any, context: Any) -> None:
 async def talk() -> None:
     from telegram.ext import TypeHandler  # noqa: PLC0415
 
-    from botsessions.storages.threads import close_threads  # noqa: PLC0415
+    from botsessions.database.connections import close_databases  # noqa: PLC0415
     from botsessions.testing import AsyncBotClient  # noqa: PLC0415
 
     def build(builder: Any) -> Any:
@@ -74,7 +74,7 @@ async def talk() -> None:
     bot = AsyncBotClient(build=build, raise_errors=False)
     await asyncio.gather(*(people(number) for number in range(TALKING)))
     await bot.aclose()
-    await asyncio.to_thread(close_threads)
+    await asyncio.to_thread(close_databases)
     print(json.dumps({"handled": handled, "errors": errors}))  # noqa: T201
 
 

@@ -46,7 +46,7 @@ def main() -> None:
 
 async def talk(uses_orm: bool) -> None:
     from botsessions import session  # noqa: PLC0415
-    from botsessions.storages.threads import close_threads  # noqa: PLC0415
+    from botsessions.database.connections import close_databases  # noqa: PLC0415
     from tests.harness import client  # noqa: PLC0415
 
     stop = asyncio.Event()
@@ -54,7 +54,7 @@ async def talk(uses_orm: bool) -> None:
     bot = client(session(initial=lambda: {"count": 0}), count_with_orm if uses_orm else count)
     await asyncio.gather(*(chat(bot.user(id=1000 + number), stop) for number in range(CHATS)))
     await bot.aclose()
-    await asyncio.to_thread(close_threads)
+    await asyncio.to_thread(close_databases)
 
 
 async def chat(person: Any, stop: asyncio.Event) -> None:

@@ -15,8 +15,8 @@ from ...codec import strict
 from ...exceptions import SessionConflict, SessionDataError
 from ...maintenance import BATCH_SIZE, Sweep
 from ...models import AbstractBotSession
+from ...records import Json, utcnow
 from ...storages import ANY, Address, DatabaseStorage, Record
-from ...storages.base import Json, utcnow
 from ...storages.layers import peel
 from ...storages.migrations import exact_version
 from ...storages.value import looks_packed, pack, unpack

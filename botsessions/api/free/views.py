@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from ...bots import free_storage_limits
 from ...exceptions import SessionKeyError
 from ...keys import check_key
-from ...storages.base import dumps
+from ...records import dumps
 from .answers import Refusal, answering
 from .credentials import authorized_bot, bot_with_token, count_login, credential
 from .sessions import FreeSessions

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ...exceptions import SessionStorageError
+from ...records import loads
 from ...storages import FreeStorage
-from ...storages.base import loads
 from ...storages.value import unpack
 from ..batches import Failure
 from .found import Found, OriginError, Place

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from asgiref.sync import async_to_sync
 
 from ...ptb.pickles import unpickled
+from ...records import loads
 from ...storages import About
-from ...storages.base import loads
 from ..batches import Failure
 from .found import Found, OriginError, Place
 from .sql import ForeignTable

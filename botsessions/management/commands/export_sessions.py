@@ -12,7 +12,7 @@ from botsessions.maintenance.exporting import count_sessions, export_sessions
 from botsessions.maintenance.people import not_searched
 from botsessions.management.output import add_output, opened
 from botsessions.management.progress import Progress
-from botsessions.storages.base import dumps
+from botsessions.records import dumps
 
 
 class Command(BaseCommand):

@@ -1,0 +1,70 @@
+"""Code that runs beside an update's handlers: it has a session of its own and holds no key.
+
+That is a handler with ``block=False``, or a task. It takes the key for moments only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from . import holding
+from .snapshots import Undo
+from .unit import Unit, current, enclosing
+
+
+def beside(unit: Unit) -> Unit:
+    """Return a unit for code that runs beside the handlers of ``unit``, for the same keys."""
+    other = Unit(
+        unit.fragments,
+        unit.bot,
+        unit.source,
+        lock=unit.lock,
+        holds=False,
+        outer=unit,
+        origin=unit.origin,
+    )
+    other.error = unit.error
+    for name, data in unit.fresh.items():
+        if data.stored is not None and data.stored.is_known:
+            other.known[name] = data.stored.raw
+    return other
+
+
+@asynccontextmanager
+async def edit_session(unit: Unit) -> AsyncIterator[None]:
+    """Hold the keys of a unit, with fresh data, and save on leaving.
+
+    A unit that holds them has the freshest data already, and is saved as a whole.
+    """
+    await unit.load()
+    if unit.holds:
+        with Undo(unit.all_data.values()):
+            yield
+        return
+    # Whoever has started this code may wait for it, with the keys held.
+    held = any(other.held for other in enclosing(unit.outer))
+    holder = Unit(
+        unit.fragments,
+        unit.bot,
+        unit.source,
+        lock=unit.lock,
+        origin=unit.origin,
+        patience=holding.WITHIN_SECONDS if held else None,
+    )
+    token = current.set(holder)
+    try:
+        await holder.enter()
+        await unit.save()
+        await holder.load()
+        try:
+            yield
+        except BaseException:
+            holder.failed = True
+            raise
+        await holder.save(last=True)
+        unit.all_data |= holder.all_data
+        holder.all_data = {}
+    finally:
+        holder.close()
+        current.reset(token)

@@ -1,0 +1,301 @@
+"""One fragment's data while a unit of work is open: see it, assign it, compare it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
+
+from .declaration import Fragment
+from .exceptions import (
+    SessionClosed,
+    SessionError,
+    SessionKeyError,
+    SessionNotInitialized,
+    SessionVersionError,
+)
+from .keys import check_key
+from .promises import Promise
+from .records import About, Address, Record
+from .snapshots import copy_of, restored
+from .sources import Source
+from .storages.layers import read_places
+from .stored import Stored, nobody
+
+T = TypeVar("T")
+
+
+class _Absent:
+    """Type of :data:`ABSENT`."""
+
+
+ABSENT: Final = _Absent()
+"""There is no data, and nobody has asked for any yet."""
+
+OVER = (
+    "The update that this session belonged to is over. Keep data, not the context. "
+    "In a task that outlives it, use application.create_task(…, update=update)."
+)
+
+
+class Snapshot(NamedTuple):
+    """What a fragment's data was at some moment."""
+
+    data: Any
+    copy: Any
+    record: Record | None
+    seen: bool
+    assigned: bool
+    promise: Promise[Any] | None
+    error: Exception | None
+
+
+class Data(Generic[T]):
+    """A fragment's data in a unit of work.
+
+    Args:
+        address: ``None`` where the fragment has no key.
+        about: whom the session belongs to.
+        no_key: why there is no key.
+        unreadable: whether reading raises where there is no key; else it gives ``None``.
+    """
+
+    def __init__(
+        self,
+        fragment: Fragment[T],
+        address: Address | None,
+        about: Callable[[], About | None] = nobody,
+        no_key: str = "",
+        unreadable: bool = False,
+    ) -> None:
+        self.fragment = fragment
+        self.stored = None if address is None else Stored(fragment, address, about)
+        """What is known of what is stored; ``None`` where the fragment has no key."""
+        self.error: Exception | None = None
+        """Why it cannot be shown."""
+        self._about, self._no_key, self._unreadable = about, no_key, unreadable
+        self._closed = False
+        self._data: T | _Absent | None = ABSENT
+        self._seen = False
+        self._assigned = False
+        self._promise: Promise[T] | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def address(self) -> Address | None:
+        return None if self.stored is None else self.stored.address
+
+    # What handlers do.
+
+    def get(self) -> T | None:
+        """Return the data of a fragment that was read or assigned."""
+        if self.stored is None:
+            if self._unreadable:
+                raise SessionKeyError(self._no_key)
+            return None
+        if self.error is not None:
+            raise self.error
+        self._seen = True
+        if isinstance(self._data, _Absent):
+            self._data = initial_data(self.fragment, self.stored.address)
+        return self._data
+
+    async def aget(self) -> T | None:
+        """Return the data, reading it if need be, once."""
+        if self._promise is not None and not self._promise.waits_for_this_code():
+            await self._settle(self._promise)
+        else:
+            await self.look()
+        return self.get()
+
+    async def look(self) -> None:
+        """Read what is stored, once, if that is to be known."""
+        if self.stored is not None and not self.stored.is_known and not self._assigned:
+            await self._read_once(telling=True)
+
+    async def get_stored(self) -> T | None:
+        """Return the data if there is any stored; no initial data. It will not be written."""
+        if self.stored is None:
+            return self.get()
+        await self._read_once(telling=False)
+        if self.error is not None:
+            raise self.error
+        return None if isinstance(self._data, _Absent) else self._data
+
+    def assign(self, data: T | Awaitable[T | None] | None) -> None:
+        """Replace the data; ``None`` deletes it. An awaitable is awaited before the write.
+
+        Raises:
+            SessionKeyError: there is no session here.
+            SessionVersionError: newer code has stored data that this one would destroy.
+        """
+        if self.stored is None:
+            raise SessionKeyError(self._no_key)
+        if isinstance(self.error, SessionVersionError):
+            raise self.error
+        promised = inspect.isawaitable(data)
+        if promised and not self.fragment.lazy:
+            raise TypeError(
+                f"A strict session holds data, not {type(data).__name__}: await it first, or "
+                "declare a lazy_session()."
+            )
+        self.error = None
+        self._seen = True
+        self._drop_promise()
+        if promised:
+            self._promise = Promise(cast("Awaitable[T | None]", data))
+        else:
+            self._data, self._assigned = cast("T | None", data), True
+
+    # What a unit of work does.
+
+    def anew(self) -> Data[T]:
+        """Return the same fragment's data of which nothing is known yet."""
+        return Data(self.fragment, self.address, self._about, self._no_key, self._unreadable)
+
+    async def accept(self, record: Record | None) -> None:
+        """Take what was read, unless something was assigned meanwhile.
+
+        What cannot be shown is an error for whoever asks for it, until something is assigned.
+        """
+        assert self.stored is not None
+        try:
+            data = await self.stored.accept(record)
+        except SessionError as exc:
+            if not self._assigned:
+                self.error = exc
+        else:
+            if not self._assigned and data is not None:
+                self._data = data
+
+    async def settle(self) -> None:
+        """Await the data that was promised."""
+        if self._promise is not None:
+            await self._settle(self._promise)
+
+    @property
+    def is_promised(self) -> bool:
+        """Whether the data has to be awaited before the write."""
+        return self._promise is not None
+
+    @property
+    def replaces_unread(self) -> bool:
+        """Whether a write would replace something that was never read."""
+        replaces = self._assigned or self._promise is not None
+        return replaces and self.stored is not None and not self.stored.is_known
+
+    def change(self) -> Record | None:
+        """Return the record to be written, one without a value to delete, or ``None``."""
+        if self.stored is None or not self._seen or self.error is not None:
+            return None
+        if isinstance(self._data, _Absent):
+            return None
+        return self.stored.deletion() if self._data is None else self.stored.change(self._data)
+
+    def written(self, record: Record, revision: int | None) -> None:
+        """Take note that ``record`` is stored now, under ``revision``."""
+        assert self.stored is not None
+        self._assigned = False
+        self.stored.written(record, revision)
+
+    def snapshot(self) -> Snapshot:
+        """Return what the data is now, for :meth:`restore`."""
+        return Snapshot(
+            self._data,
+            copy_of(self._data),
+            self.stored and self.stored.record,
+            self._seen,
+            self._assigned,
+            self._promise,
+            self.error,
+        )
+
+    def restore(self, before: Snapshot) -> None:
+        """Let the data be what it was, in the same object where that is possible.
+
+        What was written since stays.
+        """
+        if self.stored is None or self.stored.record is not before.record:
+            return
+        if self._promise is not before.promise:
+            self._drop_promise()
+        self._data = restored(before.data, before.copy)
+        self._seen, self._assigned = before.seen, before.assigned
+        self._promise, self.error = before.promise, before.error
+
+    def close(self) -> None:
+        """End what is still under way."""
+        self._closed = True
+        if self._promise is not None:
+            self._drop_promise()
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def _settle(self, promise: Promise[T]) -> None:
+        data = await promise.kept()
+        if self._promise is promise:
+            self._promise = None
+            self._data, self._assigned = data, True
+
+    def _drop_promise(self) -> None:
+        if self._promise is not None:
+            self._promise.drop()
+            self._promise = None
+
+    async def _read_once(self, *, telling: bool) -> None:
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._read(telling))
+        await asyncio.wait([self._reading])  # Which a reader that is cancelled does not cancel.
+        if self._closed and not (self.stored and self.stored.is_known):
+            raise SessionClosed(OVER)
+
+    async def _read(self, telling: bool) -> None:
+        assert self.stored is not None
+        try:
+            place = self.fragment.place(self.stored.address)
+            (record,) = await read_places([place], telling=telling)
+        except Exception as exc:
+            if not self._assigned:
+                self.error = exc
+        else:
+            await self.accept(record)
+
+
+async def data_for(
+    fragments: Mapping[str, Fragment[Any]], bot: str, source: Source
+) -> dict[str, Data[Any]]:
+    """Ask the key functions, and return each fragment's data, of which nothing is known yet.
+
+    Raises:
+        SessionKeyError: a key cannot be used.
+        Exception: what a key function raised.
+    """
+    found: dict[str, Data[Any]] = {}
+    for name, fragment in fragments.items():
+        function = fragment.get_session_key
+        key = source.key(function)
+        if not isinstance(key, str) and inspect.isawaitable(key):
+            key = await key
+        if key is None:
+            no_key, readable = source.no_key(function), source.readable(function)
+            found[name] = Data(fragment, None, no_key=no_key, unreadable=not readable)
+        else:
+            address = Address(bot, name, check_key(key))
+            found[name] = Data(fragment, address, partial(source.about, function))
+    return found
+
+
+def initial_data(fragment: Fragment[T], address: Address) -> T | None:
+    """Return the data of a session of which nothing is stored.
+
+    Raises:
+        SessionNotInitialized: none was declared.
+    """
+    if fragment.initial is None:
+        raise SessionNotInitialized(
+            f"Nothing is stored for session {address}, and it declares no initial data. "
+            "Give session() an initial=…, or assign data before reading it."
+        )
+    return fragment.initial()

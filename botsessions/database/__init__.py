@@ -1,0 +1,1 @@
+"""Sessions in Django's databases: what is asked at the same moment goes together."""

@@ -1,0 +1,71 @@
+"""The transaction of sync code: what it is, and keeping something until it ends."""
+
+from __future__ import annotations
+
+import enum
+import weakref
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.db import connections, transaction
+
+T = TypeVar("T")
+
+_kept: weakref.WeakKeyDictionary[Any, list[Any]] = weakref.WeakKeyDictionary()
+
+
+class Transaction(enum.Enum):
+    """What the calling thread's connection is in."""
+
+    NONE = enum.auto()
+    REAL = enum.auto()
+    TEST = enum.auto()
+    """The one in which Django's ``TestCase`` wraps a test. It never commits."""
+
+
+def transaction_of(using: str) -> Transaction:
+    blocks = connections[using].atomic_blocks
+    if any(getattr(block, "_from_testcase", False) for block in blocks):
+        return Transaction.TEST
+    return Transaction.REAL if blocks else Transaction.NONE
+
+
+def kept_until_commit(using: str) -> list[Any]:
+    """Return what this thread's open transaction keeps."""
+    return _kept.get(connections[using], [])
+
+
+def keep(using: str, kept: T, release: Callable[[T], None]) -> None:
+    """Release something when this thread's transaction ends; now if there is none.
+
+    That of a test does not count: everybody in the test sees what is in it.
+    """
+    if transaction_of(using) is not Transaction.REAL:
+        release(kept)
+        return
+    all_kept = _kept.setdefault(connections[using], [])
+    all_kept.append(kept)
+
+    def end() -> None:
+        if kept in all_kept:
+            all_kept.remove(kept)
+            release(kept)
+
+    transaction.on_commit(_AtEnd(end), using=using)
+    # First of all: one that raises keeps those behind it from being called, and from being dropped
+    # as long as somebody has its traceback.
+    hooks = connections[using].run_on_commit
+    hooks.insert(0, hooks.pop())
+
+
+class _AtEnd:
+    """A callback that is called on commit, and on rollback, when Django drops it."""
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self._end = end
+
+    def __call__(self) -> None:
+        self._end()
+
+    def __del__(self) -> None:
+        self._end()

@@ -1,0 +1,244 @@
+"""What carries requests out: an event loop's own connection, a thread, or the caller's thread."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from asgiref.sync import AsyncToSync, sync_to_async
+from django.db import connections
+
+from .batch import carry_out
+from .batching import Batching, Done
+from .execution import execute
+from .keeper import keeper_of, keepers
+from .postgresql import LoopConnection, connect
+from .requests import Request
+from .thread import DatabaseThread
+
+T = TypeVar("T")
+
+CLOSING_SECONDS = 5.0
+"""So long another event loop is waited for."""
+
+
+def sync_code_waits() -> bool:
+    """Whether sync code waits for this coroutine: a view that called ``edit()``, a ``TestCase``.
+
+    Then database work belongs on that code's thread, in its transaction.
+    """
+    if asyncio.get_running_loop() in AsyncToSync.loop_thread_executors:
+        return True
+    try:
+        waiting = AsyncToSync.executors.current
+    except AttributeError:
+        # To asgiref that is the same, and found at once: this is asked at every load and save.
+        AsyncToSync.executors.current = waiting = None
+    return waiting is not None
+
+
+def batching_of(using: str, *, apart: bool = False) -> Batching:
+    """Return where the running event loop's requests for a database gather.
+
+    Args:
+        apart: not on the connection of sync code that waits for it, but on one of our own.
+    """
+    loop = asyncio.get_running_loop()
+    of_loop = _of_loops.get(loop)
+    if of_loop is None:
+        of_loop = _of_loops[loop] = {}
+        for other in [other for other in _of_loops if other.is_closed()]:
+            # What still waits there keeps it.
+            del _of_loops[other]
+    way = OnThread if apart else OnCaller if sync_code_waits() else OnLoop
+    found = of_loop.get((using, way))
+    if found is None:
+        found = of_loop[using, way] = Batching(using, way(using))
+    return found
+
+
+async def run(using: str, function: Callable[[], T]) -> T:
+    """Return what a function returns, called where there is a connection.
+
+    That is the database's thread, where it is called again if the database fails for a moment, or
+    the thread of the sync code that waits for it.
+    """
+    if sync_code_waits():
+        return await sync_to_async(function)()
+    future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    def done(result: Any, error: BaseException | None) -> None:
+        if future.cancelled():
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+    thread_of(using).run(function, done)
+    return await future
+
+
+class OnThread:
+    """The database's thread."""
+
+    retries = True
+
+    def __init__(self, using: str) -> None:
+        self._using = using
+
+    def carry_out(self, requests: Sequence[Request], done: Done) -> None:
+        thread_of(self._using).carry_out(requests, done)
+
+
+class OnCaller:
+    """The thread of sync code that waits."""
+
+    retries = False
+
+    def __init__(self, using: str) -> None:
+        self._using = using
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def carry_out(self, requests: Sequence[Request], done: Done) -> None:
+        task = asyncio.ensure_future(self._carry_out(requests, done))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _carry_out(self, requests: Sequence[Request], done: Done) -> None:
+        try:
+            outcomes = await sync_to_async(self._execute)(requests)
+        except BaseException as exc:
+            done(None, exc)
+        else:
+            done(outcomes, None)
+
+    def _execute(self, requests: Sequence[Request]) -> list[Any]:
+        connection = connections[self._using]
+        return execute(connection, carry_out(requests, connection))
+
+
+class OnLoop:
+    """The event loop itself where it can be, and otherwise the database's thread."""
+
+    retries = True
+
+    def __init__(self, using: str) -> None:
+        self._using = using
+        self._own: LoopConnection | None = None
+        self._has_none = connections[using].vendor != "postgresql"
+
+    def carry_out(self, requests: Sequence[Request], done: Done) -> None:
+        own = self._own
+        if own is not None and own.is_usable:
+            own.do(carry_out(requests, own.connection), done)
+        elif self._has_none or (own is not None and own.is_open):
+            thread_of(self._using).carry_out(requests, done)
+        else:
+            self._connect(requests, done)
+
+    def _connect(self, requests: Sequence[Request], done: Done) -> None:
+        def connected(connection: Any, error: BaseException | None) -> None:
+            if error is not None:
+                done(None, error)
+                return
+            if connection is None:
+                self._has_none = True
+            else:
+                self._own = LoopConnection(connection)
+            try:
+                self.carry_out(requests, done)
+            except Exception as exc:
+                done(None, exc)
+
+        def unwanted(connection: Any) -> None:
+            if connection is not None:
+                connection.close()
+
+        thread_of(self._using).call(lambda: connect(self._using), connected, unwanted)
+
+    def close(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Close the own connection, on its event loop or when that does not run."""
+        if self._own is not None:
+            self._own.close(loop)
+
+
+_of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, Batching]] = WeakKeyDictionary()
+_threads: dict[str, DatabaseThread] = {}
+
+
+def thread_of(using: str) -> DatabaseThread:
+    """Return the thread for a database."""
+    found = _threads.get(using)
+    if found is None:
+        found = _threads.setdefault(using, DatabaseThread(using))
+    return found
+
+
+def close_database(using: str) -> None:
+    """End this process's threads and connections for a database; the next use starts anew."""
+    for loop, batchings in list(_of_loops.items()):
+        for (alias, _), batching in list(batchings.items()):
+            if alias == using:
+                close_on(loop, batching.driver)
+    thread_of(using).close()
+    keeper_of(using).close()
+
+
+def close_databases() -> None:
+    """End all threads and connections of this process; the next use starts anew."""
+    used = {using for batchings in list(_of_loops.values()) for using, _ in list(batchings)}
+    for using in used.union(_threads, keepers()):
+        close_database(using)
+
+
+def close_on(loop: asyncio.AbstractEventLoop, driver: Any) -> None:
+    """Close an event loop's own connection, on that loop if it is running."""
+    if not isinstance(driver, OnLoop):
+        return
+    if not loop.is_running() or loop is running_loop():
+        driver.close(None if loop.is_closed() else loop)
+        return
+    closed = threading.Event()
+
+    def close() -> None:
+        driver.close(loop)
+        closed.set()
+
+    with suppress(RuntimeError):  # The loop has been closed just now.
+        loop.call_soon_threadsafe(close)
+        closed.wait(CLOSING_SECONDS)
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def forget() -> None:
+    """In a forked child: what its parent has is not its own."""
+    _inherited.append(list(_of_loops.values()))
+    _of_loops.clear()
+    _threads.clear()
+
+
+def close_threads() -> None:
+    for thread in list(_threads.values()):
+        thread.close()
+
+
+_inherited: list[Any] = []
+"""Kept, for their end would be their parent's."""
+
+# A child that inherits a connection may end it for its parent: MySQL's client says goodbye when the
+# child's copy is freed.
+os.register_at_fork(before=close_threads, after_in_child=forget)
+atexit.register(close_databases)

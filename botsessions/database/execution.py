@@ -1,0 +1,116 @@
+"""Doing work on the calling thread, with a connection of Django's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.db import DatabaseError, Error, transaction
+
+from .cursors import cursor_of
+from .errors import Trouble, trouble_of
+from .statements import BEGIN, COMMIT, ROLLBACK, Answer, Result, Statement, Work
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+T = TypeVar("T")
+
+BEGINNINGS = {"sqlite": "BEGIN IMMEDIATE"}
+"""On SQLite it is waited there until something may be changed."""
+
+
+def execute(connection: BaseDatabaseWrapper, work: Work[T]) -> T:
+    """Do work and return its result.
+
+    Raises:
+        DatabaseError: the connection was lost, or the work itself raised it.
+    """
+    return Execution(connection).do(work)
+
+
+class Execution:
+    """One work's way over a connection.
+
+    In a transaction of the caller's, the work's own is a savepoint.
+    """
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self._connection = connection
+        self._block: transaction.Atomic | None = None
+        self._begun = False
+
+    def do(self, work: Work[T]) -> T:
+        try:
+            statements = next(work)
+            while True:
+                statements = work.send(self._answers(statements))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        finally:
+            work.close()
+            if self._begun or self._block is not None:
+                self._answer(ROLLBACK)
+
+    def _answers(self, statements: Sequence[Statement]) -> list[Answer]:
+        answers: list[Answer] = []
+        error: Answer | None = None
+        for statement in statements:
+            answer = error or self._answer(statement)
+            answers.append(answer)
+            if isinstance(answer, Exception) and statement is BEGIN:
+                error = answer
+        return answers
+
+    def _answer(self, statement: Statement) -> Answer:
+        try:
+            if statement is BEGIN or statement is COMMIT or statement is ROLLBACK:
+                self._bound(statement)
+                return Result((), 0)
+            return fetched(self._connection, statement)
+        except Error as exc:
+            if isinstance(exc, DatabaseError) and trouble_of(exc) is not Trouble.LOST:
+                return exc
+            self._connection.errors_occurred = True
+            self._begun, self._block = False, None
+            raise
+
+    def _bound(self, statement: Statement) -> None:
+        """Begin or end a transaction."""
+        connection = self._connection
+        if statement is BEGIN:
+            if connection.in_atomic_block or not connection.autocommit:
+                self._block = transaction.atomic(using=connection.alias)
+                self._block.__enter__()
+            else:
+                self._execute(BEGINNINGS.get(connection.vendor, "START TRANSACTION"))
+                self._begun = True
+        elif self._block is not None:
+            block, self._block = self._block, None
+            if statement is ROLLBACK:
+                transaction.set_rollback(True, using=connection.alias)
+            block.__exit__(None, None, None)
+        elif self._begun:
+            self._begun = False
+            try:
+                self._execute(statement.text)
+            except Error:  # Nor is there a transaction without a connection.
+                if statement is ROLLBACK:
+                    connection.close()
+                raise
+
+    def _execute(self, text: str) -> None:
+        with cursor_of(self._connection) as cursor:
+            cursor.execute(text)
+
+
+def fetched(connection: BaseDatabaseWrapper, statement: Statement) -> Result:
+    """Execute a statement and return what has come of it."""
+    with cursor_of(connection) as cursor:
+        if statement.each:
+            cursor.executemany(statement.text, statement.parameters)
+            return Result((), cursor.rowcount)
+        cursor.execute(statement.text, statement.parameters)
+        rows: Sequence[Any] = cursor.fetchall() if cursor.description else ()
+        return Result(rows, cursor.rowcount)

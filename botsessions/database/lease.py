@@ -1,0 +1,100 @@
+"""Leases: rights to keys that hold among all processes on a database."""
+
+from __future__ import annotations
+
+import enum
+import secrets
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from ..exceptions import SessionConflict
+from ..records import Address
+
+
+class Lease:
+    """One holder's right to some keys on one database, or its place in their queues."""
+
+    __slots__ = (
+        "addresses",
+        "asking",
+        "before",
+        "ends_at",
+        "given_up",
+        "handed_on",
+        "held",
+        "holder",
+        "is_over",
+        "keys",
+        "numbers",
+        "using",
+        "was_asked_for",
+    )
+
+    def __init__(self, using: str, addresses: Sequence[Address]) -> None:
+        self.using = using
+        self.addresses = addresses
+        self.keys = sorted({lease_key(address) for address in addresses})
+        self.asking = 0
+        """How many requests under way may take it."""
+        self.was_asked_for = False
+        self.is_over = False
+        """Whether the last write under it has given it back."""
+        self.ends_at = 0.0
+        """From when on there is no use in giving it back, by the monotonic clock."""
+        self.given_up = False
+        """Whether nobody wants it any more."""
+        self.handed_on = False
+        """Whether the last write under it has kept it, for another unit of this process."""
+        self.before = 0
+        """How many are to be served before whoever waits for it."""
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Forget a place that is lost."""
+        self.holder = secrets.randbits(62) + 1
+        """Nobody else has ever had this number."""
+        self.numbers: dict[int, int] = {}
+        """By key; drawn by whoever waits."""
+        self.held = False
+
+    def give_up(self) -> None:
+        """Have it given back soon, whether it is held or only asked for, without waiting for that.
+
+        It may be called from anywhere, and again.
+        """
+        if not self.given_up:
+            self.given_up = True
+            if self.is_to_be_given_back:
+                from .keeper import keeper_of  # noqa: PLC0415 (which keeps leases)
+
+                keeper_of(self.using).give_back(self)
+
+    @property
+    def is_to_be_given_back(self) -> bool:
+        """Whether nobody wants it, and it may be held."""
+        return self.given_up and self.was_asked_for and not self.asking and not self.is_over
+
+
+class Ending(enum.Enum):
+    """What becomes of a lease with a write."""
+
+    KEPT = enum.auto()
+    GIVEN_BACK = enum.auto()
+    HANDED_ON = enum.auto()
+    """Kept for another in this process, if that may pass those who wait in others."""
+
+
+def lease_key(address: Address) -> int:
+    """Return the number that stands for an address.
+
+    Two addresses with the same number, which is most unlikely, would wait for each other.
+    """
+    digest = blake2b("\0".join(address).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def cut_off(lease: Lease) -> SessionConflict:
+    return SessionConflict(
+        f"The key of session {lease.addresses[0]} has gone to somebody else, because this process "
+        "could not renew its lease on the database in time. Nothing was written."
+    )

@@ -1,0 +1,257 @@
+"""The texts of the statements for the table of leases, a dialect each.
+
+On PostgreSQL keys and holders are arrays, so a text does not depend on how many there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+
+from .statements import Statement
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+MOST_PASSED = 50
+"""So many, at most, are let through before one who waits. While ``n`` are waiting, it is an
+``n * (n + 1)``-th of them, and the sum of these is at most the whole, however many there are."""
+
+NOBODY = 0
+NOW = {
+    "postgresql": "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000 AS bigint)",
+    "mysql": "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000",
+    "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
+}
+"""Milliseconds since 1970 on the database's clock, the same all through a statement."""
+MOST_TEXTS = 64
+
+
+class LeaseTexts:
+    """The statements for one database's table, given keys and holders.
+
+    A holder that is not positive is nobody: then the key is free, whatever the clock says.
+
+    Args:
+        lasting: of leases, in seconds.
+        grace: for those whose turn it is, in seconds.
+    """
+
+    def __init__(self, connection: BaseDatabaseWrapper, lasting: float, grace: float) -> None:
+        self.vendor = connection.vendor
+        self._lasting = int(lasting * 1000)
+        self._grace = int(grace * 1000)
+        table: str = apps.get_model("botsessions", "BotSessionLease")._meta.db_table
+        self._name = connection.ops.quote_name(table)
+        # MariaDB returns the rows that it inserts, but not those that it updates.
+        self.returns_drawn = connection.features.can_return_rows_from_bulk_insert
+        self.tells_what_it_updates = self.returns_drawn and self.vendor != "mysql"
+        self._drawing = self._kept(self._text_of_draw)
+        self._at = self._kept(self._text_of_at)
+        self._turn = self._text_of_turn()
+        self._ending = lru_cache(self._text_of_ending)
+
+    def _kept(self, make: Callable[..., str]) -> Callable[..., str]:
+        """Have texts put together once."""
+        made = lru_cache(maxsize=MOST_TEXTS)(make)
+        if self.vendor == "postgresql":  # The numbers make no difference.
+            return lambda *counts: made(*[0] * len(counts))
+        return made
+
+    def draw(self, pairs: Sequence[tuple[int, int]]) -> Statement:
+        """Take keys for their holders, or draw a number; return what the rows are then.
+
+        Args:
+            pairs: of a key and its holder, in order.
+        """
+        if self.vendor == "postgresql":
+            keys, holders = zip(*pairs, strict=True)
+            return Statement(self._drawing(0), [array(keys), array(holders)])
+        parameters = [value for pair in pairs for value in pair]
+        return Statement(self._drawing(len(pairs)), parameters)
+
+    def rows(self, keys: Sequence[int]) -> Statement:
+        """Return what the rows are."""
+        return self._for_keys(f"SELECT {self._columns} FROM {self._name} WHERE", keys)  # noqa: S608
+
+    def take_turn(self, key: int, holder: int, number: int) -> Statement:
+        """Take a key if it is free and those in front have had their time."""
+        return Statement(self._turn, [number, number, holder, key, number, number])
+
+    def renew(
+        self, keys: Sequence[int], holders: Sequence[int], *, unlocked: bool = False
+    ) -> Statement:
+        """Let leases last from now on.
+
+        Args:
+            unlocked: only those whose rows nobody has locked, if the database can say that.
+        """
+        statement = self._set(f"ends_at = {self._end}", keys, holders)
+        if unlocked and self.vendor == "postgresql":
+            text = statement.text.replace("FOR UPDATE", "FOR UPDATE SKIP LOCKED")
+            return statement._replace(text=text)
+        return statement
+
+    def release(self, keys: Sequence[int], holders: Sequence[int]) -> Statement:
+        """Give leases back."""
+        return self._set(f"ends_at = {self._now}, holder = {NOBODY}", keys, holders)
+
+    def hand_on(self, keys: Sequence[int], holders: Sequence[int]) -> Statement:
+        """Keep leases for others in this process if these may pass; otherwise give them back."""
+        returning = f" RETURNING {self._columns}" if self.tells_what_it_updates else ""
+        return self._set(self._kept_if(self._may_pass, str(NOBODY)), keys, holders, returning)
+
+    def end(self, keys: Sequence[int], holders: Sequence[int], kept: Sequence[int]) -> Statement:
+        """Give leases back, but hand on those of ``kept`` if these may pass, on PostgreSQL.
+
+        It returns id and holder of those that were held: a negative one where it is given back,
+        which :meth:`release` and :meth:`hand_on` can be told to take for held until somebody else
+        has it.
+        """
+        text = self._ending(len(keys) > 1)
+        return Statement(text, [*[array(kept)] * 3, array(keys), array(holders)])
+
+    def draw_again(self, keys: Sequence[int]) -> Statement:
+        """Give back keys that were just taken, drawing a number for each."""
+        text = (
+            f"UPDATE {self._name} SET ends_at = {self._now}, holder = {NOBODY}, "  # noqa: S608
+            "drawn = drawn + 1 WHERE"
+        )
+        return self._for_keys(text, keys)
+
+    def held_by_others(self, keys: Sequence[int], holder: int) -> Statement:
+        """Return those that somebody else holds now."""
+        held = f"SELECT id FROM {self._name} WHERE ends_at > {self._now} AND holder > {NOBODY}"  # noqa: S608
+        text, parameters, *_ = self._for_keys(f"{held} AND holder <> %s AND", keys)
+        return Statement(text, [holder, *parameters])
+
+    # Texts.
+
+    def _text_of_draw(self, count: int) -> str:
+        name, new = self._name, self._new
+        waiting = f"({name}.drawn - {name}.served)"
+        # Nobody holds it until a moment that is still to come: the clock was set back.
+        passed_over = (
+            f"({name}.ends_at + {waiting} * {self._grace} <= {self._now} "
+            f"OR {name}.holder <= {NOBODY} AND {name}.ends_at > {self._now})"
+        )
+        is_free = f"({name}.holder <= {NOBODY} OR {name}.ends_at <= {self._now})"
+        free = (
+            f"({name}.holder = {new('holder')} OR {is_free} "
+            f"AND ({self._may_pass} OR {passed_over}))"
+        )
+        # MySQL sees what earlier assignments have set, the others see the row as it was. So the
+        # order counts, and once the holder is set, it tells whether the key was free.
+        taken = f"{name}.holder = {new('holder')}" if self._is_mysql else free
+        if self.vendor == "postgresql":
+            rows = (
+                f"SELECT id, holder, {self._end}, 0, 0, 0 "  # noqa: S608
+                "FROM unnest(%s::bigint[], %s::bigint[]) AS new (id, holder)"
+            )
+        else:
+            rows = f"VALUES {', '.join([f'(%s, %s, {self._end}, 0, 0, 0)'] * count)}"
+        sql = (
+            f"INSERT INTO {name} (id, holder, ends_at, drawn, served, passed) {rows} "
+            f"{'ON DUPLICATE KEY UPDATE' if self._is_mysql else 'ON CONFLICT (id) DO UPDATE SET'} "
+            f"served = CASE WHEN {free} AND {passed_over} THEN {name}.drawn "
+            f"ELSE {name}.served END, "
+            f"holder = CASE WHEN {free} THEN {new('holder')} ELSE {name}.holder END, "
+            f"passed = CASE WHEN NOT {taken} THEN {name}.passed "
+            f"WHEN {waiting} = 0 OR {passed_over} THEN 0 ELSE {name}.passed + 1 END, "
+            f"drawn = CASE WHEN {taken} THEN {name}.drawn ELSE {name}.drawn + 1 END, "
+            f"ends_at = CASE WHEN {taken} THEN {new('ends_at')} ELSE {name}.ends_at END"
+        )
+        return f"{sql} RETURNING {self._columns}" if self.returns_drawn else sql
+
+    def _text_of_turn(self) -> str:
+        in_front = f"ends_at + (%s - 1 - served) * {self._grace} <= {self._now}"
+        free = f"holder <= {NOBODY} OR ends_at <= {self._now}"
+        first = f"%s - 1 <= served OR holder <= {NOBODY} AND ends_at > {self._now}"
+        return (
+            f"UPDATE {self._name} SET "  # noqa: S608
+            "served = CASE WHEN served < %s THEN %s ELSE served END, passed = 0, "
+            f"holder = %s, ends_at = {self._end} "
+            f"WHERE id = %s AND ({free}) AND ({in_front} OR {first})"
+        )
+
+    def _text_of_ending(self, several: bool) -> str:
+        name = self._name
+        rows = f"id {self._among(0)} AND holder {self._among(0)}"
+        if several:
+            rows = f"id IN (SELECT id FROM {name} WHERE {rows} ORDER BY id FOR UPDATE)"  # noqa: S608
+        kept = f"{name}.id {self._among(0)} AND {self._may_pass}"
+        return (
+            f"UPDATE {name} SET {self._kept_if(kept, f'-{name}.holder')} "  # noqa: S608
+            f"WHERE {rows} RETURNING id, holder"
+        )
+
+    def _text_of_at(self, keys: int, holders: int) -> str:
+        rows = f"id {self._among(keys)} AND holder {self._among(holders)}"
+        if self.vendor == "postgresql":  # It would lock them in any order.
+            ordered = f"SELECT id FROM {self._name} WHERE {rows} ORDER BY id FOR UPDATE"  # noqa: S608
+            return f"id IN ({ordered})"
+        return rows
+
+    def _set(
+        self, assignments: str, keys: Sequence[int], holders: Sequence[int], returning: str = ""
+    ) -> Statement:
+        at = self._at(len(keys), len(holders))
+        text = f"UPDATE {self._name} SET {assignments} WHERE {at}{returning}"  # noqa: S608
+        return Statement(text, self._values(keys, holders))
+
+    def _for_keys(self, text: str, keys: Sequence[int]) -> Statement:
+        return Statement(f"{text} id {self._among(len(keys))}", self._values(keys))
+
+    def _values(self, *each: Collection[int]) -> list[Any]:
+        if self.vendor == "postgresql":
+            return [array(some) for some in each]
+        return [value for some in each for value in some]
+
+    def _kept_if(self, may_be_kept: str, given_back: str) -> str:
+        """Return the assignments that keep a lease on a condition, or give it back."""
+        name = self._name
+        return (
+            f"ends_at = CASE WHEN {may_be_kept} THEN {self._end} ELSE {self._now} END, "
+            f"holder = CASE WHEN {may_be_kept} THEN ABS({name}.holder) ELSE {given_back} END, "
+            f"passed = CASE WHEN {name}.drawn = {name}.served THEN 0 "
+            f"WHEN {may_be_kept} THEN {name}.passed + 1 ELSE {name}.passed END"
+        )
+
+    def _among(self, count: int) -> str:
+        if self.vendor == "postgresql":
+            return "= ANY(%s::bigint[])"
+        return f"IN ({', '.join(['%s'] * count)})"
+
+    @property
+    def _may_pass(self) -> str:
+        """The condition that one more may pass those who wait."""
+        waiting = f"({self._name}.drawn - {self._name}.served)"
+        return f"({self._name}.passed + 1) * {waiting} * ({waiting} + 1) <= {MOST_PASSED}"
+
+    @property
+    def _columns(self) -> str:
+        free = f"holder <= {NOBODY} OR ends_at <= {self._now}"
+        return f"id, holder, {free}, drawn, served"
+
+    @property
+    def _is_mysql(self) -> bool:
+        return self.vendor == "mysql"
+
+    @property
+    def _now(self) -> str:
+        return NOW[self.vendor]
+
+    @property
+    def _end(self) -> str:
+        return f"{self._now} + {self._lasting}"
+
+    def _new(self, column: str) -> str:
+        return f"VALUES({column})" if self._is_mysql else f"excluded.{column}"
+
+
+def array(numbers: Collection[int]) -> str:
+    """Return an array as PostgreSQL writes it."""
+    return f"{{{','.join(map(str, numbers))}}}"

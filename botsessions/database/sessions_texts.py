@@ -1,0 +1,267 @@
+"""The texts of the statements for a table of sessions, a dialect each.
+
+On PostgreSQL, where there may be many rows, they are one parameter, JSON that the database makes a
+table of. So there are few texts, however many rows there are: each is put together and parsed
+once. Not so on MySQL and MariaDB: an update joined with ``JSON_TABLE`` crashes servers of
+MariaDB 10.11. SQLite takes the shortest to execute a statement for each row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from ..records import Address, dumps
+from .statements import Statement
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+    from ..models import AbstractBotSession
+
+ADDRESS = ("bot", "name", "key")
+LOADED = (*ADDRESS, "data", "version", "expires_at", "revision")
+MOST_TEXTS = 64
+
+Row = Mapping[str, Any]
+"""Values by field name."""
+
+
+class Texts:
+    """The statements for a table on one database, given the parameters."""
+
+    def __init__(self, model: type[AbstractBotSession], connection: BaseDatabaseWrapper) -> None:
+        self.vendor = connection.vendor
+        self.tells_what_it_updates = self.vendor == "postgresql"
+        self.returns_rows = connection.features.can_return_rows_from_bulk_insert
+        quote, fields = connection.ops.quote_name, model._meta.concrete_fields
+        self.table = quote(model._meta.db_table)
+        self._columns = {field.name: quote(field.column) for field in fields}
+        self._types = {field.name: field.db_parameters(connection)["type"] for field in fields}
+        self._select_groups = self._kept(self._text_of_select_groups)
+        self._update_one = self._kept(self._text_of_update_one)
+        self._update_many = self._kept(self._text_of_update_many)
+        self._insert = self._kept(self._text_of_insert)
+        address = " AND ".join(f"{self._columns[name]} = %s" for name in ADDRESS)
+        self._at_address = address
+        self._at_revision = f"{address} AND {self._columns['revision']} = %s"
+        self._select_one = f"{self._select} WHERE {address}"
+
+    def _kept(self, make: Callable[..., str]) -> Callable[..., str]:
+        return lru_cache(maxsize=MOST_TEXTS)(make)
+
+    def columns(self, names: Iterable[str]) -> str:
+        return ", ".join(self._columns[name] for name in names)
+
+    # Select.
+
+    def select(self, addresses: Sequence[Address]) -> Statement:
+        """Return the statement for what is stored at addresses."""
+        if len(addresses) == 1:
+            return Statement(self._select_one, addresses[0])
+        keys: dict[tuple[str, str], list[str]] = {}
+        for bot, name, key in addresses:
+            keys.setdefault((bot, name), []).append(key)
+        if self.vendor == "postgresql" and len(keys) > 1:
+            rows = [{"new_bot": b, "new_name": n, "new_key": k} for b, n, k in addresses]
+            return Statement(self._select_many(), [dumps(rows), len(rows)])
+        parameters = [p for start, some in keys.items() for p in (*start, self._keys(some))]
+        lone = tuple(len(some) == 1 for some in keys.values())
+        return Statement(self._select_groups(lone), parameters)
+
+    @property
+    def _select(self) -> str:
+        return f"SELECT {self.columns(LOADED)} FROM {self.table}"  # noqa: S608
+
+    def _select_many(self) -> str:
+        selected = ", ".join(f"{self.table}.{self._columns[name]}" for name in LOADED)
+        return (
+            f"SELECT {selected} FROM {self._given(ADDRESS)} JOIN {self.table} "  # noqa: S608
+            f"ON {self._matches(ADDRESS)}"
+        )
+
+    def _text_of_select_groups(self, lone: Sequence[bool]) -> str:
+        """Return the text for groups of keys, each a bot, a fragment, and :meth:`_keys`.
+
+        ``lone`` says of each group whether it is one key: then the planner knows that.
+        """
+        bot, name, key = (self._columns[name] for name in ADDRESS)
+        among = {"postgresql": "= ANY(%s)", "sqlite": "IN (SELECT value FROM json_each(%s))"}
+        many = among.get(self.vendor, "IN %s")
+        # With OR, SQLite reads all rows of a bot for a hundred addresses.
+        return " UNION ALL ".join(
+            f"{self._select} WHERE {bot} = %s AND {name} = %s AND {key} "
+            f"{'= %s' if is_lone else many}"
+            for is_lone in lone
+        )
+
+    def _keys(self, keys: Sequence[str]) -> Any:
+        if len(keys) == 1:
+            return keys[0]
+        return json.dumps(keys) if self.vendor == "sqlite" else list(keys)
+
+    # Update.
+
+    def update(
+        self, addresses: Sequence[tuple[Any, ...]], rows: Sequence[Row], guard: Guard | None = None
+    ) -> Statement:
+        """Return what sets the values of rows, of which each has the same columns.
+
+        It returns the new revisions if the database can. SQLite's is executed for each row.
+
+        Args:
+            addresses: of each row: bot, name, key and old revision.
+            guard: what has to be so besides, on PostgreSQL.
+        """
+        columns, before = tuple(rows[0]), guard.parameters if guard else ()
+        after = [guard.count] if guard else ()
+        guarding = guard.text if guard else ""
+        if len(rows) == 1:
+            text = self._update_one(columns, guarding)
+            return Statement(text, [*before, *rows[0].values(), *addresses[0], *after])
+        if self.vendor == "mysql":
+            values = [(*a, *row.values()) for a, row in zip(addresses, rows, strict=True)]
+            return self._update_of_mysql(columns, values)
+        if self.vendor == "sqlite":
+            each = [[*row.values(), *a] for a, row in zip(addresses, rows, strict=True)]
+            return Statement(self._update_one(columns, ""), each, each=True)
+        names = [f"new_{name}" for name in (*ADDRESS, "old", *columns)]
+        given = [
+            dict(zip(names, (*a, *row.values()), strict=True))
+            for a, row in zip(addresses, rows, strict=True)
+        ]
+        text = self._update_many(columns, guarding)
+        return Statement(text, [*before, dumps(given), len(given), *after])
+
+    def _text_of_update_one(self, columns: Sequence[str], guard: str) -> str:
+        assignments = ", ".join(f"{self._columns[name]} = %s" for name in columns)
+        update = f"UPDATE {self.table} SET {assignments} WHERE {self._at_revision}"  # noqa: S608
+        return self._told(update, guard)
+
+    def _text_of_update_many(self, columns: Sequence[str], guard: str) -> str:
+        """Return PostgreSQL's text for rows given as JSON."""
+        assignments = ", ".join(f"{self._columns[n]} = {self._new(n)}" for n in columns)
+        given = self._given((*ADDRESS, "old", *columns))
+        matches = f"{self._matches(ADDRESS)} AND {self.table}.{self._columns['revision']}"
+        update = f"UPDATE {self.table} SET {assignments} FROM {given} WHERE {matches} = n.new_old"  # noqa: S608
+        return self._told(update, guard)
+
+    def _told(self, update: str, guard: str) -> str:
+        """Return the text of an update that returns new revisions, if the database can."""
+        revision = f"{self.table}.{self._columns['revision']}"
+        if guard:
+            return (
+                f"WITH held AS ({guard}) {update} AND (SELECT COUNT(*) FROM held) = %s "  # noqa: S608
+                f"RETURNING {revision}, ARRAY(SELECT id FROM held WHERE holder > 0)"
+            )
+        return f"{update} RETURNING {revision}" if self.tells_what_it_updates else update
+
+    def _given(self, names: Sequence[str]) -> str:
+        """Return what makes PostgreSQL's table ``n`` of a parameter and the number of its rows."""
+        taken = ", ".join(f"new_{name} {self._type(name)}" for name in names)
+        # The limit tells the planner how many there are: it would expect a hundred.
+        return f"(SELECT * FROM json_to_recordset(%s) AS given ({taken}) LIMIT %s) AS n"  # noqa: S608
+
+    def _matches(self, names: Sequence[str]) -> str:
+        return " AND ".join(f"{self.table}.{self._columns[name]} = n.new_{name}" for name in names)
+
+    def _type(self, name: str) -> str:
+        if name == "data":  # Text of JSON, which itself is not part of the parameter's.
+            return "text"
+        return str(self._types["revision" if name == "old" else name])
+
+    def _new(self, name: str) -> str:
+        return f"CAST(n.new_data AS {self._types[name]})" if name == "data" else f"n.new_{name}"
+
+    def _update_of_mysql(
+        self, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+    ) -> Statement:
+        """Return what sets ``columns`` in many rows: of each address, old revision, ``columns``.
+
+        MySQL's driver takes long for each parameter. So what is the same in all rows is given once,
+        and numbers are part of the text.
+        """
+        names, parameters = (*ADDRESS, "old", *columns), []
+        found = dict(zip(names, zip(*rows, strict=True), strict=True))
+        shared = {name: values[0] for name, values in found.items() if len({*values}) == 1}
+
+        def literal(value: Any) -> str:
+            if value is None:
+                return "NULL"
+            if type(value) is int:
+                return str(value)
+            parameters.append(value)
+            return "%s"
+
+        def new(name: str) -> str:
+            return literal(shared[name]) if name in shared else f"n.new_{name}"
+
+        def pairs(between: str, names: Iterable[tuple[str, str]]) -> str:
+            return between.join(f"{self.table}.{self._columns[n]} = {new(v)}" for n, v in names)
+
+        own = {name: values for name, values in found.items() if name not in shared}
+        given = [list(map(literal, row)) for row in zip(*own.values(), strict=True)]
+        # The first row names the columns.
+        given[0] = [f"{value} AS new_{name}" for name, value in zip(own, given[0], strict=True)]
+        table = " UNION ALL ".join(f"SELECT {', '.join(row)}" for row in given)
+        where = pairs(" AND ", [*zip(ADDRESS, ADDRESS, strict=True), ("revision", "old")])
+        assignments = pairs(", ", zip(columns, columns, strict=True))
+        # Beginning with the table, it would lock all rows of a small one.
+        text = f"UPDATE ({table}) AS n STRAIGHT_JOIN {self.table} ON {where} SET {assignments}"  # noqa: S608
+        return Statement(text, parameters, recurs=False)
+
+    # Insert.
+
+    def insert(self, rows: Sequence[Row]) -> Statement:
+        """Return what makes rows that are not there, and returns their revisions if it can.
+
+        On MySQL and MariaDB it fails if one is there.
+        """
+        # MySQL's INSERT IGNORE would ignore more than duplicates: it cuts off what is too long.
+        if self.vendor == "mysql":
+            return self._insertion(rows, "")
+        returning = f" RETURNING {self.columns(['revision'])}" if self.returns_rows else ""
+        return self._insertion(
+            rows, f" ON CONFLICT ({self.columns(ADDRESS)}) DO NOTHING{returning}"
+        )
+
+    def replace(self, rows: Sequence[Row], changed: Iterable[str]) -> Statement:
+        """Return what makes rows, and sets the columns ``changed`` where they are there."""
+        if self.vendor == "mysql":
+            new, clause = "VALUES({})", "ON DUPLICATE KEY UPDATE"
+        else:
+            new, clause = "EXCLUDED.{}", f"ON CONFLICT ({self.columns(ADDRESS)}) DO UPDATE SET"
+        columns = [self._columns[name] for name in changed]
+        assignments = ", ".join(f"{column} = {new.format(column)}" for column in columns)
+        return self._insertion(rows, f" {clause} {assignments}")
+
+    def _insertion(self, rows: Sequence[Row], otherwise: str) -> Statement:
+        values = [value for row in rows for value in row.values()]
+        text = self._insert(tuple(rows[0]), len(rows), otherwise)
+        return Statement(text, values, recurs=len(rows) == 1)
+
+    def _text_of_insert(self, columns: Sequence[str], rows: int, otherwise: str) -> str:
+        row = f"({', '.join(['%s'] * len(columns))})"
+        return (
+            f"INSERT INTO {self.table} ({self.columns(columns)}) "  # noqa: S608
+            f"VALUES {', '.join([row] * rows)}{otherwise}"
+        )
+
+    # Delete.
+
+    def delete(self, addresses: Sequence[tuple[Any, ...]]) -> Statement:
+        """Return what deletes rows, given by address, or by address and revision."""
+        at = self._at_revision if len(addresses[0]) > len(ADDRESS) else self._at_address
+        where = at if len(addresses) == 1 else " OR ".join([f"({at})"] * len(addresses))
+        text = f"DELETE FROM {self.table} WHERE {where}"  # noqa: S608
+        values = [value for address in addresses for value in address]
+        return Statement(text, values, recurs=len(addresses) == 1)
+
+
+class Guard:
+    """A statement that is put before an update, which happens if it returns ``count`` rows."""
+
+    def __init__(self, statement: Statement, count: int) -> None:
+        self.text, self.parameters, self.count = statement.text, statement.parameters, count

@@ -1,0 +1,122 @@
+"""Work on a database, written once as generators that do not know who executes it.
+
+Work yields statements that may be sent together. It is sent what each has come to, a result or the
+database's error, and goes on. If a transaction cannot begin, nothing of what was sent with it is
+done. If the connection is lost, work is not continued at all: whoever executes it raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+from django.db import DatabaseError
+
+T = TypeVar("T")
+
+
+class Statement(NamedTuple):
+    """A statement with ``%s`` for each parameter."""
+
+    text: str
+    parameters: Sequence[Any] = ()
+    each: bool = False
+    """Whether it is to be executed once for each of ``parameters``."""
+    recurs: bool = True
+    """Whether its text is one of a few, so that it is worth preparing."""
+
+
+class Result(NamedTuple):
+    """What the database has answered."""
+
+    rows: Sequence[Sequence[Any]]
+    changed: int
+    """How many rows."""
+
+
+BEGIN = Statement("BEGIN", recurs=False)
+"""Begin a transaction, or a savepoint where there is one already, until one of the next two."""
+COMMIT = Statement("COMMIT", recurs=False)
+ROLLBACK = Statement("ROLLBACK", recurs=False)
+
+Answer: TypeAlias = "Result | DatabaseError"
+Work: TypeAlias = Generator[Sequence[Statement], Sequence[Answer], T]
+
+
+def result_of(answer: Answer) -> Result:
+    """Return a result.
+
+    Raises:
+        DatabaseError: the statement failed.
+    """
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def one(statement: Statement) -> Work[Result]:
+    """Have one statement executed.
+
+    Raises:
+        DatabaseError: it failed.
+    """
+    (answer,) = yield [statement]
+    return result_of(answer)
+
+
+def in_transaction(work: Work[T]) -> Work[T]:
+    """Have all that work changes made, or nothing.
+
+    Raises:
+        Exception: what the work raised; nothing was changed.
+    """
+    try:
+        wanted = next(work)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    begun, *answers = yield [BEGIN, *wanted]
+    result_of(begun)
+    try:
+        result = yield from continued(work, answers)
+    except Exception:
+        yield [ROLLBACK]
+        raise
+    yield from one(COMMIT)
+    return result
+
+
+def continued(work: Work[T], answers: Sequence[Answer]) -> Work[T]:
+    """Go on with work whose first statements have come to ``answers``."""
+    while True:
+        try:
+            wanted = work.send(answers)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        answers = yield wanted
+
+
+def together(works: Sequence[Work[T]]) -> Work[list[T]]:
+    """Have works done side by side, their statements sent together as far as they go.
+
+    None of them may begin a transaction.
+    """
+    outcomes: dict[int, T] = {}
+    wanted: dict[int, Sequence[Statement]] = {}
+    answers: dict[int, Sequence[Answer] | None] = dict.fromkeys(range(len(works)))
+    while True:
+        for number, given in answers.items():
+            try:
+                work = works[number]
+                wanted[number] = next(work) if given is None else work.send(given)
+            except StopIteration as end:
+                outcomes[number] = end.value
+        if not wanted:
+            return [outcomes[number] for number in range(len(works))]
+        found = yield [statement for some in wanted.values() for statement in some]
+        start, answers = 0, {}
+        for number, some in wanted.items():
+            answers[number] = found[start : start + len(some)]
+            start += len(some)
+        wanted = {}

@@ -1,0 +1,180 @@
+"""What a unit of work does on one database: one lease, any number of tables."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Mapping, Sequence
+
+from asgiref.sync import sync_to_async
+from django.db import connections
+
+from ..exceptions import SessionLockError
+from ..records import Address, Changes, Record, new_revision
+from .changes import Change
+from .commit import Transaction, transaction_of
+from .connections import batching_of, sync_code_waits
+from .execution import execute
+from .keeper import keeper_of
+from .lease import Ending, Lease
+from .leases_table import lease_table_of
+from .requests import Extension, Read, Request, Write
+from .sessions_table import Table
+from .storage import DatabaseStorage
+from .turns import PATIENCE_SECONDS, Turns
+
+NEVER = 0.0
+
+
+class Way(enum.Enum):
+    """How a lease goes to the database."""
+
+    ALONG = enum.auto()
+    """With reads and writes, on their connection and in their transaction."""
+    APART = enum.auto()
+    """By a connection of our own: in the caller's transaction nobody would see it before its end,
+    and everybody who looked for it would have to wait for that."""
+    NOT_AT_ALL = enum.auto()
+    """In a test's transaction nobody else can see anything, and in one of SQLite nobody else can
+    write anything."""
+
+
+class DatabaseTransaction:
+    """What a unit of work does on one database.
+
+    Args:
+        storages: where each address is stored, all on this database.
+        lease: what the addresses' keys are held with among all processes, if at all. One that was
+            handed on is not taken again.
+    """
+
+    def __init__(
+        self,
+        using: str,
+        storages: Mapping[Address, DatabaseStorage],
+        *,
+        lease: Lease | None = None,
+    ) -> None:
+        self._using = using
+        self._storages = storages
+        self._lease = lease
+        self._way: Way | None = Way.ALONG if lease is None or lease.held else None
+        if lease is not None:
+            lease.handed_on = False
+
+    @property
+    def protects_writes(self) -> bool:
+        """Whether a write is refused for certain once somebody else has the keys."""
+        return self._way is not Way.APART
+
+    async def read(
+        self,
+        addresses: Sequence[Address],
+        *,
+        since: float | None = None,
+        patience: float = PATIENCE_SECONDS,
+    ) -> dict[Address, Record]:
+        """Return what is stored, after taking the lease if that is not held yet.
+
+        Args:
+            since: when the keys were asked for, by the monotonic clock.
+            patience: how long to wait for them, in seconds.
+
+        Raises:
+            SessionLockTimeout: others have held a key for longer.
+            SessionLockError: there is no use in waiting.
+        """
+        tables: dict[Table, list[Address]] = {}
+        for address in addresses:
+            tables.setdefault(self._storages[address].table, []).append(address)
+        if self._way is None:
+            self._way = await way_of(self._lease)
+        lease = self._lease if self._way is not Way.NOT_AT_ALL else None
+        if lease is None or lease.held:
+            found = await self._request(Read(tables)) if tables else {}
+        else:
+            keeper_of(lease.using).keep(lease)
+            turns = Turns(lease, since, patience)
+            if self._way is Way.ALONG:
+                found = await turns.wait(lambda: self._request(Read(tables, lease)))
+            else:
+                await turns.wait(lambda: self._apart(Read({}, lease)))
+                found = await self._request(Read(tables)) if tables else {}
+        return {address: record.live() for address, record in found.items()}
+
+    async def write(
+        self, changes: Changes, *, last: bool = False, hand_on: bool = False
+    ) -> list[int | None]:
+        """Make all changes or none; return the new revisions, ``None`` for a deletion.
+
+        Args:
+            last: give the lease back with it.
+            hand_on: rather keep it for another unit of this process, if that may have it before
+                those who wait in others; then ``handed_on`` of the lease is set.
+
+        Raises:
+            SessionConflict: something else is stored than what a change names, or the lease has
+                gone to somebody else. Nothing was changed.
+        """
+        tables: dict[Table, list[Change]] = {}
+        made = []
+        for address, record in changes:
+            change = Change(address, record, new_revision())
+            tables.setdefault(self._storages[address].table, []).append(change)
+            made.append(change)
+        lease = self._lease if self._way is not Way.NOT_AT_ALL else None
+        if lease is not None and self._way is Way.APART:
+            await self._apart(Write({}, lease))
+            lease = None
+        ending = Ending.KEPT
+        if last and lease is not None:
+            keeper_of(lease.using).let_go(lease)
+            ending = Ending.HANDED_ON if hand_on else Ending.GIVEN_BACK
+        if tables or lease is not None:
+            await self._request(Write(tables, lease, ending))
+        return [change.outcome for change in made]
+
+    async def renew(self, address: Address, record: Record) -> None:
+        """Let what is stored expire at ``record.expires_at``, unless it was changed meanwhile."""
+        await self._request(Extension(self._storages[address].table, address, record))
+
+    def give_up(self) -> None:
+        """Give the lease back soon, without waiting for that."""
+        if self._lease is not None:
+            self._lease.give_up()
+
+    def _request(self, request: Request) -> asyncio.Future[dict[Address, Record]]:
+        return batching_of(self._using).request(request)
+
+    def _apart(self, request: Request) -> asyncio.Future[dict[Address, Record]]:
+        return batching_of(self._using, apart=True).request(request)
+
+
+async def way_of(lease: Lease | None) -> Way:
+    """Return how a lease goes."""
+    if lease is None or not sync_code_waits():
+        return Way.ALONG
+    return await sync_to_async(way_of_sync_code)(lease)
+
+
+def way_of_sync_code(lease: Lease) -> Way:
+    """Return how a lease goes where sync code waits for it, whose thread this is.
+
+    Raises:
+        SessionLockError: the lease is held, and its holder waits for the end of this transaction.
+    """
+    found = transaction_of(lease.using)
+    if found is Transaction.NONE:
+        return Way.ALONG
+    if found is Transaction.TEST:
+        return Way.NOT_AT_ALL
+    connection = connections[lease.using]
+    if connection.vendor != "sqlite":
+        return Way.APART
+    if execute(connection, lease_table_of(connection).is_held_by_others(lease)):
+        raise SessionLockError(
+            f"The key of session {lease.addresses[0]} is held by another process, which cannot "
+            "end its work: in SQLite only this transaction can write. Use edit() outside atomic(), "
+            "or try again later."
+        )
+    return Way.NOT_AT_ALL

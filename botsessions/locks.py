@@ -1,0 +1,167 @@
+"""One holder per key inside this process, whatever its event loops and threads."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Hashable
+from itertools import islice
+from typing import Protocol
+
+
+class Handed(Protocol):
+    """What keys are held with among all processes."""
+
+    handed_on: bool
+
+    def give_up(self) -> None: ...
+
+
+class Ticket:
+    """A place in the queues of some keys, from the request until the release."""
+
+    __slots__ = ("_wake", "granted", "keys", "lease")
+
+    def __init__(self, keys: Collection[Hashable]) -> None:
+        self.keys = keys
+        self.granted = False
+        """Whether the keys are held."""
+        self.lease: Handed | None = None
+        """What they are held with among all processes; whoever is next may inherit it."""
+        self._wake: Callable[[], object] | None = None
+        """Tells whoever waits for the keys that they are held."""
+
+
+class ProcessLock:
+    """Hands out keys in the order of the requests.
+
+    A request for several keys takes its place in all their queues in one step, so two requests
+    are in the same order in every queue that they share, and cannot wait for each other.
+    """
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._queues: dict[Hashable, deque[Ticket]] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether any key is held."""
+        return bool(self._queues)
+
+    @property
+    def wanted(self) -> Collection[Hashable]:
+        """The keys that somebody holds or waits for, at every moment."""
+        return self._queues.keys()
+
+    def request(self, keys: Collection[Hashable]) -> Ticket:
+        """Queue for all ``keys`` and return the ticket, which may be granted already."""
+        ticket = Ticket(keys)
+        with self._mutex:
+            for key in keys:
+                self._queues.setdefault(key, deque()).append(ticket)
+            ticket.granted = self._is_first(ticket)
+        return ticket
+
+    async def acquire(self, ticket: Ticket, seconds: float | None = None) -> None:
+        """Return once the ticket's keys are held. Gives up its place if it is cancelled.
+
+        Raises:
+            TimeoutError: they were not free for so many seconds.
+        """
+        loop = asyncio.get_running_loop()
+        granted = loop.create_future()
+        with self._mutex:
+            if ticket.granted:
+                return
+            ticket._wake = lambda: loop.call_soon_threadsafe(settle, granted, None)
+        timer = seconds and loop.call_later(seconds, settle, granted, asyncio.TimeoutError())
+        try:
+            await granted
+        except BaseException:
+            self.release(ticket)
+            raise
+        finally:
+            if timer:
+                timer.cancel()
+
+    def release(self, ticket: Ticket) -> None:
+        """Give up the keys, or the place in their queues; a second time does nothing."""
+        with self._mutex:
+            lease, ticket.lease = ticket.lease, None
+            if lease is not None and lease.handed_on and (heir := self._heir(ticket)):
+                heir.lease, lease = lease, None
+            behind = self._leave(ticket)
+            granted = [other for other in behind if not other.granted and self._is_first(other)]
+            for other in granted:
+                other.granted = True
+        if lease is not None:
+            lease.give_up()
+        for other in granted:
+            try:
+                if other._wake is not None:  # Else it looks before it begins to wait.
+                    other._wake()
+            except RuntimeError:  # The event loop that it waited on is closed: nobody is there.
+                self.release(other)
+
+    def has_heir(self, ticket: Ticket) -> bool:
+        """Whether somebody waits for the very keys of a ticket, and is the next to get them."""
+        with self._mutex:
+            return self._heir(ticket) is not None
+
+    def _heir(self, ticket: Ticket) -> Ticket | None:
+        heirs: set[Ticket | None] = set()
+        for key in ticket.keys:
+            first, second, *_ = [*islice(self._queues.get(key, ()), 2), None, None]
+            heirs.add(second if first is ticket else None)
+        heir = heirs.pop()
+        return heir if not heirs and heir and len(heir.keys) == len(ticket.keys) else None
+
+    def _leave(self, ticket: Ticket) -> Collection[Ticket]:
+        """Take the ticket out of its queues and return those who are first in one of them now."""
+        first: dict[Ticket, None] = {}
+        for key in ticket.keys:
+            tickets = self._queues.get(key)
+            if tickets is None or ticket not in tickets:
+                continue
+            tickets.remove(ticket)
+            if tickets:
+                first[tickets[0]] = None
+            else:
+                del self._queues[key]
+        return first
+
+    def _is_first(self, ticket: Ticket) -> bool:
+        return all(self._queues[key][0] is ticket for key in ticket.keys)
+
+
+def settle(future: asyncio.Future[None], error: Exception | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
+
+
+_lock = ProcessLock()
+
+
+def process_lock() -> ProcessLock:
+    """Return the lock of this process."""
+    return _lock
+
+
+def release(ticket: Ticket) -> None:
+    """Give up the keys of a ticket, among all processes and in this one."""
+    _lock.release(ticket)
+
+
+def _renew() -> None:
+    global _lock
+    _lock = ProcessLock()
+
+
+# A forked child has none of its parent's holders, which would never release their keys in it.
+os.register_at_fork(after_in_child=_renew)

@@ -1,0 +1,57 @@
+"""Jobs that have ``context.session``, wherever they are run."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from telegram.ext import Job, JobQueue
+
+from ..unit import current
+
+if TYPE_CHECKING:
+    from .application import SessionApplication
+
+
+class SessionJob(Job[Any]):
+    """A job that runs in a session of its own, by its queue or by ``await job.run(…)``."""
+
+    __slots__ = ()
+
+    # Not run(): whoever awaits a job that raises SystemExit may be told of it by one task only.
+    async def _run(self, application: Any) -> None:
+        await cast("SessionApplication", application).run_job(
+            self, partial(super()._run, application)
+        )
+
+
+class SessionJobQueue(JobQueue[Any]):
+    """A job queue whose jobs have ``context.session``."""
+
+    @staticmethod
+    async def job_callback(job_queue: JobQueue[Any], job: Job[Any]) -> None:
+        """Run a job that is due."""
+        current.set(None)  # It inherited the unit of work of the handler that scheduled it.
+        await JobQueue.job_callback(job_queue, job)
+
+    def run_once(self, *args: Any, **kwargs: Any) -> Job[Any]:
+        return with_session(super().run_once(*args, **kwargs))
+
+    def run_repeating(self, *args: Any, **kwargs: Any) -> Job[Any]:
+        return with_session(super().run_repeating(*args, **kwargs))
+
+    def run_monthly(self, *args: Any, **kwargs: Any) -> Job[Any]:
+        return with_session(super().run_monthly(*args, **kwargs))
+
+    def run_daily(self, *args: Any, **kwargs: Any) -> Job[Any]:
+        return with_session(super().run_daily(*args, **kwargs))
+
+    def run_custom(self, *args: Any, **kwargs: Any) -> Job[Any]:
+        return with_session(super().run_custom(*args, **kwargs))
+
+
+def with_session(job: Job[Any]) -> Job[Any]:
+    """Return the same job, which PTB has made of its own class."""
+    if type(job) is Job:
+        job.__class__ = SessionJob
+    return job

@@ -1,0 +1,104 @@
+"""Writing what has changed in a unit of work, and telling of what was refused."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from .data import Data
+from .exceptions import SessionConflict
+from .records import ANY, Address, Record
+from .signals import session_conflict
+from .storages.layers import outgoing
+from .storages.transactions import Outcome, Transaction
+from .storages.uncancelled import through, to_its_end
+
+logger = logging.getLogger(__name__)
+
+
+class Change(NamedTuple):
+    """What is to be written of one fragment."""
+
+    data: Data[Any]
+    address: Address
+    record: Record
+
+
+async def changes_of(some: Collection[Data[Any]]) -> list[Change]:
+    """Return what has changed, once what was promised is there."""
+    changes = []
+    for data in some:
+        if data.is_promised:
+            await data.settle()
+        if data.stored is not None and (record := data.change()) is not None:
+            changes.append(Change(data, data.stored.address, record))
+    return changes
+
+
+async def write(
+    transaction: Transaction, changes: Sequence[Change], *, last: bool, hand_on: bool
+) -> None:
+    """Write changes, once more where they were refused without need.
+
+    Raises:
+        SessionConflict: one was changed by somebody else.
+        Exception: a storage failed.
+    """
+    outcomes = await through(written(transaction, changes, last, hand_on))
+    failed = [
+        pair for pair in zip(changes, outcomes, strict=True) if isinstance(pair[1], Exception)
+    ]
+    if not failed:
+        return
+    refused = [change for change, outcome in failed if isinstance(outcome, SessionConflict)]
+    again = [await as_it_is_now(change) for change in refused]
+    if again != refused:
+        outcomes = await through(written(transaction, again, last, hand_on))
+        failed = [pair for pair in failed if not isinstance(pair[1], SessionConflict)]
+        failed += [pair for pair in zip(again, outcomes, strict=True) if pair[1] is not None]
+    for change, outcome in failed:
+        if isinstance(outcome, SessionConflict):
+            await to_its_end(tell_of_conflict(change))
+    for _, outcome in failed:
+        if isinstance(outcome, Exception):
+            raise outcome
+
+
+async def written(
+    transaction: Transaction, changes: Sequence[Change], last: bool, hand_on: bool
+) -> Sequence[Outcome]:
+    """Write changes and let their data know; awaits nothing but what cannot be cancelled."""
+    stored = [
+        (address, outgoing(data.fragment.layers, record) if data.fragment.layers else record)
+        for data, address, record in changes
+    ]
+    try:
+        outcomes = await transaction.write(stored, last=last, hand_on=hand_on)
+    except Exception as exc:
+        return [exc] * len(changes)
+    for (data, address, record), outcome in zip(changes, outcomes, strict=True):
+        if not isinstance(outcome, Exception):
+            logger.debug("Session %s was written: revision %s.", address, outcome)
+            data.written(record, outcome)
+    return outcomes
+
+
+async def as_it_is_now(change: Change) -> Change:
+    """Return a refused change, of the revision that it should name."""
+    assert change.data.stored is not None
+    revision = await change.data.stored.revision_now()
+    if revision == change.record.revision:
+        return change
+    return change._replace(record=replace(change.record, revision=revision))
+
+
+async def tell_of_conflict(change: Change) -> None:
+    address, revision = change.address, change.record.revision
+    named = None if revision is ANY else revision
+    logger.debug("Session %s was not written: it is no longer at revision %s.", address, named)
+    await session_conflict.asend_robust(
+        sender=type(change.data.fragment.innermost), **address._asdict(), revision=named
+    )

@@ -1,0 +1,59 @@
+"""Going back to what data was, in the object that its users have in hand."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import msgspec
+
+
+class Restorable(Protocol):
+    """Data that can be what it was."""
+
+    def snapshot(self) -> Any: ...
+    def restore(self, before: Any) -> None: ...
+
+
+def copy_of(data: Any) -> Any:
+    """Return a deep copy; the data itself if it cannot be copied, which then cannot be stored."""
+    try:
+        return copy.deepcopy(data)
+    except Exception:
+        return data
+
+
+def restored(data: Any, before: Any) -> Any:
+    """Give ``data`` the contents of a copy made before; return it, or the copy instead."""
+    if data is before or type(data) is not type(before):
+        return before
+    if isinstance(data, dict):
+        data.clear()
+        data.update(before)
+    elif isinstance(data, list):
+        data[:] = before
+    elif isinstance(data, msgspec.Struct):
+        for name in data.__struct_fields__:
+            msgspec.structs.force_setattr(data, name, getattr(before, name))
+    elif hasattr(data, "__dict__"):
+        vars(data).clear()
+        vars(data).update(vars(before))
+    else:
+        return before
+    return data
+
+
+class Undo:
+    """Lets data be what it was if the block raises or is cancelled."""
+
+    def __init__(self, some: Iterable[Restorable]) -> None:
+        self._before = [(data, data.snapshot()) for data in some]
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
+        if kind is not None:
+            for data, before in self._before:
+                data.restore(before)

@@ -1,0 +1,415 @@
+"""One update's life with its session: hold its keys, load, let the handlers run, save, release.
+
+Jobs and edits from outside are units of work, too, and have the same life.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+from .data import OVER, Data, Snapshot, data_for
+from .declaration import Fragment
+from .exceptions import SessionClosed, SessionError, SessionLockTimeout
+from .holding import Hold
+from .locks import Ticket
+from .records import Address, Record
+from .saving import changes_of, write
+from .sources import Source
+from .storages.expiry import being_told
+from .storages.layers import Place, read_places, tell_all
+from .storages.transactions import Transaction, begin
+
+logger = logging.getLogger(__name__)
+
+current: ContextVar[Unit | None] = ContextVar("botsessions_unit", default=None)
+"""The unit of work that the running code belongs to. It leaks into tasks, jobs and threads that the
+code starts, so one that is found here may be over."""
+
+
+class Joined(NamedTuple):
+    """Data of a unit around this one, which holds the key and will save it."""
+
+    holder: Unit
+    data: Data[Any]
+    before: Snapshot
+
+
+class Unit:
+    """The open session of one update (or job, or edit).
+
+    A unit that ``holds`` has its keys for itself from :meth:`enter` to :meth:`close`. Keys that the
+    code around holds are joined: it works on the same data. A unit that does not hold belongs to
+    code that runs beside others; see :mod:`.beside`.
+
+    Args:
+        outer: the unit whose code this one runs in, if that is not over.
+        kept: keys that the running transaction keeps.
+        patience: how long to wait for the keys, in seconds; ``None``: as long as a handler takes.
+    """
+
+    comes_first = False
+    """Whether its keys are to be held before anything else is done."""
+
+    def __init__(
+        self,
+        fragments: Mapping[str, Fragment[Any]],
+        bot: str,
+        source: Source,
+        *,
+        lock: str = "process",
+        holds: bool = True,
+        outer: Unit | None = None,
+        origin: Unit | None = None,
+        kept: Sequence[Ticket] = (),
+        patience: float | None = None,
+    ) -> None:
+        self.fragments, self.bot, self.source, self.lock = fragments, bot, source, lock
+        self.outer = outer
+        self.holds = holds
+        self.subjects: list[object] = [source.subject]
+        """The update or job that the unit is for."""
+        self.failed = False
+        """Whether a handler raised: nothing is saved any more, unless that is asked for."""
+        self.closed = False
+        self.error: Exception | None = None
+        """Why there is no session: the error of the key function, the lock or the storage."""
+        self.refused = False
+        """Whether handlers were not run because the session could not be shown."""
+        self.all_data: dict[str, Data[Any]] = {}
+        """By fragment, its own and what it has joined."""
+        self.known: dict[str, Record | None] = {}
+        """By fragment, what another unit has read just now."""
+        self._origin = origin
+        self._hold = Hold(outer and [unit._hold for unit in enclosing(outer)], kept, patience)
+        self._joined: dict[str, Joined] = {}
+        self._transaction: Transaction | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._entered = self._loaded = self._loading = self._just_loaded = False
+        self._saving = asyncio.Lock()
+        self._writes = 0
+        self._ended = False
+
+    @property
+    def origin(self) -> Unit:
+        """The unit of the update. Its non-blocking handlers have units of the same origin."""
+        return self._origin or self
+
+    # Hold.
+
+    async def enter(self) -> None:
+        """Find the keys and, if the unit holds, wait for them. An error is kept for later."""
+        if self._entered:
+            return
+        self._entered, self._loop = True, asyncio.get_running_loop()
+        if self.error is None:
+            try:
+                await self.find_keys()
+                if self.holds:
+                    await self._acquire()
+            except Exception as exc:
+                self.error = exc
+
+    async def find_keys(self) -> None:
+        """Ask the key functions.
+
+        Raises:
+            Exception: one failed, or its key cannot be used.
+        """
+        self.all_data = await data_for(self.fragments, self.bot, self.source)
+
+    async def _acquire(self) -> None:
+        """Join the keys that the code around holds, and wait for the others."""
+        if self.outer is not None:
+            self._join()
+        if wanted := self._hold.missing(self.addresses):
+            await self._hold.acquire(wanted, self.wanted_besides)
+
+    def _join(self) -> None:
+        for unit in enclosing(self.outer):
+            for name, data in self.all_data.items():
+                if name not in self._joined and data.address in unit.held:
+                    shared = unit.shared(data.address)
+                    if shared is not None:
+                        self.all_data[name] = shared
+                        self._joined[name] = Joined(unit, shared, shared.snapshot())
+
+    def wanted_besides(self, wanted: Collection[Any]) -> Iterable[Address]:
+        """Return what else to wait for, of the keys that somebody holds or waits for.
+
+        While somebody gives a chat's sessions other keys, that is the whole chat.
+        """
+        whole = whole_chat(self.bot, self.source.chat_id)
+        # Code that holds a key already does not: it may be what that waits for.
+        return [whole] if whole in wanted and self._hold.held_around is None else []
+
+    @property
+    def addresses(self) -> list[Address]:
+        return [data.stored.address for data in self.all_data.values() if data.stored is not None]
+
+    @property
+    def held(self) -> Collection[Any]:
+        """The keys that this unit holds itself, and those that its transaction keeps."""
+        return self._hold.keys
+
+    def shared(self, address: Address | None) -> Data[Any] | None:
+        """Return the data of an address that is held, for code that joins.
+
+        There is none for code that is being told, while it is read, that a session has expired.
+        """
+        if self._loading or address in being_told():
+            return None
+        return next((data for data in self.all_data.values() if data.address == address), None)
+
+    # Load.
+
+    async def open(self) -> None:
+        """Load, and make sure that handlers can be shown the strict fragments.
+
+        Raises:
+            Exception: there is no session, or one that cannot be read.
+        """
+        try:
+            await self.load()
+            for data in self.all_data.values():
+                if data.error is not None and not data.fragment.lazy:
+                    raise data.error
+        except Exception:
+            self.refused = True
+            raise
+
+    async def load(self) -> None:
+        """Enter, and load the strict fragments.
+
+        Raises:
+            Exception: there is no session, because a key function, the lock or a storage failed.
+        """
+        if not self._entered:
+            await self.enter()
+        if self.error is None and not self._loaded:
+            self._loaded = True
+            try:
+                await self.read([data for data in self.own if not data.fragment.lazy])
+                for joined in self._joined.values():
+                    if not joined.data.fragment.lazy:
+                        await joined.holder.reach(joined.data.look())
+            except Exception as exc:
+                self.error = exc
+            else:
+                self._just_loaded = True
+                asyncio.get_running_loop().call_soon(self._note_that_time_passes)
+        if self.error is not None:
+            raise self.error
+
+    async def read(self, some: Sequence[Data[Any]]) -> None:
+        """Read data; the first time, the keys are taken among all processes, too."""
+        places = []
+        for data in some:
+            if data.fragment.name in self.known:
+                await data.accept(self.known.pop(data.fragment.name))
+            elif data.stored is not None:
+                places.append(data.fragment.place(data.stored.address))
+        if not places and (self.lock == "process" or self._hold.ticket is None):
+            return
+        self._loading = True
+        try:
+            records = await read_places(places, read=self._read_stored)
+        finally:
+            self._loading = False
+        found = {place.address: record for place, record in zip(places, records, strict=True)}
+        for data in some:
+            if data.stored is not None and data.stored.address in found:
+                await data.accept(found[data.stored.address])
+
+    async def _read_stored(self, places: Sequence[Place]) -> list[Record | None]:
+        addresses = [place.address for place in places]
+        hold = self._hold
+        try:
+            found = await self._begun().read(
+                addresses, since=hold.asked_at, patience=hold.database_seconds
+            )
+        except SessionLockTimeout as exc:
+            raise hold.explained(exc) from None
+        return [found.get(address) for address in addresses]
+
+    def _begun(self) -> Transaction:
+        """Return the transaction with the storages of the unit's own data."""
+        if self._transaction is None:
+            own = [data.address for data in self.own if data.address is not None]
+            self._transaction = begin(
+                {
+                    address: self.fragments[address.name].innermost
+                    for address in (*own, *self._hold.keys)
+                    if address.name in self.fragments
+                },
+                self._hold if self.lock == "database" else None,
+            )
+        return self._transaction
+
+    @property
+    def own(self) -> Collection[Data[Any]]:
+        """The data that this unit itself saves."""
+        if not self._joined:
+            return self.all_data.values()
+        return [data for name, data in self.all_data.items() if name not in self._joined]
+
+    def _note_that_time_passes(self) -> None:
+        self._just_loaded = False
+
+    # Let handlers run.
+
+    def is_for(self, *subjects: object) -> bool:
+        """Whether the unit belongs to one of these updates or jobs."""
+        return any(s is not None and s is t for s in subjects for t in self.subjects)
+
+    @property
+    def opened(self) -> bool:
+        """Whether handlers may have seen the session."""
+        return self._loaded or self.error is not None
+
+    @property
+    def unloaded(self) -> bool:
+        """Whether no handler has begun because a storage or a lock failed."""
+        # Without data it was the key function; other SessionErrors are about the data.
+        of_data = isinstance(self.error, SessionError) and not isinstance(
+            self.error, SessionLockTimeout
+        )
+        return bool(self.all_data) and self.error is not None and not of_data
+
+    @property
+    def fresh(self) -> Mapping[str, Data[Any]]:
+        """What was read so lately that others may take it for what is stored."""
+        return self.all_data if self._just_loaded else {}
+
+    def data(self, name: str, *, over: bool = False) -> Data[Any]:
+        """Return a fragment's data; ``over`` lets it be read when the unit is closed.
+
+        Raises:
+            SessionClosed: the unit is closed, or was never opened.
+            Exception: there is no session.
+        """
+        if self.error is not None:
+            raise self.error
+        if name not in self.all_data or (self.closed and not over):
+            raise SessionClosed(OVER)
+        return self.all_data[name]
+
+    async def value(self, name: str) -> Any:
+        """Return a fragment's data, read if need be."""
+        data = self.data(name)
+        joined = self._joined.get(name)
+        return await (data.aget() if joined is None else joined.holder.reach(data.aget()))
+
+    async def reach(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Await something of this unit in code that has joined it, maybe in another thread."""
+        loop = self._loop
+        if loop is None or loop is asyncio.get_running_loop() or not loop.is_running():
+            return await coroutine
+        there = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        return await asyncio.wrap_future(there)
+
+    async def follow(self, moves: Mapping[Address, Address]) -> None:
+        """Go on under the new keys that sessions of the unit were given."""
+        for data in self.own:
+            if data.stored is not None and data.stored.address in moves:
+                await data.stored.follow(moves[data.stored.address])
+                self._transaction = None
+
+    # Save.
+
+    async def save(self, *, last: bool = False) -> None:
+        """Write what has changed, if anything.
+
+        Args:
+            last: nothing more will be saved, so the keys may be given back together with it.
+
+        Raises:
+            SessionConflict: it was changed by somebody else.
+            SessionDataError: it cannot be stored.
+            SessionClosed: the unit is closed, or the one that it has joined.
+            Exception: the storage failed.
+        """
+        async with self._saving:
+            holders = [joined.holder for joined in self._joined.values()]
+            if self.closed or self._ended or any(holder.closed for holder in holders):
+                raise SessionClosed("The update is over: its session cannot be saved any more.")
+            if not last:
+                for holder in holders:
+                    await holder.save()
+            self._ended = last
+            try:
+                await self._save(last)
+            except BaseException:
+                self._ended = False
+                raise
+
+    async def _save(self, last: bool) -> None:
+        own = self.own
+        if unread := [data for data in own if data.replaces_unread]:
+            await self._look_at(unread)
+        if changes := await changes_of(own):
+            hand_on = last and self.lock == "database" and self._hold.has_heir
+            self._writes += 1
+            try:
+                await write(self._begun(), changes, last=last, hand_on=hand_on)
+            finally:
+                self._writes -= 1
+                if self.closed:
+                    self._release()
+
+    async def _look_at(self, unread: Sequence[Data[Any]]) -> None:
+        """Find out what a write would replace that was never read, as far as that matters."""
+        if self._hold.ticket is None or not self._begun().protects_writes:
+            await self.read(unread)  # Nobody holds back those who write it: compare with it.
+        else:
+            await tell_all([d.fragment.place(d.address) for d in unread if d.address is not None])
+
+    # Release.
+
+    def close(self) -> None:
+        """Release the keys and, unless error handlers may still look at it, the data."""
+        self._end()
+        self._release()
+
+    def detach(self) -> Ticket | None:
+        """Close, but return the ticket of the keys, for whoever is to release it later."""
+        self._end()
+        return self._hold.detach()
+
+    def _end(self) -> None:
+        self.closed = True
+        for data in self.own:
+            data.close()
+        if self.failed:
+            for joined in self._joined.values():
+                joined.data.restore(joined.before)
+        else:
+            self.all_data.clear()
+
+    def _release(self) -> None:
+        """Release the keys, or leave that to the write that is under way."""
+        if not self._writes:
+            self._transaction = None
+            self._hold.release()
+
+
+def whole_chat(bot: str, chat_id: object) -> Address:
+    """Return what stands for all sessions of a chat. No fragment has such a name."""
+    return Address(bot, "*", str(chat_id))
+
+
+def enclosing(unit: Unit | None) -> Iterator[Unit]:
+    """Yield those of a unit and the units around it that are not over."""
+    while unit is not None:
+        if not unit.closed:
+            yield unit
+        unit = unit.outer
+
+
+def open_unit() -> Unit | None:
+    """Return the unit that the running code belongs to, unless it is over."""
+    unit = current.get()
+    return None if unit is None else next(enclosing(unit), None)

@@ -1,0 +1,257 @@
+"""Sessions of code that runs beside its update, and what a unit leaves to nobody else."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from decimal import Decimal
+from typing import Any
+from unittest import mock
+
+from django.db import connection, transaction
+from django.test import SimpleTestCase, TestCase, TransactionTestCase
+from telegram.ext import TypeHandler
+
+from botsessions import MemoryStorage, lazy_session, session
+from botsessions.exceptions import (
+    SessionConflict,
+    SessionDataError,
+    SessionLockTimeout,
+    SessionVersionError,
+)
+from botsessions.locks import process_lock
+from botsessions.models import BotSession
+from botsessions.storages import ANY, Address, Record
+from botsessions.testing import BotClient
+from botsessions.unit import current
+
+from .harness import Store, client, text
+
+MARIA = Address("1", "", "1001")
+
+
+def counting() -> dict[str, int]:
+    return {"count": 0}
+
+
+async def send(declared: Any, work: Any) -> Any:
+    """Send a message to a bot whose only handler runs beside; return what it did."""
+    return await client(declared, beside(work)).user().send("x")
+
+
+def beside(callback: Any) -> Any:
+    return TypeHandler(object, callback, block=False)
+
+
+class EditSession(SimpleTestCase):
+    async def test_what_was_changed_before_is_saved_first(self) -> None:
+        store = Store({"1001": {"count": 1}})
+
+        async def work(update: Any, context: Any) -> None:
+            context.session["count"] += 1
+            async with context.edit_session() as data:
+                assert store.values == {"1001": {"count": 2}}
+                assert data is context.session
+                data["count"] += 10
+
+        answers = (
+            await client(session(initial=counting, storage=store), beside(work)).user().send("x")
+        )
+        assert answers.errors == []
+        assert store.values == {"1001": {"count": 12}}
+
+    async def test_what_was_changed_before_and_by_somebody_else_is_a_conflict(self) -> None:
+        store = Store({"1001": {"count": 1}})
+
+        async def work(update: Any, context: Any) -> None:
+            context.session["count"] += 1
+            await store.write(MARIA, Record({"count": 50}, revision=ANY))
+            async with context.edit_session():
+                raise AssertionError("never entered")
+
+        answers = (
+            await client(session(initial=counting, storage=store), beside(work)).user().send("x")
+        )
+        assert [type(error) for error in answers.errors] == [SessionConflict]
+        assert store.values == {"1001": {"count": 50}}
+        assert not process_lock().busy
+
+    async def test_it_is_saved_on_leaving_and_the_key_is_free(self) -> None:
+        store = Store({"1001": {"count": 1}})
+
+        async def work(update: Any, context: Any) -> None:
+            async with context.edit_session() as data:
+                data["count"] += 1
+                assert process_lock().busy
+            assert not process_lock().busy
+            assert store.values == {"1001": {"count": 2}}
+
+        answers = (
+            await client(session(initial=counting, storage=store), beside(work)).user().send("x")
+        )
+        assert answers.errors == []
+
+    async def test_a_lazy_session_is_read_anew(self) -> None:
+        store = Store({"1001": {"count": 1}})
+
+        async def work(update: Any, context: Any) -> None:
+            assert await context.session == {"count": 1}
+            await store.write(MARIA, Record({"count": 50}, revision=ANY))
+            async with context.edit_session() as data:
+                assert data == {"count": 50}
+                data["count"] += 1
+            assert await context.session is data
+
+        declared = lazy_session(initial=counting, storage=store)
+        assert (await client(declared, beside(work)).user().send("x")).errors == []
+        assert store.values == {"1001": {"count": 51}}
+
+
+class WithoutTheKey(SimpleTestCase):
+    async def test_an_assignment_is_compared_with_what_is_stored_when_it_is_saved(self) -> None:
+        """It holds nothing, so it must not replace what it has not seen."""
+        store = Store({"1001": {"count": 1}})
+
+        async def assign(update: Any, context: Any) -> None:
+            context.session = {"count": 5}
+
+        declared = lazy_session(initial=counting, storage=store)
+        assert (await client(declared, beside(assign)).user().send("x")).errors == []
+        assert store.operations == ["read", "write"]
+        assert store.values == {"1001": {"count": 5}}
+
+    async def test_a_promise_is_compared_with_what_is_stored_when_it_is_saved(self) -> None:
+        store = Store({"1001": {"count": 1}})
+
+        async def later() -> dict[str, int]:
+            return {"count": 5}
+
+        async def assign(update: Any, context: Any) -> None:
+            context.session = later()
+
+        declared = lazy_session(initial=counting, storage=store)
+        assert (await client(declared, beside(assign)).user().send("x")).errors == []
+        assert store.operations == ["read", "write"]
+
+    async def test_with_the_key_an_assignment_reads_nothing(self) -> None:
+        store = Store({"1001": {"count": 1}})
+
+        async def assign(update: Any, context: Any) -> None:
+            context.session = {"count": 5}
+            await context.save_session()
+            context.session = {"count": 6}
+
+        await client(lazy_session(initial=counting, storage=store), assign).user().send("x")
+        assert store.operations == ["write", "write"]
+
+    async def test_a_key_function_that_failed_is_not_asked_again(self) -> None:
+        calls = []
+
+        def key(update: Any) -> str:
+            calls.append(update)
+            raise LookupError("no key")
+
+        async def work(update: Any, context: Any) -> None:
+            raise AssertionError("never run")
+
+        declared = session(initial=counting, storage=Store(), get_session_key=key)
+        answers = await client(declared, beside(work), beside(work)).user().send("x")
+        assert [str(error) for error in answers.errors] == ["no key"]
+        assert len(calls) == 1
+
+
+class WhatIsStored(SimpleTestCase):
+    async def test_d8_data_of_a_version_that_the_code_does_not_know_is_kept(
+        self,
+    ) -> None:
+        storage, ran = MemoryStorage(), []
+        await storage.write(MARIA, Record({"new": True}, Decimal(2)))
+
+        async def work(update: Any, context: Any) -> None:
+            ran.append(context.session)
+
+        answers = await client(session(initial=counting, storage=storage), work).user().send("x")
+        (error,) = answers.errors
+        assert isinstance(error, SessionVersionError)
+        assert "'1001' of bot '1' has version 2" in str(error)
+        assert ran == []
+        record = await storage.read(MARIA)
+        assert record is not None
+        assert (record.value, record.version) == ({"new": True}, Decimal(2))
+
+    async def test_an_error_names_the_session(self) -> None:
+        store = Store({"1001": {"count": "many"}})
+        declared = session(storage=store, data_type=dict[str, int])
+        answers = await client(declared, work_nothing).user().send("x")
+        (error,) = answers.errors
+        assert isinstance(error, SessionDataError)
+        assert "Session '1001' of bot '1' cannot be read: $" in str(error)
+
+
+class WhomItBelongsTo(TestCase):
+    def test_it_is_known_from_a_handler_that_runs_beside(self) -> None:
+        async def work(update: Any, context: Any) -> None:
+            context.session["count"] += 1
+
+        def build(builder: Any) -> Any:
+            application = session(initial=counting).install(builder).build()
+            application.add_handler(beside(work))
+            return application
+
+        BotClient(build=build).user("Maria Rossi", id=42).send("x")
+        row = BotSession.objects.get()
+        assert (row.chat_id, row.chat_type, row.title) == (42, "private", "Maria Rossi")
+
+
+class WhatIsLeft(SimpleTestCase):
+    async def test_nothing_of_an_update_waits_for_the_garbage_collector(self) -> None:
+        units = []
+
+        async def work(update: Any, context: Any) -> None:
+            context.session["count"] += 1
+            units.append(weakref.ref(current.get()))
+
+        bot = client(session(initial=counting, storage=Store()), work)
+        gc.disable()
+        self.addCleanup(gc.enable)
+        await bot.application.initialize()
+        await bot.application.process_update(text(bot.user()))
+        (unit,) = units
+        assert unit() is None
+
+
+class CrossingTransactions(TransactionTestCase):
+    def test_two_that_edit_each_others_keys_get_an_error_not_a_deadlock(self) -> None:
+        if connection.vendor == "sqlite":
+            self.skipTest("SQLite has one writing transaction at a time.")
+        declared = session(initial=counting)
+        declared.installed("shop")
+        both, outcomes = threading.Barrier(2), []
+
+        def view(mine: str, other: str) -> None:
+            try:
+                with transaction.atomic():
+                    with declared.edit(mine) as data:
+                        data["count"] += 1
+                    both.wait(5)
+                    with declared.edit(other) as data:
+                        data["count"] += 1
+                outcomes.append("done")
+            except SessionLockTimeout:
+                outcomes.append("refused")
+            finally:
+                connection.close()
+
+        threads = [threading.Thread(target=view, args=pair) for pair in (("a", "b"), ("b", "a"))]
+        with mock.patch("botsessions.holding.WITHIN_SECONDS", 0.5):
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(10)
+        assert "refused" in outcomes
+        assert not process_lock().busy
+
+
+async def work_nothing(update: Any, context: Any) -> None:
+    pass
