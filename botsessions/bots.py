@@ -1,29 +1,19 @@
-"""``settings.BOTSESSIONS``: the bots by alias, and the app's own settings."""
+"""The bots that ``settings.BOTSESSIONS`` declares, by alias."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from .arguments import check_text
+from .conf import app_settings
+from .declaration import Declaration
 from .secret import Secret, hiding
 
-if TYPE_CHECKING:
-    from .sessions import Declaration
-
-MAX_BYTES = 3 * 1024 * 1024
-RETRY_SECONDS = 30.0
-APP_SETTINGS = frozenset(
-    {"BOTS", "MAX_BYTES", "MASKED_FIELDS", "FREE_STORAGE", "METRICS_TOKEN", "RETRY_SECONDS"}
-)
 BOT_SETTINGS = frozenset(
     {
         *("TOKEN", "SESSION", "APPLICATION", "LOCK"),
@@ -32,13 +22,6 @@ BOT_SETTINGS = frozenset(
 )
 PLAIN_SESSION = "botsessions.sessions.plain"
 LOCKS = ("process", "database")
-FREE_STORAGE_LIMITS: Mapping[str, int] = {
-    "MAX_KEY_LENGTH": 64,
-    "MAX_BYTES": 16 * 1024,
-    "MAX_SESSIONS": 50_000,
-    "LOGIN_SECONDS": 7 * 24 * 3600,
-    "LOGINS_PER_MINUTE": 600,
-}
 
 
 @dataclass(frozen=True)
@@ -114,46 +97,6 @@ class Bot:
             return import_string(path)
         except ImportError as exc:
             raise ImproperlyConfigured(f"{where}: {exc}.") from exc
-
-
-def app_settings() -> Mapping[str, Any]:
-    """Return ``settings.BOTSESSIONS``, secrets hidden; nothing in a script without settings."""
-    if not settings.configured and not os.environ.get("DJANGO_SETTINGS_MODULE"):
-        return {}
-    found: Mapping[str, Any] = hiding(getattr(settings, "BOTSESSIONS", None) or {})
-    return found
-
-
-@lru_cache(maxsize=1)
-def max_bytes() -> int:
-    """Return how many bytes of JSON a session may have."""
-    return int(app_settings().get("MAX_BYTES", MAX_BYTES))
-
-
-@lru_cache(maxsize=1)
-def retry_seconds() -> float:
-    """Return for how long a database that does not answer is asked again."""
-    return float(app_settings().get("RETRY_SECONDS", RETRY_SECONDS))
-
-
-def forget_settings(**kwargs: Any) -> None:
-    """Have settings looked up anew: a test has changed some."""
-    max_bytes.cache_clear()
-    retry_seconds.cache_clear()
-
-
-setting_changed.connect(forget_settings, dispatch_uid="botsessions.bots")
-
-
-def metrics_token() -> Secret | None:
-    """Return what lets a machine have the figures; ``None``: only people may."""
-    found = app_settings().get("METRICS_TOKEN") or None
-    return found if isinstance(found, Secret) else None
-
-
-def free_storage_limits() -> Mapping[str, int]:
-    """Return the limits of the free storage that this project offers."""
-    return {**FREE_STORAGE_LIMITS, **app_settings().get("FREE_STORAGE", {})}
 
 
 def all_bots() -> dict[str, Bot]:

@@ -16,21 +16,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .bots import (
-    APP_SETTINGS,
-    BOT_SETTINGS,
-    FREE_STORAGE_LIMITS,
-    LOCKS,
-    Bot,
-    all_bots,
-    app_settings,
-)
+from .bots import BOT_SETTINGS, LOCKS, Bot, all_bots
 from .charsets import narrow_columns
+from .conf import APP_SETTINGS, FREE_STORAGE_LIMITS, app_settings
+from .declaration import Declaration
 from .keys import ignores_update
-from .locks import database_of
 from .records import MAX_KEY_LENGTH, MAX_NAME_LENGTH
 from .secret import Secret
-from .sessions import Declaration
 from .storages import CacheStorage, DatabaseStorage
 from .storages.layers import peel
 from .storages.transactions import database_of

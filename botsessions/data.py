@@ -205,7 +205,7 @@ class Data(Generic[T]):
         return Snapshot(
             self._data,
             copy_of(self._data),
-            self.stored and self.stored.record,
+            None if self.stored is None else self.stored.record,
             self._seen,
             self._assigned,
             self._promise,

@@ -30,11 +30,11 @@ class Hold:
 
     def __init__(
         self,
-        around: Sequence[Hold] | None = None,
+        around: Sequence[Hold] = (),
         kept: Sequence[Ticket] = (),
         patience: float | None = None,
     ) -> None:
-        self._around = around or ()
+        self._around = around
         self._kept = kept
         self._patience = patience
         self._ticket: Ticket | None = None

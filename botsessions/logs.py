@@ -16,7 +16,8 @@ from typing import Any, TypeAlias
 
 from django.conf import settings
 
-from .bots import all_bots, metrics_token
+from .bots import all_bots
+from .conf import metrics_token
 
 Arguments: TypeAlias = "tuple[object, ...] | Mapping[str, object] | None"
 

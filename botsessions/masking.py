@@ -9,6 +9,7 @@ from typing import Any
 
 from .bots import app_settings
 from .codec import ROOT, Place, path_of, unstorable
+from .conf import app_settings
 from .records import Json
 
 MASK = re.compile(r"\[masked: (\$.*)\]", re.DOTALL)

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+from typing import Any, Generic, TypeVar, cast, overload
 
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured
@@ -20,14 +20,11 @@ from .declaration import SINGLE, Declaration, Fragment, is_async
 from .editing import AsyncEdit, Edit, refuse_event_loop
 from .exceptions import SessionKeyError
 from .keys import KeyFunction, per_chat
-from .ptb import SessionBuilder, install
+from .ptb import AnyBuilder, SessionBuilder, install
 from .records import MAX_NAME_LENGTH
 from .sources import FromIds, FromKey, Source
 from .storages import DatabaseStorage, Storage
 from .unit import Unit
-
-if TYPE_CHECKING:
-    from telegram.ext import ApplicationBuilder
 
 T = TypeVar("T")
 
@@ -127,7 +124,7 @@ class Installable(Declaration):
     @telling_usage
     def install(
         self,
-        builder: ApplicationBuilder[Any, Any, Any, Any, Any, Any],
+        builder: AnyBuilder,
         *,
         bot: str | None = None,
         lock: str = "process",

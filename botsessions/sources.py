@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from . import updates
 from .exceptions import SessionKeyError
 from .keys import KeyFunction, is_update, per_chat, per_topic, per_user, per_user_chat, takes_ids
 from .records import About
-
-if TYPE_CHECKING:
-    from telegram import Chat, User
-    from telegram.ext import Job
 
 
 class Source(Protocol):
@@ -161,7 +157,7 @@ class FromKnownIds(FromIds):
 class FromJob(FromKnownIds):
     """A job, with its chat and user."""
 
-    def __init__(self, job: Job[Any]) -> None:
+    def __init__(self, job: Any) -> None:
         self.subject = job
         super().__init__({n: i for n, i in (("chat", job.chat_id), ("user", job.user_id)) if i})
 
@@ -216,7 +212,7 @@ def updates_only(function: KeyFunction) -> str:
     )
 
 
-def about(chat: Chat | None, user: User | Chat | None) -> About:
+def about(chat: Any, user: Any) -> About:
     names = [(getattr(user, "title", None) or user.full_name) if user else None]
     if chat and (chat.title or not user):
         names.append(chat.effective_name)

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from msgspec.structs import replace
 
-from .bots import max_bytes
+from .conf import max_bytes
 from .declaration import Fragment
 from .exceptions import SessionDataError
 from .records import ANY, About, Address, Json, Record, Revision

@@ -84,7 +84,8 @@ class Unit:
         self.known: dict[str, Record | None] = {}
         """By fragment, what another unit has read just now."""
         self._origin = origin
-        self._hold = Hold(outer and [unit._hold for unit in enclosing(outer)], kept, patience)
+        around = () if outer is None else [unit._hold for unit in enclosing(outer)]
+        self._hold: Hold = Hold(around, kept, patience)
         self._joined: dict[str, Joined] = {}
         self._transaction: Transaction | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -13,7 +13,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import SimpleTestCase, override_settings
 
 from botsessions import session
-from botsessions.bots import Bot, all_bots, get_bot, max_bytes
+from botsessions.bots import Bot, all_bots, get_bot
+from botsessions.conf import max_bytes
 from botsessions.exceptions import SessionDataError
 from botsessions.ptb import build_application
 from botsessions.testing import AsyncBotClient, BotClient

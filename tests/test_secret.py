@@ -15,7 +15,8 @@ from django.test import RequestFactory, SimpleTestCase, override_settings
 from django.views.debug import ExceptionReporter
 from telegram.ext import Application
 
-from botsessions.bots import Bot, all_bots, app_settings, get_bot
+from botsessions.bots import Bot, all_bots, get_bot
+from botsessions.conf import app_settings
 from botsessions.ptb import build_application
 from botsessions.secret import Secret
 from botsessions.storages import FreeStorage

@@ -11,7 +11,7 @@ from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import JSONRenderer
 
-from ..bots import max_bytes
+from ..conf import max_bytes
 from ..parsing import NotJson, parsed
 
 ESCAPED = 6

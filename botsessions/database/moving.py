@@ -37,12 +37,6 @@ def about(table: Table, address: Address) -> About | None:
     return found and About(*found)
 
 
-def about(table: Table, address: Address) -> About | None:
-    rows = table.model._default_manager.using(table.using).filter(**address._asdict())
-    found = rows.values_list("chat_id", "user_id").first()
-    return found and About(*found)
-
-
 def move(table: Table, moves: Sequence[Move]) -> int:
     """Make all moves in one transaction; return how many there were to be made."""
     for _ in range(ATTEMPTS - 1):

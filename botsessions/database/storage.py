@@ -103,10 +103,6 @@ class DatabaseStorage:
         table = self.table
         await batching_of(table.using).request(Extension(table, address, record))
 
-    async def about(self, address: Address) -> About | None:
-        """Return whose session is stored there."""
-        return await self._alone(lambda table: moving.about(table, address))
-
     async def of_chat(self, bot: str, chat_id: int) -> dict[Address, About]:
         return await run(self.using, partial(moving.of_chat, self.table, bot, chat_id))
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from ..bots import max_bytes
 from ..codec import Codec
+from ..conf import max_bytes
 from ..declaration import Fragment
 from ..exceptions import (
     SessionError,
@@ -167,7 +167,7 @@ class Destination:
         fragment = self._fragment
         codec = fragment.codec if version == fragment.newest_version else self._older
         value: Json = codec.encode(found.data, {}, max_bytes())
-        stored = outgoing(fragment.storage, Record(value, about=about))
+        stored = outgoing(fragment.layers, Record(value, about=about))
         # It is as old as it was.
         expires_at = found.expires_at or stored.expires_at
         return replace(stored, version=version, expires_at=expires_at)

@@ -15,8 +15,9 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 from msgspec.structs import replace
 
-from ..bots import get_bot, max_bytes
+from ..bots import get_bot
 from ..codec import Codec
+from ..conf import max_bytes
 from ..database.changes import Change
 from ..database.sessions_table import Table
 from ..declaration import Fragment

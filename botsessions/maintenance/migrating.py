@@ -13,8 +13,8 @@ from asgiref.sync import async_to_sync
 from django.db import connections, transaction
 from django.db.models import Q, QuerySet
 
-from ..bots import max_bytes
 from ..codec import refuse_larger
+from ..conf import max_bytes
 from ..database.changes import Change
 from ..database.sessions_table import Table
 from ..declaration import Fragment

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from ..bots import metrics_token
+from ..conf import metrics_token
 from ..figures import Figures, figures
 from ..permissions import may
 

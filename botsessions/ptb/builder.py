@@ -120,7 +120,7 @@ def build_application(bot: Bot, builder: AnyBuilder | None = None) -> SessionApp
     """
     if builder is None:
         builder = ApplicationBuilder().token(bot.token.reveal() if bot.token else "")
-    built = bot.application(bot.session.install(builder, bot=bot.alias, lock=bot.lock))
+    built = bot.application(install(builder, bot.session, bot.alias, bot.lock))
     return built_application(built, f"APPLICATION of bot {bot.alias!r}")
 
 

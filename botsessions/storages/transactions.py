@@ -164,8 +164,8 @@ def begin(storages: Mapping[Address, Storage], hold: Hold | None = None) -> Tran
     for address, storage in storages.items():
         if is_database(storage):
             stored.setdefault(storage.using, {})[address] = storage
-        elif own := next((own for known, own in plain if known == storage), None):
-            own.add(address)
+        elif some := next((some for known, some in plain if known == storage), None):
+            some.add(address)
         else:
             plain.append((storage, {address}))
         if hold is not None and address in hold.keys:
@@ -173,12 +173,11 @@ def begin(storages: Mapping[Address, Storage], hold: Hold | None = None) -> Tran
     leases = {using: Lease(using, leased[using]) for using in sorted(leased)}
     if hold is not None:
         hold.lease_by(leases)
-    parts: list[tuple[Any, Collection[Address]]] = [
-        (DatabaseTransaction(using, stored.get(using, {}), lease=leases.get(using)), own)
-        for using in sorted({*stored, *leases}, key=lambda using: using not in leases)
-        if (own := stored.get(using, {}).keys()) is not None
-    ]
-    parts += [(PlainTransaction(storage), own) for storage, own in plain]
+    parts: list[tuple[Any, Collection[Address]]] = []
+    for using in [*leases, *(using for using in stored if using not in leases)]:
+        own = stored.get(using, {})
+        parts.append((DatabaseTransaction(using, own, lease=leases.get(using)), own.keys()))
+    parts += [(PlainTransaction(storage), some) for storage, some in plain]
     return parts[0][0] if len(parts) == 1 else JoinedTransaction(parts, len(leases))
 
 

@@ -9,7 +9,8 @@ from django.core.cache import cache
 from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare, salted_hmac
 
-from ...bots import Bot, all_bots, free_storage_limits
+from ...bots import Bot, all_bots
+from ...conf import free_storage_limits
 from .answers import Refusal
 
 SALT = "botsessions.api.free"

@@ -10,8 +10,9 @@ from asgiref.sync import async_to_sync
 from django.db.models import Q, QuerySet
 from msgspec.structs import replace
 
-from ...bots import Bot, free_storage_limits
+from ...bots import Bot
 from ...codec import strict
+from ...conf import free_storage_limits
 from ...exceptions import SessionConflict, SessionDataError
 from ...maintenance import BATCH_SIZE, Sweep
 from ...models import AbstractBotSession

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from ...bots import free_storage_limits
+from ...conf import free_storage_limits
 from ...exceptions import SessionKeyError
 from ...keys import check_key
 from ...records import dumps
