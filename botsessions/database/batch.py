@@ -18,7 +18,7 @@ from .lease import Ending, Lease, cut_off
 from .leases_table import lease_table_of
 from .requests import Extension, NotHeldYet, Read, Request, Write
 from .sessions_table import Step, Table
-from .statements import Work, in_transaction, one, together
+from .statements import IMPATIENT, PATIENT, Work, in_transaction, one, together
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -34,12 +34,19 @@ class Locked(Exception):
         self.error = error
 
 
-def carry_out(requests: Sequence[Request], connection: BaseDatabaseWrapper) -> Work[list[Outcome]]:
+def carry_out(
+    requests: Sequence[Request], connection: BaseDatabaseWrapper, *, singly: bool = False
+) -> Work[list[Outcome]]:
     """Carry out requests; return the outcome of each, an exception where it has failed.
 
     No two of them may write at the same address.
+
+    Args:
+        singly: one after another, because some are likely to fail.
     """
-    batch = Batch(requests, connection)
+    batch = Batch([] if singly else requests, connection)
+    if singly:
+        batch.try_singly(requests)
     yield from batch.carry_out()
     # An error refers to the batch, which is not to refer to the error.
     outcomes, batch.outcomes = batch.outcomes, {}
@@ -278,13 +285,21 @@ class Batch:
             if len(requests) == 1:
                 locked = trouble_of(exc) is Trouble.LOCKED
                 self.outcomes[requests[0]] = Locked(exc) if locked else exc
+            elif self._connection.vendor == "sqlite" and trouble_of(exc) is Trouble.LOCKED:
+                self.outcomes |= {request: Locked(exc) for request in requests}  # All is locked.
             else:
                 self._singly += requests
 
+    def try_singly(self, requests: Sequence[Request]) -> None:
+        """Have requests tried by themselves."""
+        self._singly += requests
+
     def _carry_out_singly(self) -> Work[None]:
-        """Find out which of the requests fail."""
+        """Find out which of the requests fail, without waiting for what is locked."""
+        yield [IMPATIENT]
         for request in self._singly:
             (self.outcomes[request],) = yield from carry_out([request], self._connection)
+        yield [PATIENT]
 
 
 def is_readable(read: Read) -> bool:

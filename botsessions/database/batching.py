@@ -98,14 +98,18 @@ class Batching:
             self._end(batch, None, exc)
 
     def _next_batch(self, most: int) -> list[Request]:
-        """Return what goes now; a second write of an address waits on."""
+        """Return what goes now; a second write of an address waits on.
+
+        What has met a lock goes without the others, which it might hold up.
+        """
         batch: list[Request] = []
         rest: list[Request] = []
         room = MOST_BYTES
         for request in self._waiting:
+            apart = bool(batch) and request.met_lock is not batch[0].met_lock
             if request.future.cancelled():
                 self._settle(request)
-            elif len(batch) == most or not self._writing.isdisjoint(request.written):
+            elif apart or len(batch) == most or not self._writing.isdisjoint(request.written):
                 rest.append(request)
             elif batch and room < request.size:
                 rest.append(request)
@@ -147,7 +151,7 @@ class Batching:
                 request.future.set_exception(error)
             return
         request.tried = request.tried or trouble is Trouble.LOST
-        locked = trouble is Trouble.LOCKED
+        request.met_lock = locked = trouble is Trouble.LOCKED
         first, longest = (
             (FIRST_LOCKED_PAUSE, LONGEST_LOCKED_PAUSE) if locked else (FIRST_PAUSE, LONGEST_PAUSE)
         )

@@ -121,7 +121,7 @@ class OnCaller:
 
     def _execute(self, requests: Sequence[Request]) -> list[Any]:
         connection = connections[self._using]
-        return execute(connection, carry_out(requests, connection))
+        return execute(connection, carry_out(requests, connection, singly=requests[0].met_lock))
 
 
 class OnLoop:
@@ -137,7 +137,7 @@ class OnLoop:
     def carry_out(self, requests: Sequence[Request], done: Done) -> None:
         own = self._own
         if own is not None and own.is_usable:
-            own.do(carry_out(requests, own.connection), done)
+            own.do(carry_out(requests, own.connection, singly=requests[0].met_lock), done)
         elif self._has_none or (own is not None and own.is_open):
             thread_of(self._using).carry_out(requests, done)
         else:

@@ -9,7 +9,18 @@ from django.db import DatabaseError, Error, transaction
 
 from .cursors import cursor_of
 from .errors import Trouble, trouble_of
-from .statements import BEGIN, COMMIT, ROLLBACK, Answer, Result, Statement, Work
+from .options import local, manner_of
+from .statements import (
+    BEGIN,
+    COMMIT,
+    IMPATIENT,
+    PATIENT,
+    ROLLBACK,
+    Answer,
+    Result,
+    Statement,
+    Work,
+)
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -37,6 +48,7 @@ class Execution:
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
+        self._manner = manner_of(connection)
         self._block: transaction.Atomic | None = None
         self._begun = False
 
@@ -68,7 +80,10 @@ class Execution:
             if statement is BEGIN or statement is COMMIT or statement is ROLLBACK:
                 self._bound(statement)
                 return Result((), 0)
-            return fetched(self._connection, statement)
+            if statement is PATIENT or statement is IMPATIENT:
+                self._note_patience(statement)
+                return Result((), 0)
+            return self._fetched(statement)
         except Error as exc:
             if isinstance(exc, DatabaseError) and trouble_of(exc) is not Trouble.LOST:
                 return exc
@@ -104,13 +119,24 @@ class Execution:
         with cursor_of(self._connection) as cursor:
             cursor.execute(text)
 
+    def _note_patience(self, statement: Statement) -> None:
+        manner = self._manner
+        if manner is None or self._connection.vendor != "postgresql":
+            return
+        if manner.prefix:
+            manner.prefix = local(statement)
+        else:
+            self._execute(statement.text)
 
-def fetched(connection: BaseDatabaseWrapper, statement: Statement) -> Result:
-    """Execute a statement and return what has come of it."""
-    with cursor_of(connection) as cursor:
-        if statement.each:
-            cursor.executemany(statement.text, statement.parameters)
-            return Result((), cursor.rowcount)
-        cursor.execute(statement.text, statement.parameters)
-        rows: Sequence[Any] = cursor.fetchall() if cursor.description else ()
-        return Result(rows, cursor.rowcount)
+    def _fetched(self, statement: Statement) -> Result:
+        """Execute a statement and return what has come of it."""
+        prefix = self._manner.prefix if self._manner is not None else ""
+        with cursor_of(self._connection) as cursor:
+            if statement.each:
+                cursor.executemany(statement.text, statement.parameters)
+                return Result((), cursor.rowcount)
+            cursor.execute(prefix + statement.text, statement.parameters)
+            if prefix:
+                cursor.nextset()
+            rows: Sequence[Any] = cursor.fetchall() if cursor.description else ()
+            return Result(rows, cursor.rowcount)

@@ -18,7 +18,7 @@ from django.db import OperationalError
 
 from ..conf import retry_seconds
 from .care import is_too_old
-from .options import our_connection
+from .options import manner_of, our_connection
 from .pipeline import Pipeline
 from .statements import Answer, Work
 
@@ -55,18 +55,14 @@ def connect(using: str) -> BaseDatabaseWrapper | None:
     connection.inc_thread_sharing()
     connection.ensure_connection()
     driver: Any = connection.connection
-    if hasattr(driver, "pgconn") and is_direct(driver) and not connection.execute_wrappers:
+    manner = manner_of(connection)
+    is_ours_alone = manner is not None and not manner.prefix
+    if hasattr(driver, "pgconn") and is_ours_alone and not connection.execute_wrappers:
         driver.pgconn.nonblocking = 1
         driver.pgconn.enter_pipeline_mode()
         return connection
     connection.close()
     return None
-
-
-def is_direct(driver: Any) -> bool:
-    """Whether the server process that answers is the one that the connection was opened to."""
-    (backend,) = driver.execute("SELECT pg_backend_pid()").fetchone()
-    return bool(backend == driver.info.backend_pid)
 
 
 class LoopConnection:

@@ -20,7 +20,7 @@ class NotHeldYet(Exception):
 class Request:
     """Something to be done, wholly or not at all."""
 
-    __slots__ = ("future", "pause", "tried", "until")
+    __slots__ = ("future", "met_lock", "pause", "tried", "until")
 
     tables: Any
     """The tables that it is about; what it is about, by table."""
@@ -31,6 +31,8 @@ class Request:
     def __init__(self) -> None:
         self.tried = False
         """Whether an earlier attempt may have done it, unknown to us."""
+        self.met_lock = False
+        """Whether somebody else had locked what it needs when it was tried last."""
         self.until: float | None = None
         """When it is not tried again any more, by the monotonic clock; set at the first failure."""
         self.pause = 0.0

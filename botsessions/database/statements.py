@@ -39,6 +39,10 @@ BEGIN = Statement("BEGIN", recurs=False)
 COMMIT = Statement("COMMIT", recurs=False)
 ROLLBACK = Statement("ROLLBACK", recurs=False)
 
+PATIENT = Statement("SET lock_timeout = 25", recurs=False)
+"""Wait for so many milliseconds for what others have locked, on PostgreSQL."""
+IMPATIENT = Statement("SET lock_timeout = 1", recurs=False)
+
 Answer: TypeAlias = "Result | DatabaseError"
 Work: TypeAlias = Generator[Sequence[Statement], Sequence[Answer], T]
 

@@ -11,7 +11,13 @@ from typing import Any, TypeAlias
 from django.db import connections
 
 from .batch import carry_out
-from .care import close_unusable_connections, forget_statements, looked_after, rest
+from .care import (
+    close_broken_connections,
+    close_unusable_connections,
+    forget_statements,
+    looked_after,
+    rest,
+)
 from .cursors import keep_cursors_in_this_thread
 from .execution import execute
 from .options import connect_as_ours
@@ -40,7 +46,11 @@ class DatabaseThread:
             close_unusable_connections()
             try:
                 connection = connections[self.using]
-                return execute(connection, carry_out(requests, connection))
+                work = carry_out(requests, connection, singly=requests[0].met_lock)
+                return execute(connection, work)
+            except Exception as exc:
+                close_broken_connections(exc)
+                raise
             finally:
                 forget_statements()
 
