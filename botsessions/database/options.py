@@ -5,9 +5,11 @@ Neither for a server or a network that is silent, nor for what somebody else has
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.backends.signals import connection_created
 
@@ -46,8 +48,13 @@ def manner_of(connection: BaseDatabaseWrapper) -> Manner | None:
 
 
 def connect_as_ours(using: str) -> None:
-    """Have this thread's connection to a database opened in our way."""
-    connections[using] = our_connection(using)
+    """Have this thread's connection to a database opened in our way, if there is such a database.
+
+    Whoever uses it is told if there is not.
+    """
+    with suppress(ImproperlyConfigured):
+        if using in connections:
+            connections[using] = our_connection(using)
 
 
 def our_connection(using: str) -> BaseDatabaseWrapper:
