@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from contextvars import Context
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -77,7 +78,7 @@ def in_thread(function: Callable[..., T], *args: Any) -> Future[T]:
         finally:
             connections.close_all()
 
-    threading.Thread(target=call, daemon=True).start()
+    threading.Thread(target=Context().run, args=[call], daemon=True).start()
     return future
 
 
