@@ -125,8 +125,9 @@ async def handled(lock: str, declared: Any, handler: Any, chat: int, errors: Any
     """Have a bot handle an update of a chat; its key is free afterwards."""
     async with bot_running(lock, declared, handler, errors=errors) as bot:
         answers = await asyncio.wait_for(bot.user(id=chat).send("x"), 5)
+        stored = await declared.aget(str(chat), bot=BOT)
         assert await is_free(declared, str(chat))
-        return Handled(answers.errors, await declared.aget(str(chat), bot=BOT))
+        return Handled(answers.errors, stored)
 
 
 @each_way
@@ -228,11 +229,10 @@ def test_however_the_block_ends_early_nothing_of_it_is_saved(end: type[BaseExcep
             async with declared.aedit(chat=chat, bot=BOT) as data:
                 data["half"] = True
                 raise end
-        with suppress(end):
-            await asyncio.to_thread(edit)
+        await asyncio.to_thread(edit)
 
     def edit() -> None:
-        with declared.edit(chat=chat, bot=BOT) as data:
+        with suppress(end), declared.edit(chat=chat, bot=BOT) as data:
             data["half"] = True
             raise end
 

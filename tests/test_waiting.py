@@ -304,6 +304,7 @@ def test_when_a_thread_cannot_be_started_the_bot_goes_on_later(
             assert [answer.errors for answer in answers] == [[]] * 5
             assert (await asyncio.wait_for(bot.user(id=chat).send("x"), 3)).errors == []
             assert await declared.aget(str(chat), bot=BOT) == {"count": 2 - failed}
+            monkeypatch.undo()  # To stop it is another matter.
 
     declared, chat = session(initial=counting), new_chat()
     asyncio.run(declared.fragment.storage.close())  # Its thread starts anew.
