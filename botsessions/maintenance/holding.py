@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 
 from ..bots import all_bots
-from ..exceptions import SessionLockTimeout
-from ..locks import Leases, process_lock, release
+from ..database.lease import Lease
+from ..database.transaction import DatabaseTransaction
+from ..holding import Hold
 from ..storages import Address
 
 PATIENCE_SECONDS = 15.0
@@ -23,24 +22,21 @@ async def held(addresses: Collection[Address], using: str, lock: str) -> AsyncIt
     Raises:
         SessionLockTimeout: they were not free for :data:`PATIENCE_SECONDS`.
     """
-    since = time.monotonic()
-    ticket = process_lock().request(addresses)
+    hold = Hold(patience=PATIENCE_SECONDS)
     try:
-        await asyncio.wait_for(process_lock().wait(ticket), PATIENCE_SECONDS)
+        await hold.acquire([*addresses], nothing_else)
         if lock == "database":
-            ticket.leases = Leases({using: [*addresses]})
-            await ticket.leases.take(
-                [], nothing, since=since, within=False, patience=PATIENCE_SECONDS
-            )
+            leases = {using: Lease(using, [*addresses])}
+            hold.lease_by(leases)
+            transaction = DatabaseTransaction(using, {}, lease=leases[using])
+            await transaction.read([], since=hold.asked_at, patience=PATIENCE_SECONDS)
         yield
-    except asyncio.TimeoutError as exc:
-        raise SessionLockTimeout("A key was not free.") from exc
     finally:
-        release(ticket)
+        hold.release()
 
 
-async def nothing() -> None:
-    """Read nothing with the keys."""
+def nothing_else(wanted: Collection[Address]) -> Iterable[Address]:
+    return ()
 
 
 def lock_of(bots: Iterable[str]) -> str:
