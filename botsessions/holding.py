@@ -117,12 +117,12 @@ class Hold:
         ticket = self._ticket
         if ticket is None:
             return
-        inherited, self._handed_on = self._handed_on, None
+        inherited, self._handed_on = self._handed_on or ticket.lease, None
         if inherited is not None and len(leases) == 1:
             ((using, lease),) = leases.items()
             if (inherited.using, inherited.keys) == (using, lease.keys):
                 leases[using], inherited = inherited, None
-        if inherited is not None:
+        if inherited is not None:  # It is of no use here.
             inherited.give_up()
         ticket.lease = next(iter(leases.values())) if len(leases) == 1 else Leases(leases.values())
 

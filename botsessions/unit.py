@@ -207,11 +207,12 @@ class Unit:
 
     async def read(self, some: Sequence[Data[Any]]) -> None:
         """Read data; the first time, the keys are taken among all processes, too."""
-        places = []
+        unread, places = [], []
         for data in some:
             if data.fragment.name in self.known:
                 await data.accept(self.known.pop(data.fragment.name))
             elif data.stored is not None:
+                unread.append(data)
                 places.append(data.fragment.place(data.stored.address))
         if not places and (self.lock == "process" or self._hold.ticket is None):
             return
@@ -220,34 +221,38 @@ class Unit:
             records = await read_places(places, read=self._read_stored)
         finally:
             self._loading = False
-        found = {place.address: record for place, record in zip(places, records, strict=True)}
-        for data in some:
-            if data.stored is not None and data.stored.address in found:
-                await data.accept(found[data.stored.address])
+        for data, record in zip(unread, records, strict=True):
+            await data.accept(record)
 
     async def _read_stored(self, places: Sequence[Place]) -> list[Record | None]:
         addresses = [place.address for place in places]
-        hold = self._hold
-        try:
-            found = await self._begun().read(
-                addresses, since=hold.asked_at, patience=hold.database_seconds
-            )
-        except SessionLockTimeout as exc:
-            raise hold.explained(exc) from None
+        transaction, hold = self._begun(), self._hold
+        if self.lock == "process":
+            found = await transaction.read(addresses)
+        else:
+            try:
+                found = await transaction.read(
+                    addresses, since=hold.asked_at, patience=hold.database_seconds
+                )
+            except SessionLockTimeout as exc:
+                raise hold.explained(exc) from None
         return [found.get(address) for address in addresses]
 
     def _begun(self) -> Transaction:
         """Return the transaction with the storages of the unit's own data."""
         if self._transaction is None:
-            own = [data.address for data in self.own if data.address is not None]
-            self._transaction = begin(
-                {
-                    address: self.fragments[address.name].innermost
-                    for address in (*own, *self._hold.keys)
-                    if address.name in self.fragments
-                },
-                self._hold if self.lock == "database" else None,
-            )
+            storages = {
+                data.stored.address: data.fragment.innermost
+                for data in self.own
+                if data.stored is not None
+            }
+            if self.lock == "process":
+                self._transaction = begin(storages)
+            else:
+                for address in self._hold.keys:
+                    if address.name in self.fragments:
+                        storages.setdefault(address, self.fragments[address.name].innermost)
+                self._transaction = begin(storages, self._hold)
         return self._transaction
 
     @property

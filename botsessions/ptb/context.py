@@ -173,9 +173,11 @@ class BaseSessionContext(
         unit = self._unit
         if unit is None:
             return None
-        if self._is_multi:
-            return Fragments(unit, self._over)
-        return read(unit.data(SINGLE, over=self._over))
+        over = self.error is not None  # Then it may be read when the update is over.
+        if self.application.session.is_multi:
+            return Fragments(unit, over)
+        data = unit.data(SINGLE, over=over)
+        return Lazy(data) if data.fragment.lazy else data.get()
 
     def _assign_session(self, value: Any) -> None:
         unit = self._unit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Protocol, TypeAlias, TypeGuard
 
 from django.apps import apps
@@ -158,6 +159,11 @@ def begin(storages: Mapping[Address, Storage], hold: Hold | None = None) -> Tran
     Args:
         hold: the keys that are to be had among all processes, too.
     """
+    if hold is None and len(storages) == 1:  # Nearly always.
+        ((address, storage),) = storages.items()
+        if is_database(storage):
+            return DatabaseTransaction(storage.using, {address: storage})
+        return PlainTransaction(storage)
     stored: dict[str, dict[Address, DatabaseStorage]] = {}
     plain: list[tuple[Storage, set[Address]]] = []
     leased: dict[str, list[Address]] = {}
@@ -183,9 +189,13 @@ def begin(storages: Mapping[Address, Storage], hold: Hold | None = None) -> Tran
 
 def is_database(storage: Storage) -> TypeGuard[DatabaseStorage]:
     """Whether a storage's reads and writes are those of the database's tables, and no others."""
-    return isinstance(storage, DatabaseStorage) and all(
-        getattr(type(storage), name) is getattr(DatabaseStorage, name) for name in OPERATIONS
-    )
+    return isinstance(storage, DatabaseStorage) and not overrides(type(storage))
+
+
+@lru_cache
+def overrides(kind: type[DatabaseStorage]) -> bool:
+    """Whether a subclass reads or writes in a way of its own."""
+    return any(getattr(kind, name) is not getattr(DatabaseStorage, name) for name in OPERATIONS)
 
 
 def database_of(storage: Storage) -> str:
