@@ -121,14 +121,15 @@ class BotSession(AbstractBotSession):
 class HandledUpdate(models.Model):
     """An update that came by webhook, claimed by the process that handles it, then handled.
 
-    A process renews its claims on the database's clock; those of a dead one lapse.
+    Rows are written by ``database.claims_table`` alone. Times are milliseconds since 1970 on the
+    database's clock. A process renews its claims; those of a dead one lapse.
     """
 
     bot = ExactCharField(_("bot"), max_length=MAX_NAME_LENGTH)
     update_id = models.BigIntegerField(_("update id"))
     claim = models.BigIntegerField(_("claim"), help_text=_("Of whoever handles it."))
-    claimed_until = models.DateTimeField(_("claimed until"))
-    handled_at = models.DateTimeField(_("handled"), null=True, blank=True)
+    claimed_until = models.BigIntegerField(_("claimed until"))
+    handled_at = models.BigIntegerField(_("handled"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("handled update")

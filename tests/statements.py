@@ -11,6 +11,8 @@ from django.db.backends.utils import CursorWrapper
 
 from botsessions.database.pipeline import Pipeline
 
+EXACTLY = "WITH made AS ("
+"""What PostgreSQL's statements begin with that have to change so many rows."""
 TRANSACTION = ("BEGIN", "START", "COMMIT", "ROLLBACK")
 
 
@@ -26,7 +28,7 @@ def noted_statements(say: Callable[[str], str]) -> Iterator[list[str]]:
 
     def note(cursor: Any, sql: str, *args: Any) -> Any:
         if not sql.startswith(TRANSACTION):
-            made.append(say(sql))
+            made.append(say(sql.removeprefix(EXACTLY)))
         return execute(cursor, sql, *args)
 
     def note_each(cursor: Any, sql: str, *args: Any) -> Any:
@@ -34,7 +36,8 @@ def noted_statements(say: Callable[[str], str]) -> Iterator[list[str]]:
         return execute_each(cursor, sql, *args)
 
     def note_sent(pipeline: Pipeline, statements: Sequence[Any]) -> None:
-        made.extend(say(s.text) for s in statements if not s.text.startswith(TRANSACTION))
+        texts = [s.text.removeprefix(EXACTLY) for s in statements]
+        made.extend(say(text) for text in texts if not text.startswith(TRANSACTION))
         piped(pipeline, statements)
 
     with (

@@ -18,7 +18,7 @@ from botsessions.ptb import connections as djangos
 from botsessions.storages import threads
 
 from .harness import client
-from .test_threads import BACKENDS, kill, query
+from .test_database_connections import BACKENDS, kill, query
 
 
 @pytest.mark.django_db(transaction=True)

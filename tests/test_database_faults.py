@@ -27,7 +27,7 @@ from botsessions.models import BotSession, BotSessionLease
 from botsessions.storages import ANY, Address, Record
 
 from .proxy import between
-from .test_threads import BACKENDS, kill
+from .test_database_connections import BACKENDS, kill
 
 PEOPLE = [Address("pizza", "", str(number)) for number in range(20)]
 MARIA, *OTHERS = PEOPLE

@@ -85,8 +85,6 @@ def statements() -> AbstractContextManager[list[str]]:
 
 
 def work_of(sql: str) -> str:
-    if sql.startswith("WITH held"):
-        return "UPDATE both"
     table = "lease" if "botsessionlease" in sql else "session" if "botsession" in sql else ""
     return f"{sql.split()[0]} {table}".strip()
 
@@ -122,8 +120,7 @@ class Costs(Base):
         assert made == ["INSERT lease", "SELECT session"]
         with statements() as made:
             await unit.write([(address_of("42"), Record(1, revision=revision))], last=True)
-        one = connection.vendor == "postgresql"
-        assert made == (["UPDATE both"] if one else ["UPDATE lease", "UPDATE session"])
+        assert made == ["UPDATE lease", "UPDATE session"]
         assert await ask(lease_on("42"))
 
     async def test_many_units_share_statements(self) -> None:
@@ -405,9 +402,7 @@ class InTransactions(TransactionTestCase):
         with statements() as made:
             self.edit()
         made = [statement for statement in made if statement.split()[1:]]
-        one = connection.vendor == "postgresql"
-        saving = ["UPDATE both"] if one else ["UPDATE lease", "UPDATE session"]
-        assert made == ["INSERT lease", "SELECT session", *saving]
+        assert made == ["INSERT lease", "SELECT session", "UPDATE lease", "UPDATE session"]
         assert async_to_sync(ask_again_and_again)(lease_on("42"))
 
     def test_in_a_transaction_others_see_the_lease_at_once(self) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 from unittest import IsolatedAsyncioTestCase, mock
 
 import pytest
-from botsessions.database.changes import Change
 from django.db import DataError, OperationalError, connection, connections
 
+from botsessions.database.changes import Change
 from botsessions.database.connections import close_databases
 from botsessions.database.sessions_table import Table
 from botsessions.exceptions import SessionConflict

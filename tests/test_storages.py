@@ -15,7 +15,6 @@ from unittest import IsolatedAsyncioTestCase
 
 import pytest
 from asgiref.sync import async_to_sync
-from botsessions.database.changes import Change
 from django.db import DataError, connection, connections, models
 from django.test import SimpleTestCase, TestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext, isolate_apps
@@ -23,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase as HypothesisTestCase
 
+from botsessions.database.changes import Change
 from botsessions.database.sessions_table import Table
 from botsessions.exceptions import SessionConflict
 from botsessions.models import AbstractBotSession, BotSession

@@ -1,24 +1,27 @@
 """A batch of requests as statements, as few as there can be.
 
-Leases are given back first, then others are taken, and then it is read.
+It is written first, with which leases are given back; then others are taken, and then it is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.db import DatabaseError
 
 from ..exceptions import SessionConflict
-from ..records import ANY, Address, Record
-from .changes import Change, Group
+from ..records import Address, conflict
+from .changes import Change, Group, Kind
+from .claims import ClaimedElsewhere
+from .claims_table import claim_table_of
 from .errors import Trouble, trouble_of
-from .lease import Ending, Lease, cut_off
+from .lease import Lease
 from .leases_table import lease_table_of
-from .requests import Extension, NotHeldYet, Read, Request, Write
-from .sessions_table import Step, Table
-from .statements import IMPATIENT, PATIENT, Work, in_transaction, one, together
+from .requests import Extension, Note, NotHeldYet, Read, Request, Write
+from .saving import Save, save_alone
+from .sessions_table import Table
+from .statements import IMPATIENT, PATIENT, Work, together
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -62,10 +65,10 @@ class Batch:
         self._leases = lease_table_of(connection)
         self._side_by_side = connection.vendor == "postgresql"
         self._reads: list[Read] = []
-        self._lone: list[Write] = []
-        self._ending: list[Write] = []
-        self._others: list[Write] = []
-        self._extensions: list[Extension] = []
+        self._lone: dict[Table, dict[Change, Write]] = {}
+        self._saves: list[Write] = []
+        self._notes: list[Note] = []
+        self._extensions: dict[Table, list[Extension]] = {}
         self._singly: list[Request] = []
         """Those that have failed together, and have to be tried by themselves."""
         for request in requests:
@@ -76,33 +79,26 @@ class Batch:
             table.adapt_to(self._connection)
         if isinstance(request, Read):
             self._reads.append(request)
+        elif isinstance(request, Note):
+            self._notes.append(request)
+        elif isinstance(request, Extension):
+            self._extensions.setdefault(request.table, []).append(request)
         elif isinstance(request, Write):
-            self._list_for(request).append(request)
-        else:
-            assert isinstance(request, Extension)
-            self._extensions.append(request)
-
-    def _list_for(self, write: Write) -> list[Write]:
-        """Return with which others a write goes."""
-        lease, only = write.lease, write.only
-        if only is None or (write.tried and only[1].record.revision is ANY):
-            return self._others
-        if lease is None:
-            return self._lone
-        can_end = self._side_by_side and write.ending is not Ending.KEPT and len(lease.keys) == 1
-        return self._ending if can_end and only[1].updates else self._others
+            if request.is_lone and not request.tried:
+                ((table, (change,)),) = request.tables.items()
+                self._lone.setdefault(table, {})[change] = request
+            else:
+                self._saves.append(request)
 
     def carry_out(self) -> Work[None]:
-        works = [*self._writing(), *self._taking()]
-        readable = [read for read in self._reads if is_readable(read)]
+        works = [*self._writing(), *self._claiming(), *self._taking()]
         if self._side_by_side:  # What is read in vain costs less than another round trip.
-            fresh = [read for read in self._reads if read not in readable and not read.is_waiting]
-            works += self._reading([*readable, *fresh])
+            works += self._reading([read for read in self._reads if not read.is_waiting])
             yield from together(works)
         else:
             for work in works:
                 yield from work
-        yield from self._carry_out_others()
+        yield from self._take_several()
         yield from self._read_the_rest()
         if self._singly:
             yield from self._carry_out_singly()
@@ -110,121 +106,78 @@ class Batch:
     # Writing.
 
     def _writing(self) -> Iterable[Work[None]]:
-        """Yield works that make changes of which each is a statement's."""
-        for table, writes in by_table(self._ending).items():
-            yield self._guarded(self._end(table, writes), writes)
-        for table, writes in by_table(self._lone).items():
-            of_changes = {only_of(write)[1]: write for write in writes}
-            for step, group in table.groups(of_changes):
-                some = [of_changes[change] for change in group.changes]
-                yield self._guarded(self._write_lone(step, group, some), some)
-        for table, extensions in extensions_by_table(self._extensions).items():
+        if self._saves:
+            yield self._guarded(self._save(), self._saves)
+        for table, writes in self._lone.items():
+            for kind, group in table.groups(writes):
+                some = [writes[change] for change in group.changes]
+                yield self._guarded(self._write_lone(table, kind, group, some), some)
+        for table, extensions in self._extensions.items():
             yield self._guarded(self._extend(table, extensions), extensions)
+        if self._notes:
+            yield self._guarded(self._note(), self._notes)
 
-    def _end(self, table: Table, writes: Sequence[Write]) -> Work[None]:
-        """Make changes and end their leases by one statement.
-
-        What does not land has to be written in another way, which tells why.
-        """
-        endings = {write.lease: write.ending for write in writes if write.lease is not None}
-        kept = [lease for lease, ending in endings.items() if ending is Ending.HANDED_ON]
-        guard = self._leases.ending(endings, kept)
-        groups = table.groups([only_of(write)[1] for write in writes])
-        if len(groups) > 1:
-            self._others += writes
+    def _save(self) -> Work[None]:
+        """Make changes in a transaction; if that fails, each request's alone."""
+        writes = self._saves
+        if len(writes) == 1:
+            try:
+                self.outcomes[writes[0]] = yield from save_alone(writes[0], self._connection)
+            except SessionConflict as exc:
+                self.outcomes[writes[0]] = exc
             return
-        ((_, group),) = groups
-        rows = (yield from one(table.update_if_held(group, guard))).rows
-        landed = group.landed([revision for revision, _ in rows])
-        held = set(rows[0][1]) if rows else set()
-        handed_on = [lease for lease in kept if lease.keys[0] in held]
-        for write in writes:
-            if only_of(write)[1] in landed:
-                self._note_written(write, handed_on)
-            else:
-                self._others.append(write)
+        if any(write.tried for write in writes):
+            self._singly += writes
+            return
+        try:
+            yield from Save(writes, self._connection).carry_out()
+        except SessionConflict:
+            self._singly += writes
+        else:
+            self.outcomes |= {write: write.outcome for write in writes}
 
-    def _write_lone(self, step: Step, group: Group, writes: Sequence[Write]) -> Work[None]:
+    def _write_lone(
+        self, table: Table, kind: Kind, group: Group, writes: Sequence[Write]
+    ) -> Work[None]:
         """Make single changes; one that conflicts does not fail the others."""
-        landed = yield from step(group, False)
-        for write in writes:
-            if only_of(write)[1] in landed:
-                self._note_written(write, None)
-            elif write.tried:
-                self._others.append(write)
-            else:
-                self.outcomes[write] = write.refusal(landed)
+        landed = yield from table.making(kind, group)
+        for change, write in zip(group.changes, writes, strict=True):
+            is_made = change in landed
+            self.outcomes[write] = write.outcome if is_made else conflict(change.address)
 
     def _extend(self, table: Table, extensions: Sequence[Extension]) -> Work[None]:
         yield from table.renewing([(each.address, each.record) for each in extensions])
         self.outcomes |= dict.fromkeys(extensions)
 
-    def _carry_out_others(self) -> Work[None]:
-        """Make changes in a transaction: all that there are, or if that fails, each alone."""
-        writes = self._others
-        if len(writes) == 1:
-            yield from self._guarded(self._write_alone(writes[0]), writes)
-        elif writes:
-            try:
-                yield from self._guarded(in_transaction(self._write_together(writes)), writes)
-            except SessionConflict:
-                self._singly += writes
+    def _note(self) -> Work[None]:
+        """Note what is handled."""
+        claims = [note.claim for note in self._notes]
+        ours = yield from claim_table_of(self._connection).note(claims)
+        for note in self._notes:
+            note.claim.is_over = True
+            self.outcomes[note] = note.claim in ours
 
-    def _write_alone(self, write: Write) -> Work[None]:
-        replaces = any(change.record.revision is ANY for change in write.changes)
-        if write.tried and replaces and (yield from self._has_landed(write)):
-            return
-        try:
-            yield from in_transaction(self._write_together([write]))
-        except SessionConflict as exc:
-            # Another's, or that of an earlier attempt of ours.
-            if not (write.tried and (yield from self._has_landed(write))):
-                self.outcomes[write] = exc
+    # Claims and leases.
 
-    def _has_landed(self, write: Write) -> Work[bool]:
-        """Return whether an earlier attempt has made the changes, and note it."""
-        for table, changes in write.tables.items():
-            stored = yield from table.reading([change.address for change in changes])
-            if not all(is_made(change, stored.get(change.address)) for change in changes):
-                return False
-        self._note_written(write, None)
-        return bool(write.tables)
+    def _claiming(self) -> Iterable[Work[None]]:
+        """Yield works that claim updates."""
+        wanted: dict[tuple[str, int], Read] = {}
+        for read in self._reads:
+            if (claim := read.claim) is None:
+                continue
+            if wanted.setdefault((claim.bot, claim.update_id), read) is not read:
+                self.outcomes[read] = ClaimedElsewhere(claim, 0)  # By the other of this batch.
+        if wanted:
+            reads = list(wanted.values())
+            yield self._guarded(self._claim(reads), reads)
 
-    def _write_together(self, writes: Sequence[Write]) -> Work[None]:
-        """Make the changes of those who still hold their leases.
-
-        Raises:
-            SessionConflict: one does not, or somebody else has changed what it would change.
-        """
-        leases: dict[Ending, set[Lease]] = {ending: set() for ending in Ending}
-        changes: dict[Table, list[Change]] = {}
-        for write in writes:
-            if write.lease is not None:
-                leases[write.ending].add(write.lease)
-            for table, some in write.tables.items():
-                changes.setdefault(table, []).extend(some)
-        leases[Ending.KEPT] -= leases[Ending.GIVEN_BACK] | leases[Ending.HANDED_ON]
-        works: list[Work[Any]] = [
-            self._leases.hand_on(leases[Ending.HANDED_ON]),
-            self._leases.renew(leases[Ending.KEPT]),
-            self._leases.release(leases[Ending.GIVEN_BACK]),
-        ]
-        works += [table.writing(some, within=True) for table, some in changes.items()]
-        handed_on, renewed, released, *made = yield from together(works)
-        if handed_on is None or not renewed or not released:
-            raise cut_off(next(write.lease for write in writes if write.lease))
-        landed = set().union(*made)
-        for write in writes:
-            if not landed.issuperset(write.changes):
-                raise write.refusal(landed)
-        for write in writes:
-            self._note_written(write, handed_on)
-
-    def _note_written(self, write: Write, handed_on: Collection[Lease] | None) -> None:
-        write.note_ended(handed_on)
-        self.outcomes[write] = write.outcome
-
-    # Leases.
+    def _claim(self, reads: Sequence[Read]) -> Work[None]:
+        claims = [read.claim for read in reads if read.claim is not None]
+        refusals = yield from claim_table_of(self._connection).claim(claims)
+        for read in reads:
+            assert read.claim is not None
+            if (refusal := refusals[read.claim]) is not None:
+                self.outcomes[read] = refusal
 
     def _taking(self) -> Iterable[Work[None]]:
         """Yield works that take leases of one key each, or look whether they can be taken."""
@@ -232,9 +185,8 @@ class Batch:
         waiting: dict[int, Read] = {}
         for read in self._reads:
             lease = read.lease
-            if lease is None or lease.held or lease.given_up or len(lease.keys) > 1:
-                continue
-            (waiting if lease.numbers else fresh).setdefault(lease.keys[0], read)
+            if lease is not None and is_wanted(lease) and len(lease.keys) == 1:
+                (waiting if lease.numbers else fresh).setdefault(lease.keys[0], read)
         for reads, take in (waiting, self._leases.look), (fresh, self._leases.draw):
             if reads:
                 leases = [read.lease for read in reads.values() if read.lease is not None]
@@ -244,7 +196,7 @@ class Batch:
         """Take leases of several keys."""
         for read in self._reads:
             lease = read.lease
-            if lease is not None and len(lease.keys) > 1 and not (lease.held or lease.given_up):
+            if lease is not None and is_wanted(lease) and len(lease.keys) > 1:
                 take = self._leases.look_at_all if lease.numbers else self._leases.take_all
                 yield from self._guarded(take(lease), [read])
 
@@ -262,13 +214,12 @@ class Batch:
         works = [table.reading(list(addresses)) for table, addresses in wanted.items()]
         stored = dict(zip(wanted, (yield from together(works)), strict=True))
         for read in reads:
-            if is_readable(read) and read not in self.outcomes:
+            if read not in self.outcomes and is_readable(read):
                 self.outcomes[read] = read.found_in(stored)
 
     def _read_the_rest(self) -> Work[None]:
-        yield from self._take_several()
-        left = [read for read in self._reads if read not in self.outcomes]
-        left = [read for read in left if read not in self._singly]
+        singly = set(self._singly)
+        left = [read for read in self._reads if read not in self.outcomes and read not in singly]
         for read in left:
             if not is_readable(read):
                 self.outcomes[read] = NotHeldYet()
@@ -282,11 +233,11 @@ class Batch:
         try:
             yield from work
         except DatabaseError as exc:
-            if len(requests) == 1:
-                locked = trouble_of(exc) is Trouble.LOCKED
-                self.outcomes[requests[0]] = Locked(exc) if locked else exc
-            elif self._connection.vendor == "sqlite" and trouble_of(exc) is Trouble.LOCKED:
-                self.outcomes |= {request: Locked(exc) for request in requests}  # All is locked.
+            locked = trouble_of(exc) is Trouble.LOCKED
+            all_is_locked = locked and self._connection.vendor == "sqlite"
+            if len(requests) == 1 or all_is_locked:
+                error = Locked(exc) if locked else exc
+                self.outcomes |= dict.fromkeys(requests, error)
             else:
                 self._singly += requests
 
@@ -297,7 +248,7 @@ class Batch:
     def _carry_out_singly(self) -> Work[None]:
         """Find out which of the requests fail, without waiting for what is locked."""
         yield [IMPATIENT]
-        for request in self._singly:
+        for request in dict.fromkeys(self._singly):
             (self.outcomes[request],) = yield from carry_out([request], self._connection)
         yield [PATIENT]
 
@@ -307,29 +258,6 @@ def is_readable(read: Read) -> bool:
     return read.lease is None or (read.lease.held and not read.lease.given_up)
 
 
-def only_of(write: Write) -> tuple[Table, Change]:
-    only = write.only
-    assert only is not None
-    return only
-
-
-def is_made(change: Change, record: Record | None) -> bool:
-    """Whether what is stored is what a change makes of it."""
-    if change.record.value is None:
-        return record is None
-    return record is not None and record.revision == change.revision
-
-
-def by_table(writes: Iterable[Write]) -> dict[Table, list[Write]]:
-    """Return writes of single changes by their tables."""
-    tables: dict[Table, list[Write]] = {}
-    for write in writes:
-        tables.setdefault(only_of(write)[0], []).append(write)
-    return tables
-
-
-def extensions_by_table(extensions: Iterable[Extension]) -> dict[Table, list[Extension]]:
-    tables: dict[Table, list[Extension]] = {}
-    for extension in extensions:
-        tables.setdefault(extension.table, []).append(extension)
-    return tables
+def is_wanted(lease: Lease) -> bool:
+    """Whether a lease is still to be taken."""
+    return not lease.held and not lease.given_up

@@ -68,9 +68,9 @@ class Batching:
             request.future = Uncancellable(loop=loop)
         else:
             request.future = loop.create_future()
-        for lease in request.leases:
-            lease.asking += 1
-            lease.was_asked_for = True
+        for right in request.rights:
+            right.asking += 1
+            right.was_asked_for = True
         self._waiting.append(request)
         if not self._under_way:
             self._under_way = True
@@ -167,10 +167,10 @@ class Batching:
 
     def _settle(self, request: Request) -> None:
         """Note that nothing is done for a request any more."""
-        for lease in request.leases:
-            lease.asking -= 1
-            if lease.is_to_be_given_back:
-                keeper_of(self._using).give_back(lease)
+        for right in request.rights:
+            right.asking -= 1
+            if right.is_to_be_given_back:
+                keeper_of(self._using).give_back(right)
 
 
 def stayed_locked(request: Request, error: BaseException) -> SessionStorageError:

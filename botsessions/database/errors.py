@@ -6,6 +6,11 @@ import enum
 
 from django.db import DatabaseError, InterfaceError, OperationalError
 
+from .statements import REFUSAL, Unexpected
+
+MYSQL_DUPLICATE = 1062
+"""The number of MySQL's and MariaDB's error for a row that exists."""
+
 
 class Trouble(enum.Enum):
     """Kinds of errors that another attempt may not meet."""
@@ -78,3 +83,16 @@ def is_of_connection(error: BaseException) -> bool:
     """Whether a connection that may well answer is of no more use after an error."""
     state = sqlstate(error)
     return state in OUTDATED or state in READ_ONLY or number_of(error) in READ_ONLY
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether a statement has found other rows than it has to."""
+    return (
+        isinstance(error, Unexpected)
+        or number_of(error) == MYSQL_DUPLICATE
+        or (sqlstate(error) == INVALID_TEXT and REFUSAL in str(error))
+    )
+
+
+INVALID_TEXT = "22P02"
+"""A SQLSTATE."""

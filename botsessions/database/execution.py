@@ -19,6 +19,7 @@ from .statements import (
     Answer,
     Result,
     Statement,
+    Unexpected,
     Work,
 )
 
@@ -62,18 +63,33 @@ class Execution:
             return result
         finally:
             work.close()
-            if self._begun or self._block is not None:
+            if self._is_within:
                 self._answer(ROLLBACK)
 
     def _answers(self, statements: Sequence[Statement]) -> list[Answer]:
         answers: list[Answer] = []
-        error: Answer | None = None
+        error: DatabaseError | None = None
+        within = self._is_within
         for statement in statements:
-            answer = error or self._answer(statement)
-            answers.append(answer)
-            if isinstance(answer, Exception) and statement is BEGIN:
+            if error is None or statement is ROLLBACK:
+                answer = self._answer(statement)
+            elif statement is COMMIT and self._is_within:
+                self._answer(ROLLBACK)
+                answer = error
+            else:
+                answer = error
+            within = within or statement is BEGIN
+            if isinstance(answer, DatabaseError) and within:
                 error = answer
+            if statement is COMMIT or statement is ROLLBACK:
+                error, within = None, False
+            answers.append(answer)
         return answers
+
+    @property
+    def _is_within(self) -> bool:
+        """Whether a transaction of the work's own has begun."""
+        return self._begun or self._block is not None
 
     def _answer(self, statement: Statement) -> Answer:
         try:
@@ -132,11 +148,16 @@ class Execution:
         """Execute a statement and return what has come of it."""
         prefix = self._manner.prefix if self._manner is not None else ""
         with cursor_of(self._connection) as cursor:
+            rows: Sequence[Any] = ()
             if statement.each:
                 cursor.executemany(statement.text, statement.parameters)
-                return Result((), cursor.rowcount)
-            cursor.execute(prefix + statement.text, statement.parameters)
-            if prefix:
-                cursor.nextset()
-            rows: Sequence[Any] = cursor.fetchall() if cursor.description else ()
-            return Result(rows, cursor.rowcount)
+            else:
+                cursor.execute(prefix + statement.text, statement.parameters)
+                if prefix:
+                    cursor.nextset()
+                if cursor.description:
+                    rows = cursor.fetchall()
+            changed = len(rows) or cursor.rowcount
+        if statement.expects not in (None, max(0, changed)):
+            raise Unexpected(f"{changed} rows instead of {statement.expects}.")
+        return Result(rows, changed)

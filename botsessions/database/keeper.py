@@ -1,4 +1,4 @@
-"""Keeping leases while their holders run, however long and whatever they do, and giving them back.
+"""Keeping leases and claims while their holders run, whatever they do, and giving them back.
 
 That is done by a thread, because a handler may block its event loop, and over a connection of its
 own, because others may be waiting for a lock.
@@ -14,51 +14,59 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.db import connections
 
 from . import leases_table
 from .care import close_broken_connections, close_unusable_connections, forget_statements, rest
+from .claims import Claim
+from .claims_table import claim_table_of
 from .cursors import keep_cursors_in_this_thread
 from .errors import Trouble, trouble_of
 from .execution import execute
 from .lease import Lease
-from .leases_table import LeaseTable, lease_table_of
+from .leases_table import lease_table_of
 from .options import connect_as_ours
+from .rights import Right
 from .statements import Work
 
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
 logger = logging.getLogger(__name__)
+
+WorkOf: TypeAlias = "Callable[[BaseDatabaseWrapper, Sequence[Right]], Work[Any]]"
 
 RENEWALS_PER_LEASE = 3.5
 PAUSE_AFTER_FAILURE = 0.1
 
 
 class Keeper:
-    """The leases of this process on one database."""
+    """The leases and claims of this process on one database."""
 
     def __init__(self, using: str) -> None:
         self._using = using
         self._mutex = threading.Lock()
-        self._kept: dict[Lease, float] = {}
-        """Leases, and since when."""
-        self._given_back: queue.SimpleQueue[Lease | None] = queue.SimpleQueue()
+        self._kept: dict[Right, float] = {}
+        """Rights, and since when."""
+        self._given_back: queue.SimpleQueue[Right | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def keep(self, lease: Lease) -> None:
-        """Renew a lease from now on, while it is held."""
+    def keep(self, right: Right) -> None:
+        """Renew a right from now on, while it is had."""
         with self._mutex:
-            self._kept.setdefault(lease, time.monotonic())
+            self._kept.setdefault(right, time.monotonic())
             self._start()
 
-    def let_go(self, lease: Lease) -> None:
+    def let_go(self, right: Right) -> None:
         """Renew it no more."""
-        self._kept.pop(lease, None)
+        self._kept.pop(right, None)
 
-    def give_back(self, lease: Lease) -> None:
-        """Give a lease back soon. This may be called while another call is under way."""
-        self._kept.pop(lease, None)
-        self._given_back.put(lease)
+    def give_back(self, right: Right) -> None:
+        """Give a right back soon. This may be called while another call is under way."""
+        self._kept.pop(right, None)
+        self._given_back.put(right)
         if self._thread is None:
             self._wake()
 
@@ -108,23 +116,24 @@ class Keeper:
 
     def _work_until_idle(self) -> None:
         pause = leases_table.LEASE_SECONDS / RENEWALS_PER_LEASE
-        failed: list[Lease] = []
+        failed: list[Right] = []
         renewed_at = worked_at = time.monotonic()
         while True:
             now = time.monotonic()
             wait = PAUSE_AFTER_FAILURE if failed else max(0.0, renewed_at + pause - now)
-            leases = [*failed, *self._next(wait)]
-            closing = None in leases
-            failed = self._release([lease for lease in leases if lease is not None])
+            rights = [*failed, *self._next(wait)]
+            closing = None in rights
+            failed = self._give_back([right for right in rights if right is not None])
             if closing:
                 return
             now = time.monotonic()
-            if leases:
+            if rights:
                 worked_at = now
             if now < renewed_at + pause:
                 continue
             renewed_at = now
-            old = [x for x, since in list(self._kept.items()) if x.held and since < now - pause / 2]
+            kept = list(self._kept.items())
+            old = [right for right, since in kept if right.is_had and since < now - pause / 2]
             if old and not self._renew(old):
                 renewed_at = now - pause + PAUSE_AFTER_FAILURE
             if old:
@@ -134,47 +143,60 @@ class Keeper:
                     return
                 rest()
 
-    def _next(self, wait: float) -> list[Lease | None]:
+    def _next(self, wait: float) -> list[Right | None]:
         """Return what is to be given back; wait if it is nothing yet."""
-        found: list[Lease | None] = []
+        found: list[Right | None] = []
         with suppress(queue.Empty):
             found.append(self._given_back.get(timeout=wait))
             while True:
                 found.append(self._given_back.get_nowait())
         return found
 
-    def _renew(self, leases: Sequence[Lease]) -> bool:
-        """Let leases last; return whether that can be said of all."""
-        return not self._apply(leases, lambda table, some: table.renew_unlocked(some))
+    def _renew(self, rights: Sequence[Right]) -> bool:
+        """Let rights last; return whether that can be said of all."""
+        return not self._apply(rights, renewing)
 
-    def _release(self, leases: Sequence[Lease]) -> list[Lease]:
-        """Give leases back; return those that have to be tried again."""
+    def _give_back(self, rights: Sequence[Right]) -> list[Right]:
+        """Give rights back; return those that have to be tried again."""
         end = time.monotonic() + leases_table.LEASE_SECONDS
-        for lease in leases:
-            lease.ends_at = lease.ends_at or end
-        left = self._apply(leases, lambda table, some: table.release(some))
-        return [lease for lease in left if lease.ends_at > time.monotonic()]
+        for right in rights:
+            right.ends_at = right.ends_at or end
+        left = self._apply(rights, giving_back)
+        return [right for right in left if right.ends_at > time.monotonic()]
 
-    def _apply(
-        self, leases: Sequence[Lease], of: Callable[[LeaseTable, Sequence[Lease]], Work[Any]]
-    ) -> list[Lease]:
-        """Do work for leases, each alone if one is locked; return those that it failed for."""
-        if not leases:
+    def _apply(self, rights: Sequence[Right], of: WorkOf) -> list[Right]:
+        """Do work for rights, each alone if one is locked; return those that it failed for."""
+        if not rights:
             return []
         close_unusable_connections()
         try:
             connection = connections[self._using]
-            execute(connection, of(lease_table_of(connection), leases))
+            execute(connection, of(connection, rights))
         except Exception as exc:
-            logger.debug("Leases are not written.", exc_info=True)
+            logger.debug("Leases or claims are not written.", exc_info=True)
             close_broken_connections(exc)
-            if trouble_of(exc) is not Trouble.LOCKED or len(leases) == 1:
-                return list(leases)
+            if trouble_of(exc) is not Trouble.LOCKED or len(rights) == 1:
+                return list(rights)
         else:
             return []
         finally:
             forget_statements()
-        return [lease for one in leases for lease in self._apply([one], of)]
+        return [right for one in rights for right in self._apply([one], of)]
+
+
+def renewing(connection: BaseDatabaseWrapper, rights: Sequence[Right]) -> Work[None]:
+    """Let rights last from now on, as far as they are still had."""
+    if leases := [right for right in rights if isinstance(right, Lease)]:
+        yield from lease_table_of(connection).renew_unlocked(leases)
+    if claims := [right for right in rights if isinstance(right, Claim)]:
+        yield from claim_table_of(connection).renew(claims)
+
+
+def giving_back(connection: BaseDatabaseWrapper, rights: Sequence[Right]) -> Work[None]:
+    if leases := [right for right in rights if isinstance(right, Lease)]:
+        yield from lease_table_of(connection).release(leases)
+    if claims := [right for right in rights if isinstance(right, Claim)]:
+        yield from claim_table_of(connection).give_back(claims)
 
 
 _keepers: dict[str, Keeper] = {}

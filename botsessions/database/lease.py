@@ -9,45 +9,27 @@ from hashlib import blake2b
 
 from ..exceptions import SessionConflict
 from ..records import Address
+from .rights import Right
 
 
-class Lease:
+class Lease(Right):
     """One holder's right to some keys on one database, or its place in their queues."""
 
-    __slots__ = (
-        "addresses",
-        "asking",
-        "before",
-        "ends_at",
-        "given_up",
-        "handed_on",
-        "held",
-        "holder",
-        "is_over",
-        "keys",
-        "numbers",
-        "using",
-        "was_asked_for",
-    )
+    __slots__ = ("addresses", "before", "handed_on", "held", "holder", "keys", "numbers")
 
     def __init__(self, using: str, addresses: Sequence[Address]) -> None:
-        self.using = using
+        super().__init__(using)
         self.addresses = addresses
         self.keys = sorted({lease_key(address) for address in addresses})
-        self.asking = 0
-        """How many requests under way may take it."""
-        self.was_asked_for = False
-        self.is_over = False
-        """Whether the last write under it has given it back."""
-        self.ends_at = 0.0
-        """From when on there is no use in giving it back, by the monotonic clock."""
-        self.given_up = False
-        """Whether nobody wants it any more."""
         self.handed_on = False
         """Whether the last write under it has kept it, for another unit of this process."""
         self.before = 0
         """How many are to be served before whoever waits for it."""
         self.start_anew()
+
+    @property
+    def is_had(self) -> bool:
+        return self.held
 
     def start_anew(self) -> None:
         """Forget a place that is lost."""
@@ -56,23 +38,6 @@ class Lease:
         self.numbers: dict[int, int] = {}
         """By key; drawn by whoever waits."""
         self.held = False
-
-    def give_up(self) -> None:
-        """Have it given back soon, whether it is held or only asked for, without waiting for that.
-
-        It may be called from anywhere, and again.
-        """
-        if not self.given_up:
-            self.given_up = True
-            if self.is_to_be_given_back:
-                from .keeper import keeper_of  # noqa: PLC0415 (which keeps leases)
-
-                keeper_of(self.using).give_back(self)
-
-    @property
-    def is_to_be_given_back(self) -> bool:
-        """Whether nobody wants it, and it may be held."""
-        return self.given_up and self.was_asked_for and not self.asking and not self.is_over
 
 
 class Ending(enum.Enum):

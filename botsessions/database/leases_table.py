@@ -10,13 +10,12 @@ nobody would do anything until these look again; but not often, see
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .lease import Lease
 from .leases_texts import LeaseTexts
-from .sessions_texts import Guard
-from .statements import Work, in_transaction, one
+from .statements import Result, Statement, Work, exactly, in_transaction, one
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -110,49 +109,53 @@ class LeaseTable:
         statement = self.texts.take_turn(key, lease.holder, lease.numbers[key])
         return bool((yield from one(statement)).changed)
 
-    def renew(self, leases: Collection[Lease]) -> Work[bool]:
-        """Let leases last from now on; return whether all of them are still held."""
-        if not leases:
-            return True
-        keys, holders = parts_of(leases)
-        return (yield from one(self.texts.renew(keys, holders))).changed == len(keys)
-
     def renew_unlocked(self, leases: Collection[Lease]) -> Work[None]:
         """Let leases last from now on that nobody is just ending."""
         yield from one(self.texts.renew(*parts_of(leases), unlocked=True))
 
-    def release(self, leases: Collection[Lease]) -> Work[bool]:
-        """Give leases back; return whether all of them were still held."""
-        if not leases:
-            return True
-        keys, holders = parts_of(leases)
-        released = yield from one(self.texts.release(keys, given_back(holders)))
-        return released.changed == len(keys)
+    def release(self, leases: Collection[Lease]) -> Work[None]:
+        """Give leases back."""
+        yield from one(self.texts.release(*parts_of(leases)))
 
-    def hand_on(self, leases: Collection[Lease]) -> Work[Collection[Lease] | None]:
+    # What holders do, as statements that fail if one of the leases is not held.
+
+    def renewing(self, leases: Collection[Lease]) -> Statement:
+        """Let leases last from now on."""
+        return self._of_holders(self.texts.renew, leases)
+
+    def releasing(self, leases: Collection[Lease]) -> Statement:
+        """Give leases back."""
+        return self._of_holders(self.texts.release, leases)
+
+    def handing_on(self, leases: Collection[Lease]) -> list[Statement]:
         """Keep leases for others in this process, as far as these may pass those who wait.
 
-        Returns those that were kept, the rest was given back; or ``None``: one was not held.
+        The rest is given back; :meth:`handed_on` says which.
         """
-        if not leases:
-            return ()
-        keys, holders = parts_of(leases)
-        handed_on = yield from one(self.texts.hand_on(keys, given_back(holders)))
-        if handed_on.changed < len(keys):
-            return None
-        if self.texts.tells_what_it_updates:
-            rows = rows_of(handed_on.rows)
-        else:
-            rows = rows_of((yield from one(self.texts.rows(keys))).rows)
+        kept = "array_agg(id) FILTER (WHERE holder > 0)"
+        statement = self._of_holders(self.texts.hand_on, leases, kept)
+        if self.texts.vendor == "postgresql":
+            return [statement]
+        return [statement, self.texts.rows(parts_of(leases)[0])]
+
+    def handed_on(self, leases: Collection[Lease], result: Result) -> list[Lease]:
+        """Return those that were kept, by what the last statement of :meth:`handing_on` says."""
+        if self.texts.vendor == "postgresql":
+            kept = set(result.rows[0][0] or ())
+            return [lease for lease in leases if kept.issuperset(lease.keys)]
+        rows = rows_of(result.rows)
         return [
             lease for lease in leases if all(rows[key].holder == lease.holder for key in lease.keys)
         ]
 
-    def ending(self, leases: Collection[Lease], handed_on: Collection[Lease]) -> Guard:
-        """Return the condition that leases are held, which ends them, on PostgreSQL."""
+    def _of_holders(
+        self,
+        make: Callable[[Sequence[int], Sequence[int]], Statement],
+        leases: Collection[Lease],
+        collecting: str = "0",
+    ) -> Statement:
         keys, holders = parts_of(leases)
-        kept = [key for lease in handed_on for key in lease.keys]
-        return Guard(self.texts.end(keys, holders, kept), len(keys))
+        return exactly(len(keys), make(keys, holders), self.texts.vendor, collecting)
 
     def is_held_by_others(self, lease: Lease) -> Work[bool]:
         """Whether somebody else holds one of the keys now."""
@@ -194,8 +197,3 @@ def rows_of(found: Iterable[Any]) -> dict[int, Row]:
 def parts_of(leases: Collection[Lease]) -> tuple[list[int], list[int]]:
     """Return the keys and the holders of leases."""
     return [key for lease in leases for key in lease.keys], [lease.holder for lease in leases]
-
-
-def given_back(holders: Sequence[int]) -> list[int]:
-    """Return holders as the table may know them since the lease was given back: as negatives."""
-    return [*holders, *(-holder for holder in holders)]

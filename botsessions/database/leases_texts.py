@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 
+from .clock import NOW
 from .statements import Statement
 
 if TYPE_CHECKING:
@@ -21,12 +22,6 @@ MOST_PASSED = 50
 ``n * (n + 1)``-th of them, and the sum of these is at most the whole, however many there are."""
 
 NOBODY = 0
-NOW = {
-    "postgresql": "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000 AS bigint)",
-    "mysql": "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000",
-    "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
-}
-"""Milliseconds since 1970 on the database's clock, the same all through a statement."""
 MOST_TEXTS = 64
 
 
@@ -48,11 +43,9 @@ class LeaseTexts:
         self._name = connection.ops.quote_name(table)
         # MariaDB returns the rows that it inserts, but not those that it updates.
         self.returns_drawn = connection.features.can_return_rows_from_bulk_insert
-        self.tells_what_it_updates = self.returns_drawn and self.vendor != "mysql"
         self._drawing = self._kept(self._text_of_draw)
         self._at = self._kept(self._text_of_at)
         self._turn = self._text_of_turn()
-        self._ending = lru_cache(self._text_of_ending)
 
     def _kept(self, make: Callable[..., str]) -> Callable[..., str]:
         """Have texts put together once."""
@@ -101,18 +94,15 @@ class LeaseTexts:
 
     def hand_on(self, keys: Sequence[int], holders: Sequence[int]) -> Statement:
         """Keep leases for others in this process if these may pass; otherwise give them back."""
-        returning = f" RETURNING {self._columns}" if self.tells_what_it_updates else ""
-        return self._set(self._kept_if(self._may_pass, str(NOBODY)), keys, holders, returning)
-
-    def end(self, keys: Sequence[int], holders: Sequence[int], kept: Sequence[int]) -> Statement:
-        """Give leases back, but hand on those of ``kept`` if these may pass, on PostgreSQL.
-
-        It returns id and holder of those that were held: a negative one where it is given back,
-        which :meth:`release` and :meth:`hand_on` can be told to take for held until somebody else
-        has it.
-        """
-        text = self._ending(len(keys) > 1)
-        return Statement(text, [*[array(kept)] * 3, array(keys), array(holders)])
+        may_pass = self._may_pass
+        return self._set(
+            f"ends_at = CASE WHEN {may_pass} THEN {self._end} ELSE {self._now} END, "
+            f"holder = CASE WHEN {may_pass} THEN holder ELSE {NOBODY} END, "
+            "passed = CASE WHEN drawn = served THEN 0 "
+            f"WHEN {may_pass} THEN passed + 1 ELSE passed END",
+            keys,
+            holders,
+        )
 
     def draw_again(self, keys: Sequence[int]) -> Statement:
         """Give back keys that were just taken, drawing a number for each."""
@@ -177,17 +167,6 @@ class LeaseTexts:
             f"WHERE id = %s AND ({free}) AND ({in_front} OR {first})"
         )
 
-    def _text_of_ending(self, several: bool) -> str:
-        name = self._name
-        rows = f"id {self._among(0)} AND holder {self._among(0)}"
-        if several:
-            rows = f"id IN (SELECT id FROM {name} WHERE {rows} ORDER BY id FOR UPDATE)"  # noqa: S608
-        kept = f"{name}.id {self._among(0)} AND {self._may_pass}"
-        return (
-            f"UPDATE {name} SET {self._kept_if(kept, f'-{name}.holder')} "  # noqa: S608
-            f"WHERE {rows} RETURNING id, holder"
-        )
-
     def _text_of_at(self, keys: int, holders: int) -> str:
         rows = f"id {self._among(keys)} AND holder {self._among(holders)}"
         if self.vendor == "postgresql":  # It would lock them in any order.
@@ -195,10 +174,10 @@ class LeaseTexts:
             return f"id IN ({ordered})"
         return rows
 
-    def _set(
-        self, assignments: str, keys: Sequence[int], holders: Sequence[int], returning: str = ""
-    ) -> Statement:
+    def _set(self, assignments: str, keys: Sequence[int], holders: Sequence[int]) -> Statement:
+        """Set something of those that are held; PostgreSQL returns id and holder of each."""
         at = self._at(len(keys), len(holders))
+        returning = " RETURNING id, holder" if self.vendor == "postgresql" else ""
         text = f"UPDATE {self._name} SET {assignments} WHERE {at}{returning}"  # noqa: S608
         return Statement(text, self._values(keys, holders))
 
@@ -209,16 +188,6 @@ class LeaseTexts:
         if self.vendor == "postgresql":
             return [array(some) for some in each]
         return [value for some in each for value in some]
-
-    def _kept_if(self, may_be_kept: str, given_back: str) -> str:
-        """Return the assignments that keep a lease on a condition, or give it back."""
-        name = self._name
-        return (
-            f"ends_at = CASE WHEN {may_be_kept} THEN {self._end} ELSE {self._now} END, "
-            f"holder = CASE WHEN {may_be_kept} THEN ABS({name}.holder) ELSE {given_back} END, "
-            f"passed = CASE WHEN {name}.drawn = {name}.served THEN 0 "
-            f"WHEN {may_be_kept} THEN {name}.passed + 1 ELSE {name}.passed END"
-        )
 
     def _among(self, count: int) -> str:
         if self.vendor == "postgresql":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import itertools
 from collections import deque
 from collections.abc import Sequence
@@ -22,6 +23,17 @@ MOST_PREPARED = 64
 _numbers = itertools.count()
 
 
+class Sent(enum.Enum):
+    """What was sent, besides statements that are prepared, of which it is the text."""
+
+    STATEMENT = enum.auto()
+    DEALLOCATION = enum.auto()
+    BOUND = enum.auto()
+    """Nothing: the beginning or end of a transaction that the next sync is."""
+    SYNC = enum.auto()
+    """The end of a transaction, unless one was begun that goes on."""
+
+
 class Pipeline:
     """What was sent over a connection, and what it has come to."""
 
@@ -38,25 +50,37 @@ class Pipeline:
         self._status = ExecStatus
         self._names: dict[str, bytes] = {}
         """Of statements that are prepared, the one used last at the end."""
-        self._sent: deque[str | None] = deque()
-        """Of each result that is still to come: ``None`` a statement's, or the text prepared."""
+        self._sent: deque[Sent | str] = deque()
+        """What is still to be answered."""
         self._syncs = 0
         self._answers: list[Answer] = []
+        self._committed = 0
+        """So many of the answers are of transactions that have ended."""
         self._error: DatabaseError | None = None
-        """Of an earlier statement, since when nothing was executed."""
+        """Since when nothing was executed."""
         self._result: Any = None
         self.in_transaction = False
+        """Whether one was begun that goes on."""
         self.has_more_to_send = False
 
     def send(self, statements: Sequence[Statement]) -> None:
-        """Send statements, of which each is a transaction of its own unless one has begun."""
+        """Send statements, of which each is a transaction of its own unless one has begun.
+
+        What is between two syncs is a transaction, so one that ends here need not be begun.
+        """
+        is_whole = False
         for statement in statements:
             if statement is BEGIN:
-                self.in_transaction = True
+                is_whole = COMMIT in statements
+                self.in_transaction = not is_whole
             elif statement is COMMIT or statement is ROLLBACK:
                 self.in_transaction = False
-            self._send(statement)
-            if not self.in_transaction:
+            if is_whole and (statement is BEGIN or statement is COMMIT):
+                self._sent.append(Sent.BOUND)
+                is_whole = statement is BEGIN
+            else:
+                self._send(statement)
+            if not self.in_transaction and not is_whole:
                 self._sync()
         if self.in_transaction:
             self._sync()
@@ -73,7 +97,7 @@ class Pipeline:
         Raises:
             Error: the connection is lost.
         """
-        server, status = self._server, self._status
+        server, synced = self._server, self._status.PIPELINE_SYNC
         with self._wrapped:
             server.consume_input()
         while self._syncs:
@@ -85,30 +109,29 @@ class Pipeline:
                 if result is None:
                     return None
                 self._note(result)
-            elif found.status == status.PIPELINE_SYNC:
-                self._syncs -= 1
-                self._error = None
+            elif found.status == synced:
+                self._note_sync()
             else:
                 self._result = found
-        answers, self._answers = self._answers, []
+        answers, self._answers, self._committed = self._answers, [], 0
         return answers
 
     def _send(self, statement: Statement) -> None:
-        text, parameters, _, recurs = statement
+        text, parameters = statement.text, statement.parameters
         values = self._transformer.dump_sequence(parameters, [self._format] * len(parameters))
-        if not recurs:
-            self._server.send_query_params(numbered(text), values)
-        else:
+        if statement.recurs:
             name = self._names.pop(text, None) or self._prepare(text)
             self._names[text] = name
             self._server.send_query_prepared(name, values)
-        self._sent.append(None)
+        else:
+            self._server.send_query_params(numbered(text), values)
+        self._sent.append(Sent.STATEMENT)
 
     def _prepare(self, text: str) -> bytes:
         if len(self._names) >= MOST_PREPARED:
             oldest = next(iter(self._names))
             self._server.send_query_params(b"DEALLOCATE " + self._names.pop(oldest), None)
-            self._sent.append("")
+            self._sent.append(Sent.DEALLOCATION)
         name = b"botsessions_%d" % next(_numbers)
         self._server.send_prepare(name, numbered(text))
         self._sent.append(text)
@@ -116,24 +139,44 @@ class Pipeline:
 
     def _sync(self) -> None:
         self._server.pipeline_sync()
+        self._sent.append(Sent.SYNC)
         self._syncs += 1
 
     def _note(self, result: Any) -> None:
-        """Take note of what a statement has come to."""
-        text, status = self._sent.popleft(), result.status
-        if status not in (self._status.TUPLES_OK, self._status.COMMAND_OK):
+        """Take note of what a statement, or the end of a transaction, has come to."""
+        self._note_bounds()
+        status = result.status
+        is_fine = status in (self._status.TUPLES_OK, self._status.COMMAND_OK)
+        if self._sent[0] is Sent.SYNC:  # It could not be committed.
+            undone = len(self._answers) - self._committed
+            self._answers[self._committed :] = [self._error_of(result)] * undone
+            return
+        sent = self._sent.popleft()
+        if not is_fine:
             self._error = self._error or self._error_of(result)
-            if text is None:
-                self._answers.append(self._error)
-            else:
-                self._names.pop(text, None)
-        elif text is None:
-            rows: Sequence[Any] = ()
-            if status == self._status.TUPLES_OK:
-                self._transformer.set_pgresult(result)
-                rows = self._transformer.load_rows(0, result.ntuples, tuple)
-                self._transformer.set_pgresult(None)  # Which may be large.
-            self._answers.append(Result(rows, result.command_tuples or 0))
+        if sent is Sent.STATEMENT:
+            self._answers.append(self._error or self._result_of(result))
+        elif isinstance(sent, str) and not is_fine:
+            self._names.pop(sent, None)
+
+    def _note_bounds(self) -> None:
+        while self._sent[0] is Sent.BOUND:
+            self._sent.popleft()
+            self._answers.append(self._error or Result((), 0))
+
+    def _note_sync(self) -> None:
+        self._note_bounds()
+        self._sent.popleft()
+        self._syncs -= 1
+        self._error, self._committed = None, len(self._answers)
+
+    def _result_of(self, result: Any) -> Result:
+        rows: Sequence[Any] = ()
+        if result.status == self._status.TUPLES_OK:
+            self._transformer.set_pgresult(result)
+            rows = self._transformer.load_rows(0, result.ntuples, tuple)
+            self._transformer.set_pgresult(None)  # Which may be large.
+        return Result(rows, result.command_tuples or 0)
 
     def _error_of(self, result: Any) -> DatabaseError:
         """Return an error as Django has it.

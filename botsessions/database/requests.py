@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..exceptions import SessionConflict
-from ..records import Address, Record, conflict
+from ..records import ANY, Address, Record, conflict
 from .changes import Change
+from .claims import Claim
 from .lease import Ending, Lease
+from .rights import Right
 from .sessions_table import Table
 
 
@@ -20,8 +22,10 @@ class NotHeldYet(Exception):
 class Request:
     """Something to be done, wholly or not at all."""
 
-    __slots__ = ("future", "met_lock", "pause", "tried", "until")
+    __slots__ = ("future", "met_lock", "pause", "tried", "until", "written")
 
+    written: Sequence[Address]
+    """What no other request may write at the same time."""
     tables: Any
     """The tables that it is about; what it is about, by table."""
 
@@ -29,6 +33,7 @@ class Request:
     """Of the outcome."""
 
     def __init__(self) -> None:
+        self.written = ()
         self.tried = False
         """Whether an earlier attempt may have done it, unknown to us."""
         self.met_lock = False
@@ -39,18 +44,13 @@ class Request:
         """Before the last attempt."""
 
     @property
-    def leases(self) -> Iterable[Lease]:
-        """The leases that it is done under."""
+    def rights(self) -> Sequence[Right]:
+        """What it gets, or is done under."""
         return ()
 
     @property
     def addresses(self) -> Sequence[Address]:
         raise NotImplementedError
-
-    @property
-    def written(self) -> Sequence[Address]:
-        """What no other request may write at the same time."""
-        return ()
 
     @property
     def size(self) -> int:
@@ -59,20 +59,25 @@ class Request:
 
 
 class Read(Request):
-    """Take a lease, or none, and read what is stored."""
+    """Claim an update, or none, take a lease, or none, and read what is stored."""
 
-    __slots__ = ("lease", "tables")
+    __slots__ = ("claim", "lease", "tables")
 
     def __init__(
-        self, tables: Mapping[Table, Sequence[Address]], lease: Lease | None = None
+        self,
+        tables: Mapping[Table, Sequence[Address]],
+        lease: Lease | None = None,
+        claim: Claim | None = None,
     ) -> None:
         super().__init__()
         self.tables = tables
         self.lease = lease
+        self.claim = claim
+        """An update that is still to be claimed."""
 
     @property
-    def leases(self) -> Iterable[Lease]:
-        return () if self.lease is None else (self.lease,)
+    def rights(self) -> Sequence[Right]:
+        return [right for right in (self.lease, self.claim) if right is not None]
 
     @property
     def addresses(self) -> Sequence[Address]:
@@ -97,47 +102,49 @@ class Read(Request):
 
 
 class Write(Request):
-    """Make changes under a lease, or none: all of them, or nothing."""
+    """Make changes under a lease and a claim, or none: all of them, or nothing.
 
-    __slots__ = ("ending", "lease", "tables")
+    Args:
+        ending: what becomes of the lease with it.
+        is_last: whether it is noted with it that the update is handled.
+    """
+
+    __slots__ = ("changes", "claim", "ending", "is_last", "lease", "tables")
 
     def __init__(
         self,
         tables: Mapping[Table, Sequence[Change]],
         lease: Lease | None = None,
         ending: Ending = Ending.KEPT,
+        claim: Claim | None = None,
+        is_last: bool = False,
     ) -> None:
         super().__init__()
         self.tables = tables
         self.lease = lease
         self.ending = ending
-        """What becomes of the lease with it."""
+        self.claim = claim
+        self.is_last = is_last
+        self.changes = [change for changes in tables.values() for change in changes]
+        self.written = [change.address for change in self.changes]
 
     @property
-    def leases(self) -> Iterable[Lease]:
-        return () if self.lease is None else (self.lease,)
+    def rights(self) -> Sequence[Right]:
+        return [right for right in (self.lease, self.claim) if right is not None]
 
     @property
-    def changes(self) -> list[Change]:
-        return [change for changes in self.tables.values() for change in changes]
+    def is_lone(self) -> bool:
+        """Whether it is a change that depends on nothing else."""
+        return self.lease is None and self.claim is None and len(self.changes) == 1
 
     @property
-    def only(self) -> tuple[Table, Change] | None:
-        """The only change, and its table."""
-        if len(self.tables) == 1:
-            ((table, changes),) = self.tables.items()
-            if len(changes) == 1:
-                return table, changes[0]
-        return None
+    def replaces(self) -> bool:
+        """Whether it would write over whatever is stored."""
+        return any(change.record.revision is ANY for change in self.changes)
 
     @property
     def addresses(self) -> Sequence[Address]:
-        found = [change.address for change in self.changes]
-        return found or (self.lease.addresses if self.lease else ())
-
-    @property
-    def written(self) -> Sequence[Address]:
-        return [change.address for change in self.changes]
+        return self.written or (self.lease.addresses if self.lease else ())
 
     @property
     def size(self) -> int:
@@ -151,19 +158,40 @@ class Write(Request):
     def refusal(self, landed: set[Change]) -> SessionConflict:
         return conflict(next(c.address for c in self.changes if c not in landed))
 
-    def note_ended(self, handed_on: Iterable[Lease] | None) -> None:
-        """Note what has become of the lease.
+    def note_made(self, handed_on: Iterable[Lease] | None) -> None:
+        """Note what has become of the lease and the claim.
 
         Args:
-            handed_on: those that were kept; ``None``: that is not known.
+            handed_on: leases that were kept; ``None``: that is not known.
         """
         lease = self.lease
+        if self.claim is not None and self.is_last:
+            self.claim.is_over = True
         if lease is None or self.ending is Ending.KEPT:
             return
-        if self.ending is Ending.HANDED_ON and handed_on is not None and lease in handed_on:
+        if handed_on is not None and lease in handed_on:
             lease.handed_on = True
         elif handed_on is not None:
             lease.held, lease.is_over = False, True
+
+
+class Note(Request):
+    """Note that an update is handled that has changed nothing; the outcome says if it was ours."""
+
+    __slots__ = ("claim", "tables")
+
+    def __init__(self, claim: Claim) -> None:
+        super().__init__()
+        self.claim = claim
+        self.tables = ()
+
+    @property
+    def rights(self) -> Sequence[Right]:
+        return (self.claim,)
+
+    @property
+    def addresses(self) -> Sequence[Address]:
+        return (Address(self.claim.bot, "", str(self.claim.update_id)),)
 
 
 class Extension(Request):
@@ -177,11 +205,8 @@ class Extension(Request):
         self.tables = (table,)
         self.address = address
         self.record = record
+        self.written = (address,)
 
     @property
     def addresses(self) -> Sequence[Address]:
-        return (self.address,)
-
-    @property
-    def written(self) -> Sequence[Address]:
         return (self.address,)

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..records import Address, dumps
-from .statements import Statement
+from .statements import Statement, exactly
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -56,6 +56,10 @@ class Texts:
         return ", ".join(self._columns[name] for name in names)
 
     # Select.
+
+    def nothing_at(self, addresses: Sequence[Address]) -> Statement:
+        """Return what fails if something is stored at one of the addresses."""
+        return exactly(0, self.select(addresses), self.vendor)
 
     def select(self, addresses: Sequence[Address]) -> Statement:
         """Return the statement for what is stored at addresses."""
@@ -104,59 +108,52 @@ class Texts:
 
     # Update.
 
-    def update(
-        self, addresses: Sequence[tuple[Any, ...]], rows: Sequence[Row], guard: Guard | None = None
-    ) -> Statement:
+    def update(self, addresses: Sequence[tuple[Any, ...]], rows: Sequence[Row]) -> Statement:
         """Return what sets the values of rows, of which each has the same columns.
 
         It returns the new revisions if the database can. SQLite's is executed for each row.
 
         Args:
             addresses: of each row: bot, name, key and old revision.
-            guard: what has to be so besides, on PostgreSQL.
         """
-        columns, before = tuple(rows[0]), guard.parameters if guard else ()
-        after = [guard.count] if guard else ()
-        guarding = guard.text if guard else ""
+        columns = tuple(rows[0])
         if len(rows) == 1:
-            text = self._update_one(columns, guarding)
-            return Statement(text, [*before, *rows[0].values(), *addresses[0], *after])
+            return Statement(self._update_one(columns), [*rows[0].values(), *addresses[0]])
         if self.vendor == "mysql":
             values = [(*a, *row.values()) for a, row in zip(addresses, rows, strict=True)]
             return self._update_of_mysql(columns, values)
         if self.vendor == "sqlite":
             each = [[*row.values(), *a] for a, row in zip(addresses, rows, strict=True)]
-            return Statement(self._update_one(columns, ""), each, each=True)
+            return Statement(self._update_one(columns), each, each=True)
         names = [f"new_{name}" for name in (*ADDRESS, "old", *columns)]
         given = [
             dict(zip(names, (*a, *row.values()), strict=True))
             for a, row in zip(addresses, rows, strict=True)
         ]
-        text = self._update_many(columns, guarding)
-        return Statement(text, [*before, dumps(given), len(given), *after])
+        return Statement(self._update_many(columns), [dumps(given), len(given)])
 
-    def _text_of_update_one(self, columns: Sequence[str], guard: str) -> str:
+    def _text_of_update_one(self, columns: Sequence[str]) -> str:
         assignments = ", ".join(f"{self._columns[name]} = %s" for name in columns)
-        update = f"UPDATE {self.table} SET {assignments} WHERE {self._at_revision}"  # noqa: S608
-        return self._told(update, guard)
+        return (
+            f"UPDATE {self.table} SET {assignments} "  # noqa: S608
+            f"WHERE {self._at_revision}{self._returning}"
+        )
 
-    def _text_of_update_many(self, columns: Sequence[str], guard: str) -> str:
+    def _text_of_update_many(self, columns: Sequence[str]) -> str:
         """Return PostgreSQL's text for rows given as JSON."""
         assignments = ", ".join(f"{self._columns[n]} = {self._new(n)}" for n in columns)
         given = self._given((*ADDRESS, "old", *columns))
         matches = f"{self._matches(ADDRESS)} AND {self.table}.{self._columns['revision']}"
-        update = f"UPDATE {self.table} SET {assignments} FROM {given} WHERE {matches} = n.new_old"  # noqa: S608
-        return self._told(update, guard)
+        return (
+            f"UPDATE {self.table} SET {assignments} FROM {given} "  # noqa: S608
+            f"WHERE {matches} = n.new_old{self._returning}"
+        )
 
-    def _told(self, update: str, guard: str) -> str:
-        """Return the text of an update that returns new revisions, if the database can."""
+    @property
+    def _returning(self) -> str:
+        """What returns new revisions, if the database can do that for an update."""
         revision = f"{self.table}.{self._columns['revision']}"
-        if guard:
-            return (
-                f"WITH held AS ({guard}) {update} AND (SELECT COUNT(*) FROM held) = %s "  # noqa: S608
-                f"RETURNING {revision}, ARRAY(SELECT id FROM held WHERE holder > 0)"
-            )
-        return f"{update} RETURNING {revision}" if self.tells_what_it_updates else update
+        return f" RETURNING {revision}" if self.tells_what_it_updates else ""
 
     def _given(self, names: Sequence[str]) -> str:
         """Return what makes PostgreSQL's table ``n`` of a parameter and the number of its rows."""
@@ -258,10 +255,3 @@ class Texts:
         text = f"DELETE FROM {self.table} WHERE {where}"  # noqa: S608
         values = [value for address in addresses for value in address]
         return Statement(text, values, recurs=len(addresses) == 1)
-
-
-class Guard:
-    """A statement that is put before an update, which happens if it returns ``count`` rows."""
-
-    def __init__(self, statement: Statement, count: int) -> None:
-        self.text, self.parameters, self.count = statement.text, statement.parameters, count

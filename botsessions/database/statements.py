@@ -1,13 +1,15 @@
 """Work on a database, written once as generators that do not know who executes it.
 
 Work yields statements that may be sent together. It is sent what each has come to, a result or the
-database's error, and goes on. If a transaction cannot begin, nothing of what was sent with it is
-done. If the connection is lost, work is not continued at all: whoever executes it raises.
+database's error, and goes on. In a transaction nothing is executed after an error, which the rest
+has come to as well; if its end was sent along, it is rolled back. If the connection is lost, work
+is not continued at all: whoever executes it raises.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from django.db import DatabaseError
@@ -24,6 +26,12 @@ class Statement(NamedTuple):
     """Whether it is to be executed once for each of ``parameters``."""
     recurs: bool = True
     """Whether its text is one of a few, so that it is worth preparing."""
+    expects: int | None = None
+    """How many rows it has to change or return; otherwise it has failed."""
+
+
+class Unexpected(DatabaseError):
+    """A statement has changed or returned another number of rows than it has to."""
 
 
 class Result(NamedTuple):
@@ -68,6 +76,35 @@ def one(statement: Statement) -> Work[Result]:
     return result_of(answer)
 
 
+def exactly(count: int, statement: Statement, vendor: str, collecting: str = "0") -> Statement:
+    """Return a statement that fails unless it changes or returns so many rows.
+
+    On PostgreSQL it has to return something of each; then the server itself sees to it, so that a
+    whole transaction can be sent at once.
+
+    Args:
+        collecting: an expression over these rows, which it returns there.
+    """
+    if vendor != "postgresql":
+        return statement._replace(expects=count)
+    text = refusing(statement.text, collecting)
+    return statement._replace(text=text, parameters=[*statement.parameters, count])
+
+
+@lru_cache(maxsize=128)
+def refusing(text: str, collecting: str) -> str:
+    # What is not constant is not evaluated before it is needed.
+    refusal = f"CAST('{REFUSAL} ' || COUNT(*) || ')' AS integer)"
+    return (
+        f"WITH made AS ({text}) "  # noqa: S608
+        f"SELECT {collecting}, CASE WHEN COUNT(*) = %s THEN 0 ELSE {refusal} END FROM made"
+    )
+
+
+REFUSAL = "botsessions: a session, key or update has gone to somebody else, nothing is written ("
+"""What PostgreSQL's error says then, which stands in the server's log, too."""
+
+
 def in_transaction(work: Work[T]) -> Work[T]:
     """Have all that work changes made, or nothing.
 
@@ -79,8 +116,7 @@ def in_transaction(work: Work[T]) -> Work[T]:
     except StopIteration as end:
         result: T = end.value
         return result
-    begun, *answers = yield [BEGIN, *wanted]
-    result_of(begun)
+    _, *answers = yield [BEGIN, *wanted]
     try:
         result = yield from continued(work, answers)
     except Exception:
@@ -104,7 +140,7 @@ def continued(work: Work[T], answers: Sequence[Answer]) -> Work[T]:
 def together(works: Sequence[Work[T]]) -> Work[list[T]]:
     """Have works done side by side, their statements sent together as far as they go.
 
-    None of them may begin a transaction.
+    None of them may leave a transaction open while it waits for answers.
     """
     outcomes: dict[int, T] = {}
     wanted: dict[int, Sequence[Statement]] = {}

@@ -12,18 +12,17 @@ from django.db import connections
 from ..exceptions import SessionLockError
 from ..records import Address, Changes, Record, new_revision
 from .changes import Change
+from .claims import Claim
 from .commit import Transaction, transaction_of
 from .connections import batching_of, sync_code_waits
 from .execution import execute
 from .keeper import keeper_of
 from .lease import Ending, Lease
 from .leases_table import lease_table_of
-from .requests import Extension, Read, Request, Write
+from .requests import Extension, Note, Read, Request, Write
 from .sessions_table import Table
 from .storage import DatabaseStorage
 from .turns import PATIENCE_SECONDS, Turns
-
-NEVER = 0.0
 
 
 class Way(enum.Enum):
@@ -46,6 +45,7 @@ class DatabaseTransaction:
         storages: where each address is stored, all on this database.
         lease: what the addresses' keys are held with among all processes, if at all. One that was
             handed on is not taken again.
+        claim: on the update that the unit is for, if that came by webhook, on its database.
     """
 
     def __init__(
@@ -54,10 +54,12 @@ class DatabaseTransaction:
         storages: Mapping[Address, DatabaseStorage],
         *,
         lease: Lease | None = None,
+        claim: Claim | None = None,
     ) -> None:
         self._using = using
         self._storages = storages
         self._lease = lease
+        self._claim = claim
         self._way: Way | None = Way.ALONG if lease is None or lease.held else None
         if lease is not None:
             lease.handed_on = False
@@ -74,7 +76,7 @@ class DatabaseTransaction:
         since: float | None = None,
         patience: float = PATIENCE_SECONDS,
     ) -> dict[Address, Record]:
-        """Return what is stored, after taking the lease if that is not held yet.
+        """Return what is stored, after taking the lease and the claim if they are not had yet.
 
         Args:
             since: when the keys were asked for, by the monotonic clock.
@@ -83,6 +85,8 @@ class DatabaseTransaction:
         Raises:
             SessionLockTimeout: others have held a key for longer.
             SessionLockError: there is no use in waiting.
+            AlreadyHandled: so was the update.
+            ClaimedElsewhere: somebody else handles the update.
         """
         tables: dict[Table, list[Address]] = {}
         for address in addresses:
@@ -91,15 +95,15 @@ class DatabaseTransaction:
             self._way = await way_of(self._lease)
         lease = self._lease if self._way is not Way.NOT_AT_ALL else None
         if lease is None or lease.held:
-            found = await self._request(Read(tables)) if tables else {}
+            found = await self._read(tables)
         else:
             keeper_of(lease.using).keep(lease)
             turns = Turns(lease, since, patience)
             if self._way is Way.ALONG:
-                found = await turns.wait(lambda: self._request(Read(tables, lease)))
+                found = await turns.wait(lambda: self._read(tables, lease))
             else:
                 await turns.wait(lambda: self._apart(Read({}, lease)))
-                found = await self._request(Read(tables)) if tables else {}
+                found = await self._read(tables)
         return {address: record.live() for address, record in found.items()}
 
     async def write(
@@ -108,13 +112,13 @@ class DatabaseTransaction:
         """Make all changes or none; return the new revisions, ``None`` for a deletion.
 
         Args:
-            last: give the lease back with it.
+            last: give the lease back with it, and note that the update is handled.
             hand_on: rather keep it for another unit of this process, if that may have it before
                 those who wait in others; then ``handed_on`` of the lease is set.
 
         Raises:
             SessionConflict: something else is stored than what a change names, or the lease has
-                gone to somebody else. Nothing was changed.
+                or the claim gone to somebody else. Nothing was changed.
         """
         tables: dict[Table, list[Change]] = {}
         made = []
@@ -130,8 +134,10 @@ class DatabaseTransaction:
         if last and lease is not None:
             keeper_of(lease.using).let_go(lease)
             ending = Ending.HANDED_ON if hand_on else Ending.GIVEN_BACK
-        if tables or lease is not None:
-            await self._request(Write(tables, lease, ending))
+        if tables or lease is not None or self._claim is not None:
+            if last and self._claim is not None:
+                keeper_of(self._claim.using).let_go(self._claim)
+            await self._request(Write(tables, lease, ending, self._claim, last))
         return [change.outcome for change in made]
 
     async def renew(self, address: Address, record: Record) -> None:
@@ -139,15 +145,35 @@ class DatabaseTransaction:
         await self._request(Extension(self._storages[address].table, address, record))
 
     def give_up(self) -> None:
-        """Give the lease back soon, without waiting for that."""
+        """Give the lease back soon, without waiting for that. The claim stays."""
         if self._lease is not None:
             self._lease.give_up()
+
+    async def _read(
+        self, tables: Mapping[Table, Sequence[Address]], lease: Lease | None = None
+    ) -> dict[Address, Record]:
+        """Take what is to be taken, and read."""
+        claim = self._claim
+        if claim is not None and not claim.is_certain:
+            keeper_of(claim.using).keep(claim)
+        else:
+            claim = None
+        if not tables and lease is None and claim is None:
+            return {}
+        return await self._request(Read(tables, lease, claim))
 
     def _request(self, request: Request) -> asyncio.Future[dict[Address, Record]]:
         return batching_of(self._using).request(request)
 
     def _apart(self, request: Request) -> asyncio.Future[dict[Address, Record]]:
         return batching_of(self._using, apart=True).request(request)
+
+
+async def note_handled(claim: Claim) -> bool:
+    """Note that an update is handled whose session has not changed; return whether it was ours."""
+    keeper_of(claim.using).let_go(claim)
+    noted: bool = await batching_of(claim.using).request(Note(claim))
+    return noted
 
 
 async def way_of(lease: Lease | None) -> Way:
