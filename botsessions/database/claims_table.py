@@ -34,7 +34,8 @@ class ClaimTable:
         self._types = [fields[name].db_parameters(connection)["type"] for name in COLUMNS]
         self._now = NOW[self._vendor]
         self._returns_claimed = connection.features.can_return_rows_from_bulk_insert
-        self._rows = f"bot, update_id, claim, handled_at IS NOT NULL, claimed_until - {self._now}"
+        # Whether it is NULL is not asked for: SQLite 3.40 gives the wrong answer to that.
+        self._rows = f"bot, update_id, claim, handled_at, claimed_until - {self._now}"
 
     # Works.
 
@@ -49,8 +50,8 @@ class ClaimTable:
         rows = {(bot, update_id): rest for bot, update_id, *rest in found}
         outcomes: dict[Claim, Exception | None] = {}
         for claim in wanted:
-            number, is_handled, left = rows[claim.bot, claim.update_id]
-            if is_handled:
+            number, handled_at, left = rows[claim.bot, claim.update_id]
+            if handled_at is not None:
                 outcomes[claim] = AlreadyHandled()
             elif number != claim.number:
                 outcomes[claim] = ClaimedElsewhere(claim, left / 1000)
@@ -67,7 +68,7 @@ class ClaimTable:
         noted = yield from one(self.noting(handled))
         if noted.changed < len(handled):
             stored = (yield from one(self._stored(handled))).rows
-            ours = {number for _, _, number, is_handled, _ in stored if is_handled}
+            ours = {number for _, _, number, handled_at, _ in stored if handled_at is not None}
             return {claim for claim in handled if claim.number in ours}
         return set(handled)
 
@@ -91,7 +92,7 @@ class ClaimTable:
     def is_noted(self, claim: Claim) -> Work[bool]:
         """Whether it is noted that we have handled an update."""
         stored = (yield from one(self._stored([claim]))).rows
-        return any(number == claim.number and handled for _, _, number, handled, _ in stored)
+        return any(number == claim.number and at is not None for _, _, number, at, _ in stored)
 
     # Statements.
 
