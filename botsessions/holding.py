@@ -118,7 +118,7 @@ class Hold:
         if ticket is None:
             return
         inherited, self._handed_on = self._handed_on or ticket.lease, None
-        if inherited is not None and len(leases) == 1:
+        if isinstance(inherited, Lease) and len(leases) == 1:
             ((using, lease),) = leases.items()
             if (inherited.using, inherited.keys) == (using, lease.keys):
                 leases[using], inherited = inherited, None

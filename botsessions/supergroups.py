@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from .database.claims import Claim
 from .declaration import Fragment
 from .exceptions import SessionConflict
 from .keys import in_other_chat, shows_chat
@@ -40,8 +41,9 @@ class MovingUnit(Unit):
         *,
         lock: str,
         outer: Unit | None = None,
+        claim: Claim | None = None,
     ) -> None:
-        super().__init__(fragments, bot, source, lock=lock, outer=outer)
+        super().__init__(fragments, bot, source, lock=lock, outer=outer, claim=claim)
         self.moved = 0
         """How many sessions were moved."""
         self._old, self._new = old, new

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from .data import OVER, Data, Snapshot, data_for
+from .database.claims import Claim
 from .declaration import Fragment
 from .exceptions import SessionClosed, SessionError, SessionLockTimeout
 from .holding import Hold
@@ -49,6 +50,7 @@ class Unit:
         outer: the unit whose code this one runs in, if that is not over.
         kept: keys that the running transaction keeps.
         patience: how long to wait for the keys, in seconds; ``None``: as long as a handler takes.
+        claim: on the update, if that came by webhook.
     """
 
     comes_first = False
@@ -66,6 +68,7 @@ class Unit:
         origin: Unit | None = None,
         kept: Sequence[Ticket] = (),
         patience: float | None = None,
+        claim: Claim | None = None,
     ) -> None:
         self.fragments, self.bot, self.source, self.lock = fragments, bot, source, lock
         self.outer = outer
@@ -77,6 +80,8 @@ class Unit:
         self.closed = False
         self.error: Exception | None = None
         """Why there is no session: the error of the key function, the lock or the storage."""
+        self.cut_off = False
+        """Whether a write was refused because other processes had the keys, or the update."""
         self.refused = False
         """Whether handlers were not run because the session could not be shown."""
         self.all_data: dict[str, Data[Any]] = {}
@@ -84,6 +89,7 @@ class Unit:
         self.known: dict[str, Record | None] = {}
         """By fragment, what another unit has read just now."""
         self._origin = origin
+        self._claim = claim
         around = () if outer is None else [unit._hold for unit in enclosing(outer)]
         self._hold: Hold = Hold(around, kept, patience)
         self._joined: dict[str, Joined] = {}
@@ -214,7 +220,8 @@ class Unit:
             elif data.stored is not None:
                 unread.append(data)
                 places.append(data.fragment.place(data.stored.address))
-        if not places and (self.lock == "process" or self._hold.ticket is None):
+        is_leased = self.lock == "database" and self._hold.ticket is not None
+        if not places and not is_leased and self._claim is None:
             return
         self._loading = True
         try:
@@ -247,12 +254,12 @@ class Unit:
                 if data.stored is not None
             }
             if self.lock == "process":
-                self._transaction = begin(storages)
+                self._transaction = begin(storages, claim=self._claim)
             else:
                 for address in self._hold.keys:
                     if address.name in self.fragments:
                         storages.setdefault(address, self.fragments[address.name].innermost)
-                self._transaction = begin(storages, self._hold)
+                self._transaction = begin(storages, self._hold, self._claim)
         return self._transaction
 
     @property

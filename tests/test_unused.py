@@ -6,7 +6,6 @@ import time
 from datetime import timedelta
 
 from django.core.management import call_command
-from django.db.models.functions import Now
 from django.test import TestCase
 
 from botsessions.maintenance import forget_handled, forget_leases
@@ -15,8 +14,9 @@ from botsessions.models import BotSessionLease, HandledUpdate
 
 class HandledUpdates(TestCase):
     def make(self, number: int, age: timedelta) -> None:
+        then = round((time.time() - age.total_seconds()) * 1000)
         HandledUpdate.objects.create(
-            bot="notes", update_id=number, claim=1, claimed_until=Now() - age, handled_at=Now()
+            bot="notes", update_id=number, claim=1, claimed_until=then, handled_at=then
         )
 
     def setUp(self) -> None:

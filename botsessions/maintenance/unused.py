@@ -8,9 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import router
-from django.db.models.functions import Now
 
-from ..deleting import delete_rows
 from ..models import BotSessionLease, HandledUpdate
 from .batches import BATCH_SIZE, Batch, unit_of_work, with_keys
 from .tables import tables
@@ -31,7 +29,7 @@ def forget_handled(using: str | None = None, *, batch_size: int = BATCH_SIZE) ->
     kept_in = router.db_for_write(HandledUpdate)
     if using in (None, kept_in):
         updates = HandledUpdate._default_manager.using(kept_in)
-        yield from deleted(updates.filter(claimed_until__lt=Now() - DELIVERED_FOR), batch_size)
+        yield from deleted(updates.filter(claimed_until__lt=ago(DELIVERED_FOR)), batch_size)
 
 
 def forget_leases(using: str | None = None, *, batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
@@ -42,18 +40,22 @@ def forget_leases(using: str | None = None, *, batch_size: int = BATCH_SIZE) -> 
         batch_size: how many a transaction deletes.
     """
     kept_in = {alias for _, alias in tables()} | {router.db_for_write(BotSessionLease)}
-    # Of a day it is no matter whose clock it is.
-    before = round((time.time() - FREE_FOR.total_seconds()) * 1000)
     for alias in sorted(kept_in if using is None else kept_in & {using}):
         leases = BotSessionLease._default_manager.using(alias)
-        yield from deleted(leases.filter(ends_at__lt=before), batch_size)
+        yield from deleted(leases.filter(ends_at__lt=ago(FREE_FOR)), batch_size)
+
+
+def ago(age: timedelta) -> int:
+    """Return the time as in the tables. Of a day it is no matter whose clock it is."""
+    return round((time.time() - age.total_seconds()) * 1000)
 
 
 def deleted(due: Any, batch_size: int) -> Iterator[Batch]:
     """Delete rows, going through their table once: no index finds them."""
     keys: list[Any] = []
     while keys := unit_of_work(due.db, next_keys, due, keys, batch_size):
-        yield Batch(unit_of_work(due.db, delete_rows, with_keys(due, keys)))
+        count, _ = unit_of_work(due.db, with_keys(due, keys).delete)
+        yield Batch(count)
 
 
 def next_keys(due: Any, last: list[Any], size: int) -> list[Any]:

@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 from telegram.ext import Application, ApplicationHandlerStop, ExtBot, Job, JobQueue
 
 from ..beside import beside
+from ..database.claims import Claim
 from ..database.model import check_django
+from ..database.rights import CutOff
 from ..declaration import Declaration
 from ..keys import migration
 from ..locks import process_lock
@@ -22,6 +24,7 @@ from ..supergroups import MovingUnit
 from ..unit import Unit, current, enclosing, open_unit
 from .connections import look_after_connections
 from .context import BaseSessionContext
+from .delivery import Delivery
 from .registry import register, unregister
 
 T = TypeVar("T")
@@ -43,8 +46,6 @@ class SessionApplication(
         """Entered with an update while it is being handled."""
         self.on_stop_running: Callable[[], object] | None = None
         """Who runs the application, if not PTB, and is to stop it."""
-        self.on_unloaded: Callable[[object], object] | None = None
-        """Told of an update that no handler was given because its session's storage failed."""
         self.runs_here: Callable[[Job[Any]], bool] | None = None
         """Asked whether a job that is due is to run in this process."""
         self.session_lock = session_lock
@@ -69,7 +70,13 @@ class SessionApplication(
 
     async def process_update(self, update: object) -> None:
         """Handle an update with its session; errors go to the error handlers."""
-        unit = self._unit(update)
+        await self._process(self._unit(update), update)
+
+    async def process_delivery(self, update: object, delivery: Delivery) -> None:
+        """Handle an update that came by webhook and has to be claimed, and note the outcome."""
+        await self._process(self._unit(update, claim=delivery.claim), update, delivery)
+
+    async def _process(self, unit: Unit, update: object, delivery: Delivery | None = None) -> None:
         with self.handling(update), CurrentUnit(unit):
             # A conversation's state must not be looked at while another update may change it.
             # If nobody holds a key it is enough to wait until a handler takes the update.
@@ -79,9 +86,9 @@ class SessionApplication(
                 await self.process_error(update, unit.error)
             else:
                 await super().process_update(update)
-            if unit.unloaded and self.on_unloaded is not None:
-                self.on_unloaded(update)
             await self._save(unit, update)
+            if delivery is not None:
+                delivery.note(unit)
         await look_after_connections()
 
     async def _save(self, unit: Unit, update: object = None, job: Job[Any] | None = None) -> None:
@@ -110,6 +117,7 @@ class SessionApplication(
         if unit is None:
             return await super().process_error(update, error, job, coroutine)
         unit.failed = True
+        unit.cut_off = unit.cut_off or isinstance(error, CutOff)
         if self.error_handlers and not unit.opened:  # A filter raised.
             with suppress(Exception):  # Error handlers that ask for the session get the error.
                 await unit.open()
@@ -188,12 +196,25 @@ class SessionApplication(
             if close := getattr(fragment.storage, "close", None):
                 await awaited(close)
 
-    def _unit(self, subject: object, *, holds: bool = True, origin: Unit | None = None) -> Unit:
+    def _unit(
+        self,
+        subject: object,
+        *,
+        holds: bool = True,
+        origin: Unit | None = None,
+        claim: Claim | None = None,
+    ) -> Unit:
         fragments, bot = self.session.fragments, self.session_bot
         if (moved := migration(subject)) is not None and holds:
             source = FromMigration(subject, moved[1])
             return MovingUnit(
-                fragments, bot, source, *moved, lock=self.session_lock, outer=open_unit()
+                fragments,
+                bot,
+                source,
+                *moved,
+                lock=self.session_lock,
+                outer=open_unit(),
+                claim=claim,
             )
         return Unit(
             fragments,
@@ -203,6 +224,7 @@ class SessionApplication(
             holds=holds,
             outer=open_unit() if holds else None,
             origin=origin,
+            claim=claim,
         )
 
 

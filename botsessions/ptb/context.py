@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Generator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
-from telegram.ext import CallbackContext, ExtBot, JobQueue
+from telegram.ext import ApplicationHandlerStop, CallbackContext, ExtBot, JobQueue
 
 from ..beside import edit_session
 from ..data import Data
+from ..database.claims import AlreadyHandled, ClaimedElsewhere
 from ..declaration import SINGLE
 from ..exceptions import SessionClosed, SessionDataError
 from ..standing import StandsForData
@@ -109,7 +110,11 @@ class BaseSessionContext(
         """Open the session. PTB awaits this before the first handler that takes an update."""
         unit = self._unit
         if unit is not None:
-            await unit.open()
+            try:
+                await unit.open()
+            except (AlreadyHandled, ClaimedElsewhere):
+                unit.failed = True
+                raise ApplicationHandlerStop from None
         if self.application.persistence is not None:
             await super().refresh_data()
 

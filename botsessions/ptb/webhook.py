@@ -11,7 +11,9 @@ from telegram import Update
 from telegram.ext import Job
 
 from ..bots import Bot
+from ..database.claims import Claim
 from .builder import build_application
+from .delivery import Delivery
 from .lifecycle import end
 
 logger = logging.getLogger(__name__)
@@ -29,11 +31,9 @@ class Served:
         self.bot = bot
         self._application = build_application(bot)
         self._application.on_stop_running = self._refuse_to_stop
-        self._application.on_unloaded = self._note_unloaded
         self._application.runs_here = self._runs_here
         self._has_jobs = has_jobs
         self._jobs_of_start: set[Job[Any]] = set()
-        self._unloaded: set[int] = set()
 
     async def initialize(self) -> None:
         """Reach Telegram, and call ``post_init``."""
@@ -61,23 +61,17 @@ class Served:
             logger.exception("Bot %r was sent what is no update.", self.bot.alias)
             return None
 
-    async def handle(self, update: Update) -> bool:
-        """Have an update handled; return whether it was, rather than its session not loaded."""
-        application = self._application
+    async def handle(self, update: Update, claim: Claim) -> Delivery:
+        """Have an update handled, if it can be claimed; return what has become of it."""
+        application, delivery = self._application, Delivery(claim)
         await application.update_processor.process_update(
-            update, application.process_update(update)
+            update, application.process_delivery(update, delivery)
         )
-        unloaded = update.update_id in self._unloaded
-        self._unloaded.discard(update.update_id)
-        return not unloaded
+        return delivery
 
     async def end(self) -> None:
         """Finish what has begun, and end the application."""
         await end(self._application)
-
-    def _note_unloaded(self, update: object) -> None:
-        if isinstance(update, Update):
-            self._unloaded.add(update.update_id)
 
     def _runs_here(self, job: Job[Any]) -> bool:
         return job not in self._jobs_of_start or self._has_jobs()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, Protocol, TypeAlias, TypeGuard
+from functools import cache
+from typing import Any, Protocol, TypeAlias, TypeGuard, cast
 
 from django.apps import apps
 from django.db import router
 
+from ..database.claims import Claim
 from ..database.lease import Lease
 from ..database.storage import DatabaseStorage
 from ..database.transaction import DatabaseTransaction
@@ -101,7 +102,7 @@ class JoinedTransaction:
     def __init__(self, parts: Sequence[tuple[Any, Collection[Address]]], taking: int) -> None:
         self._parts = parts
         self._taking = taking
-        """So many of the parts, the first ones, take keys."""
+        """So many of the parts, the first ones, take keys, or claim the update."""
         self._taken = False
 
     @property
@@ -153,13 +154,16 @@ async def outcomes_of(part: Any, changes: Changes, last: bool) -> Sequence[Outco
         return [exc] * len(changes)
 
 
-def begin(storages: Mapping[Address, Storage], hold: Hold | None = None) -> Transaction:
+def begin(
+    storages: Mapping[Address, Storage], hold: Hold | None = None, claim: Claim | None = None
+) -> Transaction:
     """Return the transaction of a unit of work that uses these storages.
 
     Args:
         hold: the keys that are to be had among all processes, too.
+        claim: on the update that the unit is for, if that came by webhook.
     """
-    if hold is None and len(storages) == 1:  # Nearly always.
+    if hold is None and claim is None and len(storages) == 1:  # Nearly always.
         ((address, storage),) = storages.items()
         if is_database(storage):
             return DatabaseTransaction(storage.using, {address: storage})
@@ -180,20 +184,23 @@ def begin(storages: Mapping[Address, Storage], hold: Hold | None = None) -> Tran
     if hold is not None:
         hold.lease_by(leases)
     parts: list[tuple[Any, Collection[Address]]] = []
-    for using in [*leases, *(using for using in stored if using not in leases)]:
+    taking = {*leases, *([] if claim is None else [claim.using])}
+    for using in [*sorted(taking), *(using for using in stored if using not in taking)]:
         own = stored.get(using, {})
-        parts.append((DatabaseTransaction(using, own, lease=leases.get(using)), own.keys()))
+        claimed = claim if claim is not None and claim.using == using else None
+        part = DatabaseTransaction(using, own, lease=leases.get(using), claim=claimed)
+        parts.append((part, own.keys()))
     parts += [(PlainTransaction(storage), some) for storage, some in plain]
-    return parts[0][0] if len(parts) == 1 else JoinedTransaction(parts, len(leases))
+    return parts[0][0] if len(parts) == 1 else JoinedTransaction(parts, len(taking))
 
 
 def is_database(storage: Storage) -> TypeGuard[DatabaseStorage]:
     """Whether a storage's reads and writes are those of the database's tables, and no others."""
-    return isinstance(storage, DatabaseStorage) and not overrides(type(storage))
+    return isinstance(storage, DatabaseStorage) and not overrides(cast("type", type(storage)))
 
 
-@lru_cache
-def overrides(kind: type[DatabaseStorage]) -> bool:
+@cache
+def overrides(kind: type) -> bool:
     """Whether a subclass reads or writes in a way of its own."""
     return any(getattr(kind, name) is not getattr(DatabaseStorage, name) for name in OPERATIONS)
 

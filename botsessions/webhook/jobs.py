@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from .claims import Claim, Claims
+from ..database.claims import Claim, ClaimedElsewhere
+from ..database.transaction import DatabaseTransaction
 
 logger = logging.getLogger(__name__)
 
@@ -15,31 +16,33 @@ JOBS = -1
 class JobLease:
     """A claim on a bot's jobs that lasts as long as the process that has it."""
 
-    def __init__(self, claims: Claims, bot: str) -> None:
-        self._claims = claims
+    def __init__(self, bot: str) -> None:
         self._claim = Claim(bot, JOBS)
         self._wanted = False
 
     @property
     def is_held(self) -> bool:
         """Whether no other process runs the jobs."""
-        return self._claims.holds(self._claim)
+        return self._claim.is_certain
 
     async def want(self) -> None:
         """Take it now if nobody has it, or later, when nobody has it any more."""
         self._wanted = True
-        try:
-            await self.keep()
-        except Exception:
-            logger.exception("Bot %r runs no jobs yet.", self._claim.bot)
+        await self.keep()
 
     async def keep(self) -> None:
         """Take it if it is wanted and nobody has it."""
-        if self._wanted and not self.is_held:
-            await self._claims.take_over(self._claim)
+        if not self._wanted or self.is_held:
+            return
+        try:
+            await DatabaseTransaction(self._claim.using, {}, claim=self._claim).read([])
+        except ClaimedElsewhere:
+            pass
+        except Exception:
+            logger.exception("Bot %r runs no jobs yet.", self._claim.bot)
 
-    async def release(self) -> None:
+    def release(self) -> None:
         """Let another process take it."""
         if self._wanted:
             self._wanted = False
-            await self._claims.release(self._claim)
+            self._claim.give_up()

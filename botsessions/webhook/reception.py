@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from contextvars import Context
 from http import HTTPStatus
 from typing import Any
 
 from ..bots import Bot, all_bots
+from ..database.claims import Claim
 from ..database.connections import close_databases
+from ..database.transaction import note_handled
+from ..ptb.delivery import Delivery
 from ..ptb.lifecycle import reason
 from ..ptb.webhook import Served, serve
-from .claims import RENEWAL_SECONDS, Claims
 from .jobs import JobLease
 
 logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 20.0
+"""So long a delivery waits for another process that handles the same update."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+LOOK_AGAIN_SECONDS = 3.0
+"""So often it is asked whether another process has left its jobs."""
 
 OK = HTTPStatus.OK
 AGAIN = HTTPStatus.SERVICE_UNAVAILABLE
@@ -27,7 +36,6 @@ class Reception:
     """Where updates arrive. All of it runs on the event loop of the bots."""
 
     def __init__(self) -> None:
-        self._claims = Claims()
         self._bots: dict[str, asyncio.Task[Served]] = {}
         self._starting: set[asyncio.Task[Served | None]] = set()
         self._leases: dict[str, JobLease] = {}
@@ -57,8 +65,8 @@ class Reception:
                 starting.add_done_callback(self._starting.discard)
 
     async def live(self, end: asyncio.Event) -> None:
-        """Keep what this process has claimed until ``end``, and then finish what has begun."""
-        keeping = asyncio.create_task(self._keep_claims())
+        """Keep the jobs that this process runs until ``end``, and then finish what has begun."""
+        keeping = asyncio.create_task(self._keep_leases())
         try:
             await end.wait()
         finally:  # It is cancelled where a server's event loop ends without a word.
@@ -75,23 +83,17 @@ class Reception:
         update = served.update(content)
         if update is None:
             return HTTPStatus.BAD_REQUEST
-        try:
-            claim = await self._claims.claim(bot.alias, update.update_id)
-        except Exception:
-            logger.exception("Bot %r cannot claim update %d.", bot.alias, update.update_id)
-            return AGAIN
-        if claim is None:
-            return OK
-        try:
-            handled = await served.handle(update)
-        except BaseException:
-            self._claims.abandon(claim)
-            raise
-        try:
-            await (self._claims.note_handled if handled else self._claims.release)(claim)
-        except Exception:
-            logger.exception("Bot %r cannot note update %d.", bot.alias, update.update_id)
-        return OK if handled else AGAIN
+        claim = Claim(bot.alias, update.update_id)
+        end, pause = time.monotonic() + PATIENCE_SECONDS, FIRST_PAUSE
+        while True:
+            delivery = await attempt(served, update, claim)
+            if delivery.elsewhere is None:
+                return await answer_to(delivery)
+            if time.monotonic() >= end:
+                logger.error("Another process is still handling update %d.", update.update_id)
+                return AGAIN
+            await asyncio.sleep(min(pause, max(FIRST_PAUSE, delivery.elsewhere)))
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _served(self, bot: Bot) -> Served | None:
         """Return a bot, started if need be; ``None`` if it cannot be."""
@@ -108,7 +110,7 @@ class Reception:
         return task
 
     async def _start(self, bot: Bot) -> Served:
-        lease = self._leases.setdefault(bot.alias, JobLease(self._claims, bot.alias))
+        lease = self._leases.setdefault(bot.alias, JobLease(bot.alias))
         served = await asyncio.to_thread(serve, bot, lambda: lease.is_held)
         try:
             await served.initialize()
@@ -127,16 +129,35 @@ class Reception:
             return
         try:
             await served.end()
-            await self._leases[alias].release()
+            self._leases[alias].release()
         except Exception:
             logger.exception("Bot %r did not end well.", alias)
 
-    async def _keep_claims(self) -> None:
+    async def _keep_leases(self) -> None:
         while True:
-            await asyncio.sleep(RENEWAL_SECONDS)
-            try:
-                await self._claims.renew()
-                for lease in list(self._leases.values()):
-                    await lease.keep()
-            except Exception:
-                logger.exception("Claims on updates and jobs cannot be renewed.")
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            for lease in list(self._leases.values()):
+                await lease.keep()
+
+
+async def attempt(served: Served, update: Any, claim: Claim) -> Delivery:
+    try:
+        return await served.handle(update, claim)
+    except BaseException:
+        claim.give_up()
+        raise
+
+
+async def answer_to(delivery: Delivery) -> HTTPStatus:
+    """Note that an update is handled, if the saving of its session has not, and answer."""
+    claim = delivery.claim
+    if delivery.was_handled_before or not claim.is_had:
+        return AGAIN if delivery.has_failed else OK
+    if not delivery.has_failed:
+        try:
+            if claim.is_over or await note_handled(claim):
+                return OK
+        except Exception:
+            logger.exception("Bot %r cannot note update %d.", claim.bot, claim.update_id)
+    claim.give_up()
+    return AGAIN

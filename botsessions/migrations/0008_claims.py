@@ -6,7 +6,7 @@ import botsessions.models
 class Migration(migrations.Migration):
     """Have times on the database's clock. What was handled before is forgotten."""
 
-    dependencies = [("botsessions", "0005_expiry")]
+    dependencies = [("botsessions", "0007_sizes")]
 
     operations = [
         migrations.DeleteModel("HandledUpdate"),
