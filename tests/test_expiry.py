@@ -26,7 +26,7 @@ from botsessions.storages.layers import read_all
 from botsessions.testing import BotClient
 
 from .harness import Store, building, client
-from .test_gathering import statements
+from .test_database_batching import statements
 from .test_storages import DictStorage, PlainStorage
 
 ADDRESS = Address("1", "", "1001")

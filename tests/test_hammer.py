@@ -19,11 +19,11 @@ import pytest
 from django.db import connection, connections, transaction
 from django.test import TransactionTestCase
 
+from botsessions.database import leases_table
 from botsessions.database.connections import close_databases
 from botsessions.exceptions import SessionLockError
 from botsessions.locks import process_lock
 from botsessions.models import BotSession
-from botsessions.storages import lease_sql
 
 from .bots.counting import LINE, declared
 from .commands import ROOT
@@ -150,7 +150,7 @@ class Hammer(TransactionTestCase):
     @pytest.fixture(autouse=True)
     def _directory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         self.directory = tmp_path
-        monkeypatch.setattr(lease_sql, "LEASE_SECONDS", LEASE_SECONDS)
+        monkeypatch.setattr(leases_table, "LEASE_SECONDS", LEASE_SECONDS)
         yield
         close_databases()
 

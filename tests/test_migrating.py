@@ -31,11 +31,12 @@ from botsessions import (
     multi_session,
     session,
 )
+from botsessions.database import sessions_table
 from botsessions.exceptions import SessionConflict
 from botsessions.maintenance import Migrate
 from botsessions.management.progress import duration
 from botsessions.models import BotSession
-from botsessions.storages import Address, Record, WrappedStorage, sql
+from botsessions.storages import Address, Record, WrappedStorage
 from botsessions.testing import BotClient
 
 HOUR = timedelta(hours=1)
@@ -471,7 +472,7 @@ class Migrating(TestCase):
             make(str(number), {"text": number * "x"})
         with (
             bots(pets=migrating()),
-            mock.patch.object(sql, "PORTION_BYTES", 50),
+            mock.patch.object(sessions_table, "MOST_BYTES", 50),
             CaptureQueriesContext(connection) as queries,
         ):
             assert [batch.done for batch in Migrate().run(BotSession, "default")] == [6]

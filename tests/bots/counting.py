@@ -29,10 +29,10 @@ def main() -> None:
         USE_TZ=True,
     )
     django.setup()
-    from botsessions.storages import lease_sql  # noqa: PLC0415
+    from botsessions.database import leases_table  # noqa: PLC0415
     from tests import harness  # noqa: F401, PLC0415 (so that workers need not import it)
 
-    lease_sql.LEASE_SECONDS = config["lease_seconds"]
+    leases_table.LEASE_SECONDS = config["lease_seconds"]
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Nobody asks what has become of a worker.
     for _ in sys.stdin:
         pid = os.fork()

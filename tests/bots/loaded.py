@@ -32,12 +32,9 @@ def main() -> None:
         INSTALLED_APPS=["botsessions"],
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         USE_TZ=True,
+        BOTSESSIONS={"RETRY_SECONDS": config.get("retry_seconds", 30)},
     )
     django.setup()
-    if "retry_seconds" in config:
-        from botsessions.storages import care  # noqa: PLC0415
-
-        care.RETRY_SECONDS = config["retry_seconds"]
     logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())  # Says what is to be seen.
     print("ready", flush=True)  # noqa: T201
     sys.stdin.readline()

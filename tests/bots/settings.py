@@ -1,7 +1,6 @@
 import json
 import os
 
-from botsessions.storages import care
 from project.settings import *  # noqa: F403
 
 DEBUG = os.environ.get("DJANGO_DEBUG") == "1"
@@ -18,7 +17,7 @@ BOTSESSIONS = {
 }
 
 if seconds := os.environ.get("RETRY_SECONDS"):
-    care.RETRY_SECONDS = float(seconds)
+    BOTSESSIONS["RETRY_SECONDS"] = float(seconds)
 
 if log := os.environ.get("LOG"):
     LOGGING = {
