@@ -1,4 +1,4 @@
-"""LOCK="database": one holder per key among all processes: rules E6 and E7."""
+"""The keys of units of work, with the lock of the process and of the database: rules E6 to E8."""
 
 from __future__ import annotations
 
@@ -6,99 +6,71 @@ import asyncio
 import itertools
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from unittest import IsolatedAsyncioTestCase, mock
 
 import pytest
 from asgiref.sync import async_to_sync
-from botsessions.scope import Scope
-from botsessions.storages.carrying import carry_out
-from botsessions.storages.errands import Errand
-from botsessions.storages.gathering import Write
-from botsessions.storages.leases import Lease, NotHeldYet
 from django.db import connection, connections, transaction
-from django.db.models import F
 from django.test import TestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 from telegram.ext import CommandHandler
 
-from botsessions import DatabaseStorage, MemoryStorage, lazy_session, multi_session, session
-from botsessions.database.connections import close_databases, thread_of
+from botsessions import (
+    DatabaseStorage,
+    MemoryStorage,
+    holding,
+    lazy_session,
+    multi_session,
+    session,
+)
+from botsessions.database import leases_texts
+from botsessions.database.connections import close_databases
+from botsessions.database.keeper import keeper_of
+from botsessions.database.lease import Lease
 from botsessions.exceptions import SessionConflict, SessionLockError, SessionLockTimeout
-from botsessions.locks import database, process_lock
+from botsessions.locks import process_lock
 from botsessions.maintenance import unused
 from botsessions.models import BotSession, BotSessionLease
 from botsessions.signals import session_conflict
-from botsessions.storages import Address, lease_sql, lease_statements
+from botsessions.storages import Address
 from botsessions.testing import BotClient
+from botsessions.unit import Unit
 
-from .harness import building, client
-from .statements import noted_statements
-
-DEFAULT = "default"
-
-
-def counting() -> dict[str, int]:
-    return {"count": 0}
-
-
-async def count(update: Any, context: Any) -> None:
-    context.session["count"] += 1
-
-
-async def look(update: Any, context: Any) -> None:
-    assert context.session is not None
+from .locked import BOT, bot_with, build_with, count, counting
+from .test_database_leases import (
+    DEFAULT,
+    ask,
+    ask_again_and_again,
+    ask_alone,
+    end_all_leases,
+    give_back,
+    in_thread,
+    in_thread_of_its_own,
+    lasting,
+    statements,
+    write_under,
+)
 
 
 def bot_of(declared: Any, *handlers: Any) -> Any:
     """Return a client of a bot with the lock of the database."""
-    return client(declared, *handlers, builder=on_database)
-
-
-def on_database(builder: Any) -> Any:
-    """Have a builder with a session build bots with the lock of the database."""
-    builder._application_kwargs["session_lock"] = "database"
-    return builder
+    return bot_with("database", declared, *handlers)
 
 
 def on_nothing(builder: Any) -> Any:
     return builder.build()
 
 
-def lease_on(*keys: str, name: str = "", bot: str = "1") -> Lease:
+async def look(update: Any, context: Any) -> None:
+    assert context.session is not None
+
+
+def lease_on(*keys: str, name: str = "") -> Lease:
     """Return a lease as another process would ask for."""
-    return Lease(DEFAULT, [Address(bot, name, key) for key in keys])
-
-
-async def ask(lease: Lease) -> bool:
-    try:
-        await carry_out(DEFAULT, Errand(lease=lease))
-    except NotHeldYet:
-        return False
-    return True
-
-
-async def give_back(lease: Lease) -> None:
-    await thread_of(DEFAULT).run(lambda again: lease_sql.LeaseTable(DEFAULT).release([lease]))
-
-
-async def write_under(lease: Lease) -> None:
-    await carry_out(DEFAULT, Errand(request=Write(()), lease=lease))
-
-
-def statements() -> AbstractContextManager[list[str]]:
-    """Note what all statements do to which table."""
-    return noted_statements(work_of)
-
-
-def work_of(sql: str) -> str:
-    if sql.startswith("WITH held"):
-        return "UPDATE both"
-    table = "lease" if "botsessionlease" in sql else "session" if "botsession" in sql else ""
-    return f"{sql.split()[0]} {table}".strip()
+    return Lease(DEFAULT, [Address(BOT, name, key) for key in keys])
 
 
 def saving() -> list[str]:
@@ -128,15 +100,12 @@ class Costs(Base):
 
     async def statements_of(self, declared: Any, handler: Any, key: str = "42") -> list[str]:
         maria = bot_of(declared, handler).user(id=int(key))
-        for attempt in range(2):  # The second time there is a session.
+        for _ in range(2):  # The second time there is a session.
             with statements() as made:
                 answers = await maria.send("x")
-                assert await ask(
-                    lease_on(f"another {attempt}")
-                )  # After the bot has given its lease back.
+                await everything_given_back()
             assert answers.errors == []
-        assert made.pop() == "INSERT lease"
-        return [statement for statement in made if statement.split()[1:]]
+        return of_tables(made)
 
     async def test_a_change_costs_at_most_a_statement_more_on_either_way(self) -> None:
         made = await self.statements_of(session(initial=counting), count)
@@ -174,17 +143,16 @@ class Costs(Base):
         maria = bot_of(session(initial=counting), CommandHandler("slow", slow)).user(id=42)
         with statements() as made:
             await asyncio.gather(maria.send("/slow"), maria.send("Hello"), maria.send("Hello"))
-            assert await ask(lease_on("another"))
+            await everything_given_back()
         made = [statement for statement in made if statement.endswith("lease")]
-        assert made == ["INSERT lease", "UPDATE lease", "INSERT lease"]
+        assert made == ["INSERT lease", "UPDATE lease"]
 
     async def test_a_key_that_is_handed_on_in_the_process_is_not_taken_again(self) -> None:
         maria = bot_of(session(initial=counting), count).user(id=42)
         await maria.send("x")
         with statements() as made:
             await asyncio.gather(*(maria.send("x") for _ in range(3)))
-            assert await ask(lease_on("another"))
-        assert made.count("INSERT lease") == 2
+        assert made.count("INSERT lease") == 1
         assert all(made.count(statement) == 3 for statement in saving())
         assert made.count("SELECT session") == 3
         assert await ask_again_and_again(lease_on("42"))
@@ -304,7 +272,7 @@ class AmongProcesses(Base):
         finally:
             session_conflict.disconnect(note)
         (conflict,) = told
-        assert (conflict["bot"], conflict["name"], conflict["key"]) == ("1", "", "42")
+        assert (conflict["bot"], conflict["name"], conflict["key"]) == (BOT, "", "42")
         assert conflict["sender"] is DatabaseStorage
         assert conflict["revision"] is None
 
@@ -319,7 +287,7 @@ class AmongProcesses(Base):
     async def test_whoever_waits_too_long_is_told(self) -> None:
         assert await ask(lease_on("42"))
         maria = bot_of(session(initial=counting), count).user(id=42)
-        with mock.patch.object(database, "PATIENCE_SECONDS", 0.05):
+        with mock.patch.object(holding, "PATIENCE_SECONDS", 0.05):
             (error,) = (await maria.send("x")).errors
         assert isinstance(error, SessionLockTimeout)
         assert "'42'" in str(error)
@@ -375,36 +343,8 @@ class AmongProcesses(Base):
         assert await maria.session == {"count": 1}
 
 
-class Queues(Base):
-    async def test_those_who_wait_are_served_in_order(self) -> None:
-        first, *waiting = [lease_on("42") for _ in range(5)]
-        assert await ask(first)
-        for lease in waiting:
-            assert not await ask(lease)
-        await give_back(first)
-        for lease in waiting:
-            assert [await ask(other) for other in reversed(waiting)].count(True) <= 1
-            assert lease.held
-            await give_back(lease)
-            waiting = [other for other in waiting if other is not lease]
-
-    async def test_nobody_is_passed_by_more_than_fifty_others(self) -> None:
-        for waiters in (1, 3):
-            key = f"4{waiters}"
-            first = lease_on(key)
-            assert await ask(first)
-            waiting = [lease_on(key) for _ in range(waiters)]
-            for lease in waiting:
-                assert not await ask(lease)
-            await give_back(first)
-            passed = 0
-            for lease in waiting:
-                while await ask(newcomer := lease_on(key)):
-                    passed += 1
-                    await give_back(newcomer)
-                assert await ask_again_and_again(lease)
-                await give_back(lease)
-                assert 0 < passed <= lease_statements.MOST_PASSED
+class HandedOn(Base):
+    """A lease goes from one update to the next in its process, without being asked for again."""
 
     async def test_nor_by_those_that_a_process_hands_its_key_on_to(self) -> None:
         theirs, asked = lease_on("42"), asyncio.Event()
@@ -419,7 +359,7 @@ class Queues(Base):
         await asked.wait()
         assert await ask_again_and_again(theirs)
         passed = (await self.stored())["42"]["count"]
-        assert 1 < passed <= 1 + lease_statements.MOST_PASSED
+        assert 1 < passed <= 1 + leases_texts.MOST_PASSED
         await give_back(theirs)
         assert [answers.errors for answers in await updates] == [[]] * 60
         assert await maria.session == {"count": 60}
@@ -434,37 +374,6 @@ class Queues(Base):
             assert await ask_again_and_again(theirs)
             await give_back(theirs)
         assert not process_lock().busy
-
-    async def test_whoever_does_not_come_any_more_is_passed_over(self) -> None:
-        first = lease_on("42")
-        assert await ask(first)
-        dead = [lease_on("42") for _ in range(3)]
-        for lease in dead:
-            assert not await ask(lease)
-        alive = lease_on("42")
-        assert not await ask(alive)
-        await give_back(first)
-        assert not await ask(alive)
-        assert await ask_again_and_again(alive)
-
-    async def test_several_keys_are_taken_together_or_not_at_all(self) -> None:
-        theirs, both, other = lease_on("1"), lease_on("1", "2"), lease_on("2")
-        assert await ask(theirs)
-        assert not await ask(both)
-        assert await ask(other)  # Nobody holds it while waiting for the other key.
-        await give_back(other)
-        assert not await ask(both)
-        await give_back(theirs)
-        assert await ask(both)
-
-    async def test_rows_that_were_deleted_meanwhile_do_no_harm(self) -> None:
-        first, second = lease_on("42"), lease_on("42")
-        assert await ask(first)
-        assert not await ask(second)
-        await asyncio.to_thread(delete_all_leases)
-        assert await ask_again_and_again(second)
-        with pytest.raises(SessionConflict):
-            await write_under(first)
 
     async def test_keys_that_were_free_for_long_are_swept(self) -> None:
         old, held = lease_on("1"), lease_on("2")
@@ -482,7 +391,7 @@ class Edits(TransactionTestCase):
     def setUp(self) -> None:
         self.addCleanup(close_databases)
         self.counter = session(initial=counting)
-        self.counter.installed("1", "database")
+        self.counter.installed(BOT, "database")
 
     def test_e7_edit_waits_for_another_process(self) -> None:
         theirs = lease_on("42")
@@ -491,7 +400,7 @@ class Edits(TransactionTestCase):
         edit.start()
         edit.join(0.1)
         assert edit.is_alive()
-        BotSession.objects.create(bot="1", key="42", data={"count": 10})
+        BotSession.objects.create(bot=BOT, key="42", data={"count": 10})
         async_to_sync(give_back)(theirs)
         edit.join(20)
         assert self.counter.get("42") == {"count": 11}
@@ -511,8 +420,7 @@ class Edits(TransactionTestCase):
         self.edit()
         with statements() as made:
             self.edit()
-        made = [statement for statement in made if statement.split()[1:]]
-        assert made == ["INSERT lease", "SELECT session", *saving()]
+        assert of_tables(made) == ["INSERT lease", "SELECT session", *saving()]
 
     def test_what_is_left_as_it_is_is_given_back_too(self) -> None:
         with self.counter.edit("42"):
@@ -526,8 +434,7 @@ class Edits(TransactionTestCase):
         self.edit()
         with statements() as made:
             self.counter.delete("42")
-        made = [statement for statement in made if statement.split()[1:]]
-        assert made == ["INSERT lease", "UPDATE lease", "DELETE session"]
+        assert of_tables(made) == ["INSERT lease", "UPDATE lease", "DELETE session"]
 
     def test_e7_in_a_transaction_the_key_is_held_until_its_end(self) -> None:
         theirs = lease_on("42")
@@ -560,7 +467,7 @@ class Edits(TransactionTestCase):
         for edit in (self.edit, self.replace, lambda: self.counter.delete("42")):
             self.counter.delete("42")
             self.edit()
-            loses_key = mock.patch.object(Scope, "save", self.losing_key(Scope.save))
+            loses_key = mock.patch.object(Unit, "save", self.losing_key(Unit.save))
             with pytest.raises(SessionConflict), transaction.atomic(), loses_key:
                 edit()
             assert self.counter.get("42") == {"count": 1}
@@ -572,10 +479,10 @@ class Edits(TransactionTestCase):
             edit.data = {"count": 99}
 
     def losing_key(self, save: Any) -> Any:
-        async def lose_it_first(scope: Any, **kwargs: Any) -> None:
+        async def lose_it_first(unit: Any, **kwargs: Any) -> None:
             await asyncio.to_thread(in_thread_of_its_own, end_all_leases)
-            assert await asyncio.to_thread(ask_alone, lease_on("42"))
-            await save(scope, **kwargs)
+            assert await asyncio.to_thread(in_thread_of_its_own, ask_alone, lease_on("42"))
+            await save(unit, **kwargs)
 
         return lose_it_first
 
@@ -584,7 +491,7 @@ class Edits(TransactionTestCase):
         with override_settings(BOTSESSIONS={"BOTS": bots}):
             with self.counter.edit("42") as data:
                 data["count"] = 1
-            assert BotSessionLease.objects.filter(id=lease_on("42", bot="shop").keys[0]).exists()
+            assert BotSessionLease.objects.filter(id=lease_on("42").keys[0]).exists()
 
 
 class InATest(TestCase):
@@ -592,7 +499,7 @@ class InATest(TestCase):
 
     def test_bots_and_edits_work_as_with_the_lock_of_the_process(self) -> None:
         declared = session(initial=counting)
-        maria = BotClient(build=building(declared, count, builder=on_database)).user(id=42)
+        maria = BotClient(build=build_with("database", declared, count)).user(id=42)
         with CaptureQueriesContext(connection) as captured:
             maria.send("x")
             with transaction.atomic(), declared.edit("42") as data:
@@ -602,6 +509,16 @@ class InATest(TestCase):
         assert not BotSessionLease.objects.exists()
 
 
+async def everything_given_back() -> None:
+    """Wait until the process has given back what nobody wants any more."""
+    await asyncio.to_thread(keeper_of(DEFAULT).close)
+
+
+def of_tables(made: list[str]) -> list[str]:
+    """Return those of the statements that say something of a table."""
+    return [statement for statement in made if statement.split()[1:]]
+
+
 PARTS = list(enumerate("ab"))
 
 
@@ -609,49 +526,10 @@ def word(number: int) -> Any:
     return lambda update: update.message.text.split()[number]
 
 
-async def ask_again_and_again(lease: Lease) -> bool:
-    for _ in range(400):
-        if await ask(lease):
-            return True
-        await asyncio.sleep(0.01)
-    return False
-
-
 async def hold_for_a_moment(lease: Lease) -> None:
     mine = Lease(lease.using, lease.addresses)
     assert await ask_again_and_again(mine)
     await give_back(mine)
-
-
-def lasting(seconds: float) -> Any:
-    return mock.patch.object(lease_sql, "LEASE_SECONDS", seconds)
-
-
-def in_thread(function: Any) -> Any:
-    """Close the thread's connections in the end."""
-
-    def call(*args: Any) -> Any:
-        try:
-            return function(*args)
-        finally:
-            connections.close_all()
-
-    return call
-
-
-def in_thread_of_its_own(function: Any, *args: Any) -> Any:
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(in_thread(function), *args).result()
-
-
-def ask_alone(lease: Lease) -> bool:
-    table = lease_sql.LeaseTable(DEFAULT)
-
-    def unit() -> bool:
-        table.take([lease])
-        return lease.held
-
-    return bool(in_thread_of_its_own(unit))
 
 
 @in_thread
@@ -661,17 +539,7 @@ def change_all(data: Any) -> None:
 
 @in_thread
 def store(key: str) -> None:
-    BotSession.objects.create(bot="1", key=key, data={"count": 5})
-
-
-@in_thread
-def end_all_leases() -> None:
-    BotSessionLease.objects.update(ends_at=F("ends_at") - 1000 * lease_sql.LEASE_SECONDS)
-
-
-@in_thread
-def delete_all_leases() -> None:
-    BotSessionLease.objects.all().delete()
+    BotSession.objects.create(bot=BOT, key=key, data={"count": 5})
 
 
 @in_thread
