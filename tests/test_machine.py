@@ -9,8 +9,6 @@ from typing import Any, TypeAlias
 from unittest import mock
 
 import pytest
-from botsessions.storages.carrying import carry_out
-from botsessions.storages.errands import Errand
 from django.utils import timezone
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -22,14 +20,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from botsessions import enhance_storage, locks, session
+from botsessions import enhance_storage, holding, locks, session
+from botsessions.database import leases_table
 from botsessions.database.connections import close_databases
+from botsessions.database.keeper import keeper_of
 from botsessions.exceptions import SessionConflict, SessionLockTimeout
-from botsessions.locks import ProcessLock, database
+from botsessions.locks import ProcessLock
 from botsessions.maintenance.sweeping import Sweep
 from botsessions.models import BotSession, BotSessionLease
 from botsessions.sources import FromKey
-from botsessions.storages import ANY, Address, Record, lease_sql
+from botsessions.storages import ANY, Address, Record
 from botsessions.unit import Unit
 
 DEFAULT = "default"
@@ -44,7 +44,7 @@ class Process:
     """One that has at most one session open."""
 
     lock: ProcessLock = field(default_factory=ProcessLock)
-    scope: Any = None
+    unit: Any = None
     holder: int = 0
     """Which of the key's holders it is."""
     record: int | None = None
@@ -81,14 +81,14 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for process in self.processes:
-            if process.scope is not None:
-                self.run(process, closed(process.scope))
+            if process.unit is not None:
+                self.run(process, closed(process.unit))
         self.loop.close()
 
     # What processes do.
 
     def opened(self) -> list[Process]:
-        return [process for process in self.processes if process.scope is not None]
+        return [process for process in self.processes if process.unit is not None]
 
     def any_opened(self) -> bool:
         return bool(self.opened())
@@ -96,20 +96,20 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.opened()) < 2)
     @rule()
     def open(self) -> None:
-        (process, *_) = [process for process in self.processes if process.scope is None]
-        scope = Unit(counter.fragments, "bot", FromKey(ADDRESS.key), lock="database")
+        (process, *_) = [process for process in self.processes if process.unit is None]
+        unit = Unit(counter.fragments, "bot", FromKey(ADDRESS.key), lock="database")
         if self.held:
             with pytest.raises(SessionLockTimeout):
-                self.run(process, scope.open())
-            self.run(process, closed(scope))
+                self.run(process, unit.open())
+            self.run(process, closed(unit))
             return
-        self.run(process, scope.open())
-        process.scope, process.record = scope, self.stored.record
+        self.run(process, unit.open())
+        process.unit, process.record = unit, self.stored.record
         process.known = self.stored.value
         process.had_expired = process.record is not None and process.known is None
         process.holder = self.holder = next(self.numbers)
         self.held = True
-        process.data = dict(scope.data("").get())
+        process.data = dict(unit.data("").get())
         assert process.data == (process.known or {})
 
     @precondition(any_opened)
@@ -117,13 +117,13 @@ class Machine(RuleBasedStateMachine):
     def change(self, data: st.DataObject, value: int | None) -> None:
         process = data.draw(st.sampled_from(self.opened()))
         process.data = None if value is None else {"n": value}
-        process.scope.data("").assign(process.data and {**process.data})
+        process.unit.data("").assign(process.data and {**process.data})
 
     @precondition(any_opened)
     @rule(data=st.data(), last=st.booleans())
     def save(self, data: st.DataObject, last: bool) -> None:
         process = data.draw(st.sampled_from(self.opened()))
-        save = process.scope.save(last=last)
+        save = process.unit.save(last=last)
         if self.conflicts(process):
             with pytest.raises(SessionConflict):
                 self.run(process, save)
@@ -139,9 +139,9 @@ class Machine(RuleBasedStateMachine):
         self.end(data.draw(st.sampled_from(self.opened())))
 
     def end(self, process: Process) -> None:
-        self.run(process, closed(process.scope))
+        self.run(process, closed(process.unit))
         self.held = self.held and process.holder != self.holder
-        process.scope = None
+        process.unit = None
 
     @precondition(any_opened)
     @rule(data=st.data())
@@ -209,18 +209,18 @@ class Machine(RuleBasedStateMachine):
             return self.loop.run_until_complete(coroutine)
 
 
-async def closed(scope: Unit) -> None:
-    scope.close()
-    await carry_out(DEFAULT, Errand())  # The lease is given back before it.
+async def closed(unit: Unit) -> None:
+    unit.close()
+    keeper_of(DEFAULT).close()  # When it has given back what is to be.
 
 
 @pytest.mark.django_db(transaction=True)
 def test_e6_no_order_of_events_loses_a_change_or_lets_two_have_a_key() -> None:
     counter.installed("bot", "database")
     with (
-        mock.patch.object(database, "PATIENCE_SECONDS", -1),
-        mock.patch.object(lease_sql, "GRACE_SECONDS", 0),
-        mock.patch.object(database, "renewal"),  # Leases end when the machine says so.
+        mock.patch.object(holding, "PATIENCE_SECONDS", -1),
+        mock.patch.object(leases_table, "GRACE_SECONDS", 0),
+        mock.patch.object(leases_table, "LEASE_SECONDS", 3600),  # Unless the machine ends them.
     ):
         try:
             run_state_machine_as_test(
