@@ -144,6 +144,8 @@ class Pipeline:
 
     def _note(self, result: Any) -> None:
         """Take note of what a statement, or the end of a transaction, has come to."""
+        if not self._sent:  # Nobody has asked: it is the end of the connection.
+            raise self._error_of(result)
         self._note_bounds()
         status = result.status
         is_fine = status in (self._status.TUPLES_OK, self._status.COMMAND_OK)

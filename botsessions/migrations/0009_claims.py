@@ -6,7 +6,7 @@ import botsessions.models
 class Migration(migrations.Migration):
     """Have times on the database's clock. What was handled before is forgotten."""
 
-    dependencies = [("botsessions", "0007_sizes")]
+    dependencies = [("botsessions", "0008_charset")]
 
     operations = [
         migrations.DeleteModel("HandledUpdate"),
