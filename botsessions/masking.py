@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .bots import app_settings
 from .codec import ROOT, Place, path_of, unstorable
 from .conf import app_settings
 from .records import Json
