@@ -107,9 +107,15 @@ class Batching:
         room = MOST_BYTES
         for request in self._waiting:
             apart = bool(batch) and request.met_lock is not batch[0].met_lock
+            try:
+                is_busy = not self._writing.isdisjoint(request.written)
+            except Exception as exc:  # A key that is none: nobody else has to suffer from that.
+                self._settle(request)
+                request.future.set_exception(exc)
+                continue
             if request.future.cancelled():
                 self._settle(request)
-            elif apart or len(batch) == most or not self._writing.isdisjoint(request.written):
+            elif apart or len(batch) == most or is_busy:
                 rest.append(request)
             elif batch and room < request.size:
                 rest.append(request)
