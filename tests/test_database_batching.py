@@ -9,10 +9,12 @@ from typing import Any
 from unittest import IsolatedAsyncioTestCase, mock
 
 import pytest
-from django.db import DataError, connection, connections
+from django.db import DataError, OperationalError, connection, connections
+from django.test import override_settings
 
 from botsessions.database import batching
 from botsessions.database.connections import close_databases
+from botsessions.database.sessions_table import Table
 from botsessions.database.storage import DatabaseStorage
 from botsessions.exceptions import SessionConflict
 from botsessions.models import BotSession
@@ -183,6 +185,18 @@ class Batches(IsolatedAsyncioTestCase):
         with mock.patch.object(batching, "MOST_REQUESTS", 8), statements() as made:
             await asyncio.gather(*(self.storage.read(address) for address in PEOPLE))
         assert made == ["SELECT"] * 3
+
+    async def test_an_error_that_stays_is_raised_to_all_in_the_end(self) -> None:
+        gone = OperationalError("could not connect")
+        with (
+            mock.patch.object(Table, "reading", side_effect=gone),
+            override_settings(BOTSESSIONS={"RETRY_SECONDS": 0.1}),
+        ):
+            outcomes = await asyncio.gather(
+                *(self.storage.read(address) for address in PEOPLE), return_exceptions=True
+            )
+        assert {type(outcome) for outcome in outcomes} == {OperationalError}
+        assert await self.storage.read(PEOPLE[0]) is None
 
     async def write(self, address: Address, revision: Any, value: Any = 1) -> int:
         return await self.storage.write(address, Record(value, revision=revision))

@@ -101,6 +101,10 @@ class Threads(IsolatedAsyncioTestCase):
         await asyncio.gather(*(work(lambda n=n: done.append(n)) for n in range(50)))
         assert done == list(range(50))
 
+    async def test_each_database_has_a_thread_of_its_own(self) -> None:
+        ident = threading.get_ident
+        assert await work(ident) != await run("another", ident)
+
     async def test_an_unknown_database_is_an_error_for_who_asks(self) -> None:
         with pytest.raises(ConnectionDoesNotExist):
             await asyncio.wait_for(run("unknown", lambda: connections["unknown"].cursor()), 5)
@@ -158,11 +162,31 @@ class Threads(IsolatedAsyncioTestCase):
     async def test_closing_ends_the_connection_and_the_next_work_begins_anew(self) -> None:
         if connection.vendor == "sqlite" and connection.is_in_memory_db():
             self.skipTest("Django never closes a SQLite database in memory.")
+        storage = DatabaseStorage()
+        await storage.read(ADDRESS)
         used = await work(connected)
-        await DatabaseStorage().close()
+        await storage.close()
         assert used.connection is None
         assert "botsessions-default" not in [thread.name for thread in threading.enumerate()]
         assert (await work(connected)).connection is not None
+
+    async def test_closing_waits_for_the_work_that_was_given_before(self) -> None:
+        """And not for what is given meanwhile: that is for the next thread."""
+        started, finish = threading.Event(), threading.Event()
+
+        def wait() -> None:
+            started.set()
+            assert finish.wait(5)
+
+        before = [asyncio.create_task(work(wait)), asyncio.create_task(work(threading.get_ident))]
+        await asyncio.to_thread(started.wait)
+        closing = asyncio.create_task(asyncio.to_thread(close_databases))
+        await asyncio.sleep(0.05)
+        after = await asyncio.wait_for(work(threading.get_ident), 5)
+        assert not closing.done()
+        finish.set()
+        await asyncio.wait_for(closing, 5)
+        assert await before[1] != after
 
     async def test_closing_what_was_never_used_is_no_error(self) -> None:
         thread_of(DEFAULT_DB_ALIAS).close()

@@ -12,13 +12,13 @@ from django.db import connection, connections
 from django.test import override_settings
 
 from botsessions import session
+from botsessions.database import postgresql, thread
 from botsessions.database.connections import close_databases
 from botsessions.models import BotSession
 from botsessions.ptb import connections as djangos
-from botsessions.storages import threads
 
 from .harness import client
-from .test_database_connections import BACKENDS, kill, query
+from .test_database_connections import BACKENDS, kill, query, set_to
 
 
 @pytest.mark.django_db(transaction=True)
@@ -51,8 +51,7 @@ class OfHandlers(IsolatedAsyncioTestCase):
     async def test_with_health_checks_a_cut_connection_fails_no_update(self) -> None:
         if connection.vendor not in BACKENDS:
             self.skipTest(f"{connection.vendor} has no connections that could be cut.")
-        keeping = {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
-        with mock.patch.dict(connections.settings["default"], keeping):
+        with set_to(CONN_MAX_AGE=None, CONN_HEALTH_CHECKS=True):
             await sync_to_async(connections.close_all)()
             maria = client(session(initial=dict), ask_orm).user()
             await maria.send("x")
@@ -75,8 +74,9 @@ class OfSessions(IsolatedAsyncioTestCase):
     def setUp(self) -> None:
         self.addCleanup(close_databases)
 
-    # A busy machine may leave the thread without work for long.
-    @mock.patch.object(threads, "IDLE_SECONDS", 60)
+    # A busy machine may leave a connection without work for long.
+    @mock.patch.object(thread, "IDLE_SECONDS", 60)
+    @mock.patch.object(postgresql, "TICK_SECONDS", 60)
     async def test_many_updates_side_by_side_need_one_connection(self) -> None:
         opened = []
         bot = client(session(initial=lambda: {"count": 0}), count)
@@ -103,13 +103,14 @@ class OfSessions(IsolatedAsyncioTestCase):
             self.skipTest(f"{connection.vendor} has no connections that could be cut.")
         bot = client(session(initial=lambda: {"count": 0}), count)
         people = [bot.user() for _ in range(5)]
+        self.addCleanup(connections.close_all)  # Those of the test itself are cut, too.
         await people[0].send("x")
         stop = asyncio.Event()
 
         async def cut() -> None:
             while not stop.is_set():
                 await asyncio.to_thread(kill_others)
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.1)  # On a busy machine it takes long to connect.
 
         cutter = asyncio.ensure_future(cut())
         errors = []
