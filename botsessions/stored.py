@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -13,6 +14,8 @@ from .exceptions import SessionDataError
 from .records import ANY, About, Address, Json, Record, Revision
 from .storages.layers import incoming, read_one
 from .storages.migrations import refuse_newer
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -49,6 +52,7 @@ class Stored(Generic[T]):
         """
         self.is_known = True
         self.record = self.raw = record
+        logger.debug("Session %s was read: revision %s.", self.address, record and record.revision)
         if record is None or record.value is None:
             return None
         fragment = self.fragment

@@ -6,7 +6,6 @@ Jobs and edits from outside are units of work, too, and have the same life.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -23,8 +22,6 @@ from .sources import Source
 from .storages.expiry import being_told
 from .storages.layers import Place, read_places, tell_all
 from .storages.transactions import Transaction, begin
-
-logger = logging.getLogger(__name__)
 
 current: ContextVar[Unit | None] = ContextVar("botsessions_unit", default=None)
 """The unit of work that the running code belongs to. It leaks into tasks, jobs and threads that the

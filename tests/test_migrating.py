@@ -472,7 +472,7 @@ class Migrating(TestCase):
             make(str(number), {"text": number * "x"})
         with (
             bots(pets=migrating()),
-            mock.patch.object(sessions_table, "MOST_BYTES", 50),
+            mock.patch.object(changes, "MOST_BYTES", 50),
             CaptureQueriesContext(connection) as queries,
         ):
             assert [batch.done for batch in Migrate().run(BotSession, "default")] == [6]

@@ -24,8 +24,8 @@ class Trouble(enum.Enum):
 POSTGRESQL_LOST = {"08", "53", "57"}
 """Classes of SQLSTATE: connection lost, too much load, shut down."""
 OUTDATED = {"0A000", "26000", "42804", "42883"}
-"""SQLSTATEs: a prepared statement would return or take other types since somebody altered the table,
-or is gone."""
+"""SQLSTATEs: a prepared statement would return or take other types since somebody altered the
+table, or is gone."""
 UNKNOWN_COMPLETION = "40003"
 POSTGRESQL_LOCKED = {"40", "55"}
 """Classes of SQLSTATE: rolled back, locked."""

@@ -26,8 +26,8 @@ def for_those_who_may(answer: Answer) -> View:
     """Return a view that answers them with the figures of what they may see."""
 
     @login_not_required
-    @require_safe
     @never_cache
+    @require_safe
     @wraps(answer)
     def view(request: HttpRequest) -> HttpResponse:
         user: Any = getattr(request, "user", None)
