@@ -31,7 +31,6 @@ from botsessions import (
     multi_session,
     session,
 )
-from botsessions.database import sessions_table
 from botsessions.exceptions import SessionConflict
 from botsessions.maintenance import Migrate
 from botsessions.management.progress import duration

@@ -166,9 +166,7 @@ def test_run_again_it_does_the_rest() -> None:
 
 def test_what_a_webhook_has_handled_goes_along() -> None:
     for bot, update_id in (("old", 1), ("old", 2), ("shop", 2), ("other", 3)):
-        HandledUpdate.objects.create(
-            bot=bot, update_id=update_id, claim=1, claimed_until=1
-        )
+        HandledUpdate.objects.create(bot=bot, update_id=update_id, claim=1, claimed_until=1)
     run("rename_bot", "old", "shop", "--dry-run")
     assert HandledUpdate.objects.filter(bot="old").count() == 2
     run("rename_bot", "old", "shop")
