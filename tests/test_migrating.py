@@ -31,6 +31,7 @@ from botsessions import (
     multi_session,
     session,
 )
+from botsessions.database import changes
 from botsessions.exceptions import SessionConflict
 from botsessions.maintenance import Migrate
 from botsessions.management.progress import duration

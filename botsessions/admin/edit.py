@@ -12,7 +12,6 @@ from django.utils.translation import gettext
 from django.views.decorators.csrf import csrf_protect
 
 from .. import audit
-from ..bots import max_bytes
 from ..conf import max_bytes
 from ..exceptions import SessionConflict, SessionError
 from ..maintenance.changing import write_data
