@@ -140,6 +140,11 @@ def of_app(settings: object) -> Iterator[CheckMessage]:
     yield from unknown(settings, APP_SETTINGS, "BOTSESSIONS")
     if not is_count(settings.get("MAX_BYTES", 1)):
         yield Error("BOTSESSIONS['MAX_BYTES'] is not a number of bytes.", id="botsessions.E003")
+    seconds = settings.get("RETRY_SECONDS", 1)
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
+        yield Error(
+            "BOTSESSIONS['RETRY_SECONDS'] is not a number of seconds.", id="botsessions.E015"
+        )
     if not is_text_list(settings.get("MASKED_FIELDS", ())):
         yield Error("BOTSESSIONS['MASKED_FIELDS'] is not a list of names.", id="botsessions.E004")
     yield from of_free_storage(settings.get("FREE_STORAGE", {}))

@@ -53,6 +53,8 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("a size that is no number", {"MAX_BYTES": "3 MB"}, "E003", "MAX_BYTES"),
     ("a size that is a bool", {"MAX_BYTES": True}, "E003", "MAX_BYTES"),
     ("a size of nothing", {"MAX_BYTES": 0}, "E003", "MAX_BYTES"),
+    ("retries that are no number", {"RETRY_SECONDS": "30 s"}, "E015", "RETRY_SECONDS"),
+    ("retries of no time", {"RETRY_SECONDS": 0}, "E015", "RETRY_SECONDS"),
     ("one name instead of many", {"MASKED_FIELDS": "phone"}, "E004", "MASKED_FIELDS"),
     ("names that are no text", {"MASKED_FIELDS": [1]}, "E004", "MASKED_FIELDS"),
     ("a short token for metrics", {"METRICS_TOKEN": "secret"}, "E040", "METRICS_TOKEN"),
