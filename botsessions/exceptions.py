@@ -30,7 +30,15 @@ class SessionDataError(SessionError):
 
 
 class SessionConflict(SessionError):
-    """Somebody else changed or deleted the stored session since it was read."""
+    """Somebody else changed or deleted the stored session since it was read.
+
+    ``cut_off`` says whether this process had lost the key, or the update, to another one, because
+    it could not renew its right to it in time.
+    """
+
+    def __init__(self, message: str = "", *, cut_off: bool = False) -> None:
+        super().__init__(message)
+        self.cut_off = cut_off
 
 
 class SessionClosed(SessionError):

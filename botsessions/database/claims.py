@@ -7,8 +7,9 @@ import time
 from django.apps import apps
 from django.db import router
 
+from ..exceptions import SessionConflict
 from ..records import new_revision
-from .rights import CutOff, Right
+from .rights import Right
 
 CLAIM_SECONDS = 10.0
 """After so long the claim of a process that died may be taken over."""
@@ -65,8 +66,9 @@ def claims_database() -> str:
     return str(router.db_for_write(apps.get_model("botsessions", "HandledUpdate")))
 
 
-def lost(claim: Claim) -> CutOff:
-    return CutOff(
+def lost(claim: Claim) -> SessionConflict:
+    return SessionConflict(
         f"Update {claim.update_id} of bot '{claim.bot}' has gone to another process, because this "
-        "one could not renew its claim on the database in time. Nothing was written."
+        "one could not renew its claim on the database in time. Nothing was written.",
+        cut_off=True,
     )

@@ -7,8 +7,9 @@ import secrets
 from collections.abc import Sequence
 from hashlib import blake2b
 
+from ..exceptions import SessionConflict
 from ..records import Address
-from .rights import CutOff, Right
+from .rights import Right
 
 
 class Lease(Right):
@@ -57,8 +58,9 @@ def lease_key(address: Address) -> int:
     return int.from_bytes(digest, "big", signed=True)
 
 
-def cut_off(lease: Lease) -> CutOff:
-    return CutOff(
+def cut_off(lease: Lease) -> SessionConflict:
+    return SessionConflict(
         f"The key of session {lease.addresses[0]} has gone to somebody else, because this process "
-        "could not renew its lease on the database in time. Nothing was written."
+        "could not renew its lease on the database in time. Nothing was written.",
+        cut_off=True,
     )

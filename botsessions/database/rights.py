@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from ..exceptions import SessionConflict
-
-
-class CutOff(SessionConflict):
-    """A right has gone to somebody else, because it could not be renewed in time."""
-
 
 class Right:
     """A lease or a claim, or a wish for one."""

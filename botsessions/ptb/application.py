@@ -13,7 +13,6 @@ from telegram.ext import Application, ApplicationHandlerStop, ExtBot, Job, JobQu
 from ..beside import beside
 from ..database.claims import Claim
 from ..database.model import check_django
-from ..database.rights import CutOff
 from ..declaration import Declaration
 from ..keys import migration
 from ..locks import process_lock
@@ -117,7 +116,7 @@ class SessionApplication(
         if unit is None:
             return await super().process_error(update, error, job, coroutine)
         unit.failed = True
-        unit.cut_off = unit.cut_off or isinstance(error, CutOff)
+        unit.cut_off = unit.cut_off or getattr(error, "cut_off", False)
         if self.error_handlers and not unit.opened:  # A filter raised.
             with suppress(Exception):  # Error handlers that ask for the session get the error.
                 await unit.open()
