@@ -271,8 +271,10 @@ def test_the_log_says_who_did_what(login: Login) -> None:
     send(client, "DELETE", url(row), tag=answer["ETag"])
     send(client, "DELETE", url(row), tag=answer["ETag"])  # It is gone.
     entries = LogEntry.objects.order_by("pk")
-    assert [entry.get_change_message() for entry in entries] == [
-        "Changed data.pizzas and data.card.",
+    changed, *others = [entry.get_change_message() for entry in entries]
+    # PostgreSQL puts names in an order of its own.
+    assert changed in ("Changed data.pizzas and data.card.", "Changed data.card and data.pizzas.")
+    assert others == [
         "Changed Expires.",
         "Exported.",
         "Changed Expires.",

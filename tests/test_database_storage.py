@@ -106,8 +106,10 @@ class Costs(TestCase):
         )
 
     def test_a_write_of_many_costs_one_transaction_and_a_statement_each(self) -> None:
+        is_checked = connection.vendor == "postgresql"  # By the statements themselves.
+        made = ["WITH", "WITH"] if is_checked else ["UPDATE", "INSERT"]
         self.assert_costs(
-            ["SAVEPOINT", "UPDATE", "INSERT", "RELEASE"],
+            ["SAVEPOINT", *made, "RELEASE"],
             lambda storage: storage.write_many(
                 [(ADDRESS, Record({}, revision=self.revision)), (NAMED, Record({}))]
             ),

@@ -12,7 +12,6 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection, connections
-from django.db.models.functions import Now
 from django.db.models.signals import pre_delete
 from django.test import Client
 from django.utils import timezone
@@ -119,8 +118,8 @@ def test_a_session_that_changes_meanwhile_is_never_lost(delete: Callable[[], Non
 
 
 def test_a_claim_that_is_renewed_meanwhile_is_not_forgotten() -> None:
-    HandledUpdate.objects.create(bot="notes", update_id=1, claim=1, claimed_until=Now() - 25 * HOUR)
-    worker = Meanwhile(lambda: HandledUpdate.objects.update(claimed_until=Now() + HOUR))
+    HandledUpdate.objects.create(bot="notes", update_id=1, claim=1, claimed_until=0)
+    worker = Meanwhile(lambda: HandledUpdate.objects.update(claimed_until=2**62))
     with listening(worker):
         sweep()
         worker.end()

@@ -75,9 +75,7 @@ def lease_on(*keys: str, name: str = "") -> Lease:
 
 def saving() -> list[str]:
     """Return the statements that change a session and give its lease back."""
-    return (
-        ["UPDATE both"] if connection.vendor == "postgresql" else ["UPDATE lease", "UPDATE session"]
-    )
+    return ["UPDATE lease", "UPDATE session"]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -144,10 +144,11 @@ class OnLoop:
             self._connect(requests, done)
 
     def _connect(self, requests: Sequence[Request], done: Done) -> None:
-        def connected(connection: Any, error: BaseException | None) -> None:
-            if error is not None:
+        def connected(opened: Opened | None, error: BaseException | None) -> None:
+            if error is not None or opened is None:
                 done(None, error)
                 return
+            connection = opened.take()
             if connection is None:
                 self._has_none = True
             else:
@@ -157,16 +158,27 @@ class OnLoop:
             except Exception as exc:
                 done(None, exc)
 
-        def unwanted(connection: Any) -> None:
-            if connection is not None:
-                connection.close()
-
-        thread_of(self._using).call(lambda: connect(self._using), connected, unwanted)
+        thread_of(self._using).call(lambda: Opened(connect(self._using)), connected)
 
     def close(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Close the own connection, on its event loop or when that does not run."""
         if self._own is not None:
             self._own.close(loop)
+
+
+class Opened:
+    """A connection on its way to its event loop, closed if that has ended meanwhile."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def take(self) -> Any:
+        connection, self._connection = self._connection, None
+        return connection
+
+    def __del__(self) -> None:
+        if (connection := self.take()) is not None and connection.connection is not None:
+            connection.connection.close()  # The driver's: this may be any thread.
 
 
 _of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, Batching]] = WeakKeyDictionary()

@@ -6,6 +6,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from django.db import connections
@@ -60,26 +61,14 @@ class DatabaseThread:
         """Call a function, again if the database fails for a moment, and tell the event loop."""
         self.call(lambda: looked_after(lambda again: function()), done)
 
-    def call(
-        self,
-        function: Callable[[], Any],
-        done: Done,
-        unwanted: Callable[[Any], object] = lambda result: None,
-    ) -> None:
-        """Call a function, and tell the running event loop.
-
-        Args:
-            unwanted: is given the result if the event loop has ended.
-        """
+    def call(self, function: Callable[[], Any], done: Done) -> None:
+        """Call a function, and tell the running event loop."""
         loop = asyncio.get_running_loop()
 
         def job() -> None:
             result, error = outcome_of(function)
-            try:
+            with suppress(RuntimeError):  # The loop is closed: nobody waits any more.
                 loop.call_soon_threadsafe(done, result, error)
-            except RuntimeError:  # The loop is closed: nobody waits any more.
-                if error is None:
-                    unwanted(result)
 
         self._put(job)
 

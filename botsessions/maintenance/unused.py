@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import router
 
+from ..deleting import delete_rows
 from ..models import BotSessionLease, HandledUpdate
 from .batches import BATCH_SIZE, Batch, unit_of_work, with_keys
 from .tables import tables
@@ -54,8 +55,7 @@ def deleted(due: Any, batch_size: int) -> Iterator[Batch]:
     """Delete rows, going through their table once: no index finds them."""
     keys: list[Any] = []
     while keys := unit_of_work(due.db, next_keys, due, keys, batch_size):
-        count, _ = unit_of_work(due.db, with_keys(due, keys).delete)
-        yield Batch(count)
+        yield Batch(unit_of_work(due.db, delete_rows, with_keys(due, keys)))
 
 
 def next_keys(due: Any, last: list[Any], size: int) -> list[Any]:
