@@ -139,8 +139,8 @@ class Locks(Base):
         await new
 
     async def test_e10_a_row_that_is_being_made_holds_nobody_up(self) -> None:
-        if connection.vendor == "sqlite":
-            self.skipTest("Only one can write there.")
+        if connection.vendor != "postgresql":
+            self.skipTest("InnoDB's check for duplicates locks a row's neighbours, too.")
         made, end = threading.Event(), threading.Event()
 
         def make() -> None:
