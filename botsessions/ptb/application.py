@@ -43,6 +43,8 @@ class SessionApplication(
         """What the bot's sessions are stored under."""
         self.handling: Callable[[object], AbstractContextManager[object]] = nullcontext
         """Entered with an update while it is being handled."""
+        self.deliveries: dict[int, Delivery] = {}
+        """By ``id()``, the updates that came by webhook and are to be claimed."""
         self.on_stop_running: Callable[[], object] | None = None
         """Who runs the application, if not PTB, and is to stop it."""
         self.runs_here: Callable[[Job[Any]], bool] | None = None
@@ -69,13 +71,8 @@ class SessionApplication(
 
     async def process_update(self, update: object) -> None:
         """Handle an update with its session; errors go to the error handlers."""
-        await self._process(self._unit(update), update)
-
-    async def process_delivery(self, update: object, delivery: Delivery) -> None:
-        """Handle an update that came by webhook and has to be claimed, and note the outcome."""
-        await self._process(self._unit(update, claim=delivery.claim), update, delivery)
-
-    async def _process(self, unit: Unit, update: object, delivery: Delivery | None = None) -> None:
+        delivery = self.deliveries.pop(id(update), None)
+        unit = self._unit(update, claim=None if delivery is None else delivery.claim)
         with self.handling(update), CurrentUnit(unit):
             # A conversation's state must not be looked at while another update may change it.
             # If nobody holds a key it is enough to wait until a handler takes the update.

@@ -64,9 +64,13 @@ class Served:
     async def handle(self, update: Update, claim: Claim) -> Delivery:
         """Have an update handled, if it can be claimed; return what has become of it."""
         application, delivery = self._application, Delivery(claim)
-        await application.update_processor.process_update(
-            update, application.process_delivery(update, delivery)
-        )
+        application.deliveries[id(update)] = delivery
+        try:
+            await application.update_processor.process_update(
+                update, application.process_update(update)
+            )
+        finally:
+            application.deliveries.pop(id(update), None)
         return delivery
 
     async def end(self) -> None:
