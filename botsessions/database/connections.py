@@ -55,7 +55,8 @@ def batching_of(using: str, *, apart: bool = False) -> Batching:
         of_loop = _of_loops[loop] = {}
         for other in [other for other in _of_loops if other.is_closed()]:
             # What still waits there keeps it.
-            del _of_loops[other]
+            for batching in _of_loops.pop(other).values():
+                close_on(other, batching.driver)
     way = OnThread if apart else OnCaller if sync_code_waits() else OnLoop
     found = of_loop.get((using, way))
     if found is None:
