@@ -1,7 +1,12 @@
-"""A bot that notes each update that it has handled, and talks to nobody."""
+"""A bot that notes each update that it has handled, and talks to nobody.
+
+``PAUSE`` is how many seconds it takes for that, ``LEASE_SECONDS`` how long a process may say
+nothing before others take over what it holds.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import dataclass, field
 
@@ -9,6 +14,12 @@ from telegram import Update
 from telegram.ext import TypeHandler
 
 from botsessions import SessionApplication, SessionBuilder, SessionContext, session
+from botsessions.database import claims, leases_table
+
+PAUSE = float(os.environ.get("PAUSE", "0"))
+
+if seconds := os.environ.get("LEASE_SECONDS"):
+    leases_table.LEASE_SECONDS = claims.CLAIM_SECONDS = float(seconds)
 
 
 @dataclass
@@ -20,7 +31,9 @@ handled = session(initial=Handled)
 
 
 async def note(update: Update, context: SessionContext[Handled]) -> None:
-    context.session.updates.append(update.update_id)
+    seen = list(context.session.updates)
+    await asyncio.sleep(PAUSE)
+    context.session.updates = [*seen, update.update_id]
 
 
 def build(builder: SessionBuilder) -> SessionApplication:
