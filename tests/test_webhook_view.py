@@ -17,7 +17,7 @@ from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
 from telegram.ext import TypeHandler
 
-from botsessions import session
+from botsessions import SessionApplication, session
 from botsessions.asgi import WebhookMiddleware
 from botsessions.exceptions import SessionVersionError
 from botsessions.models import BotSession, HandledUpdate
@@ -295,6 +295,27 @@ def test_when_a_handler_raised_the_update_is_handled(
     assert post(failing).status_code == 200
     assert storage.written == []
     assert HandledUpdate.objects.get().handled_at is not None
+
+
+@pytest.mark.once
+@pytest.mark.django_db(transaction=True)
+def test_an_application_of_the_authors_own_class_handles_updates_in_its_way(
+    post: Post, account: Account, settings: Any, storage: Storage
+) -> None:
+    seen = []
+
+    class Watching(SessionApplication):
+        async def process_update(self, update: object) -> None:
+            seen.append(update)
+            await super().process_update(update)
+
+    bot = settings.BOTSESSIONS["BOTS"]["notes"]
+    plain = bot["APPLICATION"]
+    bot["APPLICATION"] = lambda builder: plain(builder.application_class(Watching))
+    for _ in range(2):
+        assert post().status_code == 200
+    assert [update.update_id for update in seen] == [1001, 1001]
+    assert storage.written == [{"count": 1}]
 
 
 @pytest.mark.once
