@@ -66,8 +66,15 @@ class Pipeline:
     def send(self, statements: Sequence[Statement]) -> None:
         """Send statements, of which each is a transaction of its own unless one has begun.
 
-        What is between two syncs is a transaction, so one that ends here need not be begun.
+        Raises:
+            Error: the connection is lost.
         """
+        with self._wrapped:
+            self._put(statements)
+        self.flush()
+
+    def _put(self, statements: Sequence[Statement]) -> None:
+        """Have statements sent; what is between two syncs is a transaction, and need not begin."""
         is_whole = False
         for statement in statements:
             if statement is BEGIN:
@@ -84,7 +91,6 @@ class Pipeline:
                 self._sync()
         if self.in_transaction:
             self._sync()
-        self.flush()
 
     def flush(self) -> None:
         """Send what could not be sent before."""
