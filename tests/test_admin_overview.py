@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 import pytest
+from django.contrib.admin import AdminSite, site
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -84,6 +85,13 @@ def test_it_is_the_first_thing_in_the_app(viewer: Client) -> None:
     page = html(viewer)
     assert page.index('class="bs-overview"') < page.index('class="app-botsessions')
     assert f'href="{OVERVIEW}"' in html(viewer, LIST)
+
+
+def test_another_site_of_the_same_name_does_not_take_its_place(viewer: Client) -> None:
+    make(1, bot="shop")
+    others = [AdminSite() for _ in range(20)]
+    assert f'href="{LIST}?bot=shop' in html(viewer)
+    assert {other.name for other in others} == {site.name}
 
 
 @pytest.mark.parametrize("path", [APP, OVERVIEW])

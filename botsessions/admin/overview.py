@@ -106,7 +106,8 @@ class Table(NamedTuple):
 
 def overview_for(request: HttpRequest) -> dict[str, Any]:
     """Return what the template shows of the tables that somebody may see."""
-    here = next((s for s in all_sites if s.name == getattr(request, "current_app", "")), site)
+    name = getattr(request, "current_app", site.name)
+    here = next((s for s in (site, *all_sites) if s.name == name), site)
     found = figures(lambda model: may_see(request, here, model))
     if not found.tables:
         return {}
