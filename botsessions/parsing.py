@@ -11,6 +11,11 @@ from django.utils.translation import gettext
 class NotJson(ValueError):
     """The text is no JSON, or says something twice; the message is for whoever wrote it."""
 
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+        """Where the text ends to be JSON, if that is known."""
+
 
 def parsed(text: str | bytes) -> Any:
     """Return the JSON of a text.
@@ -24,7 +29,8 @@ def parsed(text: str | bytes) -> Any:
         raise NotJson(
             gettext("Line {line}, column {column}: this is no JSON. {problem}.").format(
                 line=exc.lineno, column=exc.colno, problem=exc.msg
-            )
+            ),
+            exc.lineno,
         ) from None
     except RecursionError:
         raise NotJson(gettext("This is nested too deeply.")) from None

@@ -104,18 +104,64 @@ def test_a_session_is_edited_while_the_bot_writes_to_it(
 
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("alert")).to_contain_text("changed while you edited it")
-    expect(page.get_by_label("Your text")).to_have_value('{"pizza_count": 40}')
-    expect(page.get_by_label("Stored now")).to_have_value('{\n  "pizza_count": 2\n}')
+    place = page.get_by_role("group", name="$.pizza_count")
+    expect(place.get_by_label("Stored now")).not_to_be_checked()
+    expect(place.get_by_label("Yours")).to_be_checked()
     expect(chat.get_by_label("Session data")).to_contain_text('"pizza_count": 2')
 
-    page.get_by_label("Your text").fill('{"pizza_count": "many"}')
-    page.get_by_role("button", name="Save my text").click()
-    expect(page.get_by_role("alert")).to_contain_text("$.pizza_count does not fit PizzaSession")
-    page.get_by_label("Data, as JSON").fill('{"pizza_count": 41}')
+    page.get_by_role("button", name="Edit as text").click()
+    field = page.get_by_label("Data, as JSON")
+    expect(field).to_have_value('{\n  "pizza_count": 40\n}')
+    field.fill('{"pizza_count": "many"}')
+    expect(page.locator(".bs-gutter .bs-wrong")).to_have_text("1")
     page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("$.pizza_count does not fit PizzaSession")
+    field.fill('{"pizza_count": 41}')
+    field.press("Control+s")
     expect(page.get_by_text("The data was saved.")).to_be_visible()
     say(chat, "🍕")
     expect(chat.get_by_label("Session data")).to_contain_text('"pizza_count": 42')
+
+
+def test_only_what_both_have_changed_is_to_be_chosen(log_in: Callable[..., Page]) -> None:
+    page = log_in()
+    find(page, "Maria")
+    page.get_by_role("link", name="Maria Rossi").click()
+    page.get_by_role("link", name="Edit data").click()
+    field = page.get_by_label("Data, as JSON")
+    text = field.input_value()
+    other = page.context.new_page()
+    other.goto(page.url)
+    theirs = text.replace('"Via Roma 1"', '"Via Toledo 5"').replace('"Funghi"', '"Marinara"')
+    other.get_by_label("Data, as JSON").fill(theirs)
+    other.get_by_role("button", name="Save").click()
+    other.close()
+    field.fill(text.replace('"Via Roma 1"', '"Via Napoli 7"').replace('"Diavola"', '"Capricciosa"'))
+    expect(page.get_by_label("Changes")).to_contain_text("2 changes")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".bs-differences fieldset")).to_have_count(3)
+    expect(page.locator(".bs-differences fieldset").locator("visible=true")).to_have_count(1)
+    page.get_by_label("Stored now").first.check()
+    page.get_by_role("button", name="Save what is chosen").click()
+    expect(page.get_by_text("The data was saved.")).to_be_visible()
+    page.get_by_role("button", name="Unfold all").click()
+    for value in ("Via Toledo 5", "Marinara", "Capricciosa"):
+        expect(page.locator(".bs-tree").get_by_text(value)).to_be_visible()
+
+
+def test_what_is_not_saved_is_not_lost_by_accident(log_in: Callable[..., Page]) -> None:
+    page = log_in()
+    find(page, "Ayşe")
+    page.get_by_role("link", name="Ayşe").click()
+    page.get_by_role("link", name="Edit data").click()
+    field = page.get_by_label("Data, as JSON")
+    field.press("End")
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    field.press_sequentially(" ")
+    page.get_by_role("link", name="Cancel").click(no_wait_after=True)
+    expect(field).to_be_visible()
+    assert asked == ["beforeunload"]
 
 
 def say(chat: Page, text: str) -> None:
@@ -222,7 +268,7 @@ def visit(page: Page, name: str) -> None:
     if name == "conflict":
         page.locator("input[name=revision]").evaluate("field => field.value = 1")
         page.get_by_role("button", name="Save").click()
-        expect(page.get_by_label("Stored now")).to_be_visible()
+        expect(page.get_by_role("button", name="Save all of mine")).to_be_visible()
 
 
 @pytest.mark.parametrize("look", ["light", "dark", "phone"])

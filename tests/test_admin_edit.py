@@ -51,10 +51,14 @@ def editor(client: Client) -> Client:
     return client
 
 
-def edit(client: Client, row: BotSession, text: Any, revision: int | None = None) -> Any:
+def edit(
+    client: Client, row: BotSession, text: Any, revision: int | None = None, **form: Any
+) -> Any:
     text = text if isinstance(text, str) else json.dumps(text)
-    revision = row.revision if revision is None else revision
-    return client.post(url("edit", row), {"text": text, "revision": revision})
+    form["revision"] = row.revision if revision is None else revision
+    if "opened" in form:
+        form["opened"] = json.dumps(form["opened"])
+    return client.post(url("edit", row), form | {"text": text})
 
 
 def told(response: Any) -> str:
@@ -138,34 +142,92 @@ def test_data_of_a_newer_version_is_left_alone(editor: Client) -> None:
 
 
 def test_a_conflict_shows_both_and_overwrites_nothing(editor: Client) -> None:
-    row = make(data={"pizzas": 1, "name": "Maria"})
+    opened = {"pizzas": 1, "name": "Maria", "city": "Napoli"}
+    row = make(data=opened)
     with session_of_bot("1") as data:
-        data["pizzas"] = 2
-    text = told(edit(editor, row, {"pizzas": 1, "name": "Mario"}))
+        data |= {"pizzas": 2, "city": "Roma"}
+    mine = {"pizzas": 3, "name": "Mario", "city": "Napoli"}
+    text = told(edit(editor, row, mine, opened=opened))
     assert "The session was changed while you edited it." in text
-    assert '"name": "Mario"' in text
-    assert '"pizzas": 2' in text
+    assert "1 place that both have changed" in text
+    assert "2 places that one has changed" in text
+    for path, taken in (("$.pizzas", "mine"), ("$.name", "mine"), ("$.city", "stored")):
+        assert f'name="take {path}" value="{taken}" checked' in text
     stored = BotSession.objects.get()
-    assert stored.data == {"pizzas": 2, "name": "Maria"}
-    assert f'value="{stored.revision}"' in text
+    assert stored.data == {"pizzas": 2, "name": "Maria", "city": "Roma"}
+    assert f'name="revision" value="{stored.revision}"' in text
     # Having seen both, the admin may decide.
-    edit(editor, row, {"pizzas": 2, "name": "Mario"}, stored.revision)
-    assert BotSession.objects.get().data == {"pizzas": 2, "name": "Mario"}
+    edit(editor, stored, mine, opened=opened, how="merged", **{"take $.pizzas": "stored"})
+    assert BotSession.objects.get().data == {"pizzas": 2, "name": "Mario", "city": "Roma"}
+
+
+def test_mine_may_be_saved_over_all_that_is_stored(editor: Client) -> None:
+    row = make(data={"a": 1, "b": 1})
+    BotSession.objects.update(data={"a": 2, "b": 2}, revision=5)
+    edit(editor, row, {"a": 3, "b": 1}, 5, opened=row.data, how="mine")
+    assert BotSession.objects.get().data == {"a": 3, "b": 1}
+
+
+def test_what_was_merged_may_be_edited(editor: Client) -> None:
+    row = make(data={"a": 1, "b": 1})
+    BotSession.objects.update(data={"a": 2, "b": 1}, revision=5)
+    text = told(edit(editor, row, {"a": 1, "b": 3}, 5, opened=row.data, how="edit"))
+    assert '{\n  "a": 2,\n  "b": 3\n}</textarea>' in text
+    assert 'name="revision" value="5"' in text
+    assert BotSession.objects.get().revision == 5
+
+
+def test_choices_outlive_a_further_conflict(editor: Client) -> None:
+    row = make(data={"a": 1})
+    BotSession.objects.update(data={"a": 2}, revision=5)
+    chosen = {"opened": row.data, "how": "merged", "take $.a": "stored"}
+    text = told(edit(editor, row, {"a": 3}, 4, **chosen))
+    assert 'name="take $.a" value="stored" checked' in text
+
+
+def test_what_cannot_be_merged_is_explained(editor: Client) -> None:
+    row = make("1", {"pizzas": 1}, "shop", version=2)
+    mine = {"pizzas": "many"}
+    text = told(edit(editor, row, mine, opened=row.data, how="merged"))
+    assert "$.pizzas does not fit Basket" in text
+    assert '"pizzas": "many"' in text
+
+
+@pytest.mark.parametrize(
+    ("text", "told_of", "line"),
+    [
+        ('{\n  "pizzas": 2\n}', "1 change", None),
+        ('{"pizzas": 1}', "Nothing is changed.", None),
+        ('{\n  "pizzas" 2}', "this is no JSON", 2),
+        ('{\n\n  "notes": [{}, {"a\\"b": 1}],\n "pizzas": "many"}', "does not fit Basket", 4),
+        ('{"pizzas": 1, "pin": "[masked: $.pin]"}', "$.pin is the mask of", 1),
+    ],
+)
+def test_a_text_is_checked_without_saving_it(
+    editor: Client, text: str, told_of: str, line: int | None
+) -> None:
+    row = make("1", {"pizzas": 1}, "shop", version=2)
+    for part in ({"part": "1"}, {}):
+        answer = told(edit(editor, row, text, opened=row.data, how="check", **part))
+        assert told_of in answer
+        assert (f'data-line="{line}"' in answer) == (line is not None)
+        assert ("<html" in answer) == (not part)
+    assert BotSession.objects.get().revision == row.revision
+
+
+def test_a_check_says_that_the_session_was_changed_meanwhile(editor: Client) -> None:
+    row = make(data={"a": 1, "b": 1})
+    BotSession.objects.update(data={"a": 2, "b": 1}, revision=5)
+    text = told(edit(editor, row, {"a": 1, "b": 3}, opened=row.data, how="check"))
+    assert "has been changed since you opened it" in text
+    assert "<code>$.b</code>" in text
+    assert "<code>$.a</code>" not in text
 
 
 def session_of_bot(key: str) -> Any:
     from botsessions.bots import get_bot  # noqa: PLC0415
 
     return get_bot("default").session.edit(key)
-
-
-def test_a_conflict_compares_line_by_line(editor: Client) -> None:
-    row = make(data={"a": 1})
-    BotSession.objects.update(data={"a": 2}, revision=5)
-    text = told(edit(editor, row, '{\r\n  "a": 3\r\n}'))
-    assert '<del>  "a": 3</del>' in text
-    assert '<ins>  "a": 2</ins>' in text
-    assert "<td>{</td><td>{</td>" in text
 
 
 def test_text_that_is_no_json_is_kept_in_a_conflict_too(editor: Client) -> None:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext, gettext_lazy, ngettext, pgettext_l
 from ..finding import SOON, State, state_of
 from ..models import AbstractBotSession
 from .contents import Contents
-from .plain import plain
+from .plain import visible
 
 ICONS = {State.LIVE: "●", State.SOON: "◔", State.EXPIRED: "○"}
 CHAT_TYPES = {
@@ -28,7 +28,7 @@ CHAT_TYPES = {
 
 def title_of(session: AbstractBotSession) -> str:
     """Return what people know a session by: the chat's title or the user's name, or the key."""
-    return plain(session.title or session.key)
+    return visible(session.title or session.key)
 
 
 def kind_of(session: AbstractBotSession) -> str:
@@ -45,7 +45,7 @@ def kind_of(session: AbstractBotSession) -> str:
         return gettext("User {user} in chat {chat}").format(user=user, chat=chat)
     if user is not None:
         return gettext("User {user}").format(user=user)
-    return gettext("Key {key}").format(key=plain(session.key))
+    return gettext("Key {key}").format(key=visible(session.key))
 
 
 def whose(session: AbstractBotSession) -> SafeString:

@@ -8,22 +8,32 @@ from django.contrib import messages
 from django.contrib.admin.utils import quote
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.template.response import TemplateResponse
 from django.utils.translation import gettext
 from django.views.decorators.csrf import csrf_protect
 
 from .. import audit
 from ..conf import max_bytes
 from ..exceptions import SessionConflict, SessionError
+from ..maintenance import changing
 from ..maintenance.changing import write_data
 from ..masking import mask, masked_fields, unmask
+from ..parsing import NotJson, parsed
 from ..reading import UNREADABLE
 from . import columns
 from .contents import Contents
-from .editing import DataForm, pretty, side_by_side
+from .differences import differences
+from .editing import DataForm, pretty
 from .large_forms import FormTooLarge, is_large, read_large
+from .merging import ABSENT, Merge
 
 if TYPE_CHECKING:
     from .sessions import BotSessionAdmin
+
+CHECK, EDIT, MERGED = "check", "edit", "merged"
+"""What else a button asks for: to look at the text only, to edit what was merged, to save it."""
+CHOICE = "take "
+"""Before a path: the name of a choice between what is stored and what somebody wrote."""
 
 
 def edit_page(model_admin: BotSessionAdmin, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -32,7 +42,7 @@ def edit_page(model_admin: BotSessionAdmin, request: HttpRequest, object_id: str
     if is_large(request):
         opened = len(contents.text.encode()) if contents else 0
         try:
-            read_large(request, opened + max_bytes())
+            read_large(request, 2 * (opened + max_bytes()))
         except FormTooLarge:
             return too_large(model_admin, request, object_id)
     return csrf_protect(answer)(request, model_admin, object_id, contents)
@@ -56,17 +66,72 @@ def answer(
         return model_admin.render(request, "edit.html", gettext("Edit data"), {"form": form})
     if form is None:
         return begun(model_admin, request, contents)
-    if form.is_valid():
-        if form.cleaned_data["revision"] != contents.session.revision:
-            return conflict(model_admin, request, contents)
-        try:
-            return save(model_admin, request, contents, form.value)
-        except SessionConflict:
-            now = contents_of(model_admin, request, object_id)
-            return answer(request, model_admin, object_id, now)
-        except SessionError as exc:
-            form.add_error("text", str(exc))
+    if form.is_valid() and contents.expired:
+        form.add_error(None, gettext("The session has expired meanwhile. Nothing was saved."))
+    how = request.POST.get("how", "")
+    if how == CHECK:
+        return checked(model_admin, request, contents, form)
+    if form.errors:
+        return edited(model_admin, request, contents, form)
+    merge = merged(request, contents, form)
+    if form.cleaned_data["revision"] != contents.session.revision:
+        return conflict(model_admin, request, contents, form, merge)
+    if how == EDIT:
+        form = DataForm(initial=begun_with(contents, pretty(merge.value)))
+        return edited(model_admin, request, contents, form)
+    value = merge.value if how == MERGED else form.value
+    try:
+        return save(model_admin, request, contents, value)
+    except SessionConflict:
+        now = contents_of(model_admin, request, object_id)
+        return answer(request, model_admin, object_id, now)
+    except SessionError as exc:
+        if how == MERGED:
+            form = DataForm(begun_with(contents, pretty(value)))
+            form.full_clean()
+        form.refuse(exc)
     return edited(model_admin, request, contents, form)
+
+
+def merged(request: HttpRequest, contents: Contents, form: DataForm) -> Merge:
+    """Merge what was opened, what is stored and what was sent, as was chosen on that page."""
+    try:
+        opened = parsed(form.cleaned_data["opened"])
+    except NotJson:
+        opened = ABSENT
+    stored = contents.data
+    if stored is not UNREADABLE:
+        stored = mask(stored, masked_fields())
+    choices = {
+        name.removeprefix(CHOICE): str(side)
+        for name, side in request.POST.items()
+        if name.startswith(CHOICE)
+    }
+    return Merge(opened, stored, form.value, choices)
+
+
+def checked(
+    model_admin: BotSessionAdmin, request: HttpRequest, contents: Contents, form: DataForm
+) -> HttpResponse:
+    """Say what saving would change, or why it would be refused; nothing is saved."""
+    shown = None
+    if not form.errors:
+        merge = merged(request, contents, form)
+        before = merge.stored if merge.opened is ABSENT else merge.opened
+        shown = differences(Merge(before, before, form.value))
+        try:
+            storable(contents, form.value)
+        except SessionError as exc:
+            form.refuse(exc)
+    context = {
+        "differences": shown,
+        "checked": True,
+        "is_stale": form.data.get("revision") != str(contents.session.revision),
+    }
+    if "part" in request.POST:
+        context["form"] = form
+        return TemplateResponse(request, "admin/botsessions/check.html", context)
+    return edited(model_admin, request, contents, form, **context)
 
 
 def begun(model_admin: BotSessionAdmin, request: HttpRequest, contents: Contents) -> HttpResponse:
@@ -79,8 +144,9 @@ def begun(model_admin: BotSessionAdmin, request: HttpRequest, contents: Contents
             "masked may be in it. Reset or delete the session."
         )
     else:
-        initial = {"text": contents.text, "revision": session.revision}
-        return edited(model_admin, request, contents, DataForm(initial=initial))
+        return edited(
+            model_admin, request, contents, DataForm(initial=begun_with(contents, contents.text))
+        )
     model_admin.message_user(request, text, messages.WARNING)
     return redirect(model_admin.url("change", quote(session.pk)))
 
@@ -90,21 +156,30 @@ def save(
 ) -> HttpResponse:
     session = contents.session
     page = redirect(model_admin.url("change", quote(session.pk)))
-    if contents.expired:
-        raise SessionError(gettext("The session has expired meanwhile. Nothing was saved."))
     # With the masks in place: otherwise people could guess what is masked, and be told.
-    if pretty(value) == contents.text:
+    if value is UNREADABLE or pretty(value) == contents.text:
         model_admin.message_user(request, gettext("The data is what it was: nothing was saved."))
         return page
     names = masked_fields()
     stored = None if contents.data is UNREADABLE else contents.data
-    write_data(session, unmask(value, stored, names), session.revision)
+    write_data(session, unmasked(contents, value), session.revision)
     changes = audit.changed_data(mask(stored, names), value)
     audit.log(request.user, [session], audit.CHANGE, changes)
     model_admin.message_user(
         request, gettext("The data was saved. The bot sees it from now on."), messages.SUCCESS
     )
     return page
+
+
+def unmasked(contents: Contents, value: Any) -> Any:
+    stored = None if contents.data is UNREADABLE else contents.data
+    return unmask(value, stored, masked_fields())
+
+
+def storable(contents: Contents, value: Any) -> None:
+    """Raise SessionError if a value could not be saved."""
+    session = contents.session
+    changing.checked(contents.fragment, session, unmasked(contents, value))
 
 
 def too_large(model_admin: BotSessionAdmin, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -127,7 +202,7 @@ def edited(
     context |= {
         "form": form,
         "session": session,
-        "subtitle": f"{columns.title_of(session)} · {columns.kind_of(session)}",
+        "subtitle": subtitle(contents),
         "session_url": model_admin.url("change", quote(session.pk)),
         "problems": contents.problems(),
         "has_masks": bool(masked_fields()),
@@ -135,12 +210,32 @@ def edited(
     return model_admin.render(request, "edit.html", gettext("Edit data"), context)
 
 
+def begun_with(contents: Contents, text: str) -> dict[str, Any]:
+    """Return what stands in a form in which a text is to replace what is stored now."""
+    return {"text": text, "opened": contents.text, "revision": contents.session.revision}
+
+
 def conflict(
-    model_admin: BotSessionAdmin, request: HttpRequest, contents: Contents
+    model_admin: BotSessionAdmin,
+    request: HttpRequest,
+    contents: Contents,
+    form: DataForm,
+    merge: Merge,
 ) -> HttpResponse:
-    """Show the text beside what is stored now. Saved again, it replaces what was shown."""
-    text = request.POST["text"].replace("\r\n", "\n")
-    stored = "" if contents.expired else contents.text
-    form = DataForm(initial={"text": text, "revision": contents.session.revision})
-    lines = side_by_side(text, stored)
-    return edited(model_admin, request, contents, form, conflict=True, stored=stored, lines=lines)
+    """Show what both have changed. Saved again, that replaces what was shown."""
+    session = contents.session
+    context = {
+        "form": form,
+        "revision": session.revision,
+        "session": session,
+        "subtitle": subtitle(contents),
+        "session_url": model_admin.url("change", quote(session.pk)),
+        "problems": contents.problems(),
+        "differences": differences(merge),
+        "choice": CHOICE,
+    }
+    return model_admin.render(request, "conflict.html", gettext("Changed by both"), context)
+
+
+def subtitle(contents: Contents) -> str:
+    return f"{columns.title_of(contents.session)} · {columns.kind_of(contents.session)}"

@@ -1,10 +1,8 @@
-"""A session's data as text that people edit, and what became of it when it was saved."""
+"""A session's data as text that people edit."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from difflib import SequenceMatcher
 from typing import Any
 
 import msgspec
@@ -12,12 +10,11 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
+from ..exceptions import SessionError
 from ..parsing import NotJson, parsed
 from ..records import DECODER, ENCODER
+from .paths import line_of
 from .plain import plain
-
-MOST_LINES = 3000
-"""More lines than these are not compared: that takes too long."""
 
 
 class DataForm(forms.Form):
@@ -29,13 +26,22 @@ class DataForm(forms.Form):
         ),
     )
     revision = forms.IntegerField(widget=forms.HiddenInput)
+    opened = forms.CharField(required=False, strip=False, widget=forms.HiddenInput)
+    line: int | None = None
+    """In which line of the text there is an error, if one is known."""
 
     def clean_text(self) -> str:
         try:
             self.value = parsed(self.cleaned_data["text"])
         except NotJson as exc:
+            self.line = exc.line
             raise ValidationError(str(exc)) from None
         return str(self.cleaned_data["text"])
+
+    def refuse(self, error: SessionError) -> None:
+        """Note why the text cannot be saved, and where."""
+        self.line = line_of(self.cleaned_data["text"], str(error))
+        self.add_error("text", str(error))
 
 
 def pretty(value: Any) -> str:
@@ -48,35 +54,3 @@ def pretty(value: Any) -> str:
         pass
     # Not strict JSON: with a lone surrogate, say. This takes much longer.
     return plain(json.dumps(value, ensure_ascii=False, indent=2))
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of a comparison: on the left, on the right, or on both sides."""
-
-    left: str | None
-    right: str | None
-
-    @property
-    def differs(self) -> bool:
-        return self.left != self.right
-
-
-def side_by_side(left: str, right: str) -> list[Line]:
-    """Return two texts line by line; none where they are too long to be compared."""
-    before, after = left.splitlines(), right.splitlines()
-    if len(before) + len(after) > MOST_LINES:
-        return []
-    lines: list[Line] = []
-    for tag, a, b, c, d in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
-        if tag == "equal":
-            lines += [Line(text, text) for text in before[a:b]]
-            continue
-        for i in range(max(b - a, d - c)):
-            lines.append(
-                Line(
-                    before[a + i] if a + i < b else None,
-                    after[c + i] if c + i < d else None,
-                )
-            )
-    return lines

@@ -19,7 +19,7 @@ from . import columns
 from .contents import Contents, version_text
 from .filters import Whose, whose_else
 from .moments import moment
-from .plain import plain
+from .plain import visible
 from .tree import MAX_TEXT, tree
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def session_page(
 
 def raw(contents: Contents) -> str:
     """Return the beginning of what is stored, of which no tree can be made."""
-    text = plain(contents.raw)
+    text = visible(contents.raw)
     return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
 
 
@@ -101,7 +101,7 @@ def facts(
     yield gettext("Bot"), session.bot
     if session.name:
         yield gettext("Fragment"), session.name
-    yield gettext("Session key"), plain(session.key)
+    yield gettext("Session key"), visible(session.key)
     if session.chat_id is not None:
         kind = columns.CHAT_TYPES.get(session.chat_type)
         yield gettext("Chat"), f"{session.chat_id} ({kind})" if kind else str(session.chat_id)

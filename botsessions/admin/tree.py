@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext, ngettext
 
 from ..codec import MAX_DEPTH
-from .plain import plain
+from .plain import visible
 
 OPEN_LEVELS = 2
 LONG_TEXT = 200
@@ -54,7 +54,7 @@ class Tree:
     def _label(self, name: Any) -> SafeString:
         if name == "":
             return mark_safe("")
-        return format_html('<span class="bs-name">{}</span>', plain(str(name)))
+        return format_html('<span class="bs-name">{}</span>', visible(str(name)))
 
     def _branch(self, label: SafeString, value: Any, depth: int) -> SafeString:
         if depth >= MAX_DEPTH:
@@ -112,9 +112,9 @@ def folded_text(label: SafeString, text: str) -> SafeString:
         '<details class="bs-node"><summary>{}<span class="bs-text">{}…</span> '
         '<span class="bs-count">{}</span></summary><pre class="bs-long">{}</pre></details>',
         label,
-        plain(text[:80]),
+        visible(text[:80]),
         count,
-        plain(text[:MAX_TEXT]) + ("…" if len(text) > MAX_TEXT else ""),
+        visible(text[:MAX_TEXT]) + ("…" if len(text) > MAX_TEXT else ""),
     )
 
 
@@ -139,4 +139,4 @@ def kind(value: Any) -> str:
 
 
 def scalar(value: Any) -> str:
-    return plain(json.dumps(value, ensure_ascii=False))
+    return visible(json.dumps(value, ensure_ascii=False))
