@@ -11,5 +11,7 @@ class BotSessionsConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401, PLC0415 (registers them)
+        from .incidents import listen  # noqa: PLC0415 (needs the models)
 
+        listen()
         close_connections_before_forks()

@@ -21,6 +21,9 @@ MIN_CLASS, MAX_CLASS = 7, 24
 """Sessions of less than 128 bytes are of one class, and those of more than 16 MiB."""
 
 
+MAX_ERROR_LENGTH = MAX_BY_LENGTH = 100
+MAX_MESSAGE_LENGTH = 300
+
 COLLATION = "utf8mb4_bin"
 
 
@@ -199,3 +202,44 @@ class MaintenanceRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.work}, {self.outcome}"
+
+
+class Incident(models.Model):
+    """What went wrong with a session: never what it holds. See :mod:`.incidents`."""
+
+    class Kind(models.TextChoices):
+        LOAD = "load", _("Failed load")
+        SAVE = "save", _("Failed save")
+        CONFLICT = "conflict", _("Conflict")
+        LOCK = "lock", _("Lock timeout")
+        DATA = "data", _("Refused data")
+
+    bot = ExactCharField(_("bot"), max_length=MAX_NAME_LENGTH)
+    name = ExactCharField(_("fragment"), max_length=MAX_NAME_LENGTH, blank=True, default="")
+    key = ExactCharField(_("session key"), max_length=MAX_KEY_LENGTH, blank=True, default="")
+    """Empty where none was found, and for sessions that nobody had room to tell apart."""
+    chat_id = models.BigIntegerField(_("chat id"), null=True, blank=True)
+    user_id = models.BigIntegerField(_("user id"), null=True, blank=True)
+    kind = models.CharField(_("kind"), max_length=8, choices=Kind.choices)
+    error = ExactCharField(_("error"), max_length=MAX_ERROR_LENGTH, blank=True, default="")
+    """The exception's class."""
+    message = ExactCharField(_("message"), max_length=MAX_MESSAGE_LENGTH, blank=True, default="")
+    """Ours; those of others might hold values."""
+    by = ExactCharField(_("by"), max_length=MAX_BY_LENGTH, blank=True, default="")
+    """Whose work failed last, like ``update:7``."""
+    count = models.PositiveIntegerField(_("count"), default=1)
+    first_at = models.DateTimeField(_("first"), default=timezone.now)
+    last_at = models.DateTimeField(_("last"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("incident")
+        verbose_name_plural = _("incidents")
+        default_permissions = ("view",)
+        indexes: ClassVar = [
+            models.Index(fields=["key", "bot", "name"], name="botsessions_incident_address"),
+            models.Index(fields=["last_at"], name="botsessions_incident_last"),
+        ]
+
+    def __str__(self) -> str:
+        where = ":".join(filter(None, (self.bot, self.name, self.key)))
+        return f"{where}: {self.kind}"

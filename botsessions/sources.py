@@ -19,6 +19,10 @@ class Source(Protocol):
         """The update or job itself."""
 
     @property
+    def by(self) -> str:
+        """Who works with the session: ``update:`` and its id, ``job:`` and its name, or nobody."""
+
+    @property
     def ids(self) -> Mapping[str, Any]:
         """Those of chat and user, by these names, as far as they are known."""
 
@@ -44,6 +48,11 @@ class FromUpdate:
 
     def __init__(self, update: Any) -> None:
         self.subject = update
+
+    @property
+    def by(self) -> str:
+        update_id = getattr(self.subject, "update_id", None)
+        return "" if update_id is None else f"update:{update_id}"
 
     @property
     def ids(self) -> Mapping[str, Any]:
@@ -111,6 +120,7 @@ class FromIds:
     """Ids by name, from outside."""
 
     subject: Any = None
+    by = ""
 
     def __init__(self, ids: Mapping[str, Any]) -> None:
         self.ids = ids
@@ -160,6 +170,7 @@ class FromJob(FromKnownIds):
     def __init__(self, job: Any) -> None:
         self.subject = job
         super().__init__({n: i for n, i in (("chat", job.chat_id), ("user", job.user_id)) if i})
+        self.by = f"job:{job.name}"
 
     def no_key(self, function: KeyFunction) -> str:
         if takes_ids(function) is None:
@@ -174,6 +185,7 @@ class FromKey:
     """A session key itself, from outside."""
 
     subject = chat_id = None
+    by = ""
     ids: Mapping[str, Any] = {}
 
     def __init__(self, key: str) -> None:

@@ -14,6 +14,7 @@ from .data import OVER, Data, Snapshot, data_for
 from .database.claims import Claim
 from .declaration import Fragment
 from .exceptions import SessionClosed, SessionError, SessionLockTimeout
+from .failures import Failure, tell
 from .holding import Hold
 from .locks import Ticket
 from .records import Address, Record
@@ -77,6 +78,8 @@ class Unit:
         self.closed = False
         self.error: Exception | None = None
         """Why there is no session: the error of the key function, the lock or the storage."""
+        self.save_error: Exception | None = None
+        """Why the last save failed."""
         self.cut_off = False
         """Whether a write was refused because other processes had the keys, or the update."""
         self.refused = False
@@ -352,8 +355,9 @@ class Unit:
             self._ended = last
             try:
                 await self._save(last)
-            except BaseException:
+            except BaseException as exc:
                 self._ended = False
+                self.save_error = exc if isinstance(exc, Exception) else None
                 raise
 
     async def _save(self, last: bool) -> None:
@@ -390,6 +394,8 @@ class Unit:
         return self._hold.detach()
 
     def _end(self) -> None:
+        if not self.closed:
+            tell(self._failures())
         self.closed = True
         for data in self.own:
             data.close()
@@ -398,6 +404,23 @@ class Unit:
                 joined.data.restore(joined.before)
         else:
             self.all_data.clear()
+
+    def _failures(self) -> Iterator[Failure]:
+        """Yield what has failed for the sessions that this unit itself loads and saves."""
+        if self.error is not None:
+            if self._origin is None or self._origin.error is not self.error:
+                for address in self._own_addresses() or [Address(self.bot, "", "")]:
+                    yield Failure(address, "load", self.error, self.source)
+            return
+        for data in self.own:
+            if data.error is not None and data.address is not None:
+                yield Failure(data.address, "load", data.error, self.source)
+        if self.save_error is not None:
+            for address in self._own_addresses():
+                yield Failure(address, "save", self.save_error, self.source)
+
+    def _own_addresses(self) -> list[Address]:
+        return [data.address for data in self.own if data.address is not None]
 
     def _release(self) -> None:
         """Release the keys, or leave that to the write that is under way."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from botsessions.models import BotSession
+from botsessions.models import BotSession, Incident
 from botsessions.records import dumps
 from project.bot import BOT
 
@@ -85,3 +85,14 @@ def make_samples() -> None:
             expires_at=None if left is None else now + left,
             **whose,
         )
+    Incident.objects.create(
+        bot=BOT,
+        key=str(MARIA["chat_id"]),
+        kind=Incident.Kind.CONFLICT,
+        error="SessionConflict",
+        message="Session '424242' of bot 'default' was changed by somebody else.",
+        by="update:900100",
+        count=3,
+        first_at=now - HOUR,
+        last_at=now - HOUR / 20,
+    )

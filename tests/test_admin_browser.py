@@ -229,6 +229,7 @@ PAGES = (
     "error",
     "empty",
     "history",
+    "incidents",
 )
 
 
@@ -252,6 +253,10 @@ def visit(page: Page, name: str) -> None:
         page.get_by_role("checkbox", name="Select all objects").check()
         start(page, "Extend")
         expect(page.get_by_role("button", name="Extend")).to_be_visible()
+        return
+    if name == "incidents":
+        page.goto(page.url.replace("/botsession/", "/incident/"))
+        expect(page.get_by_role("link", name="424242")).to_be_visible()
         return
     page.get_by_role("link", name="Jürgen" if name == "expired" else "Maria Rossi").click()
     expect(page.get_by_role("link", name="History")).to_be_visible()

@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from botsessions import enhance_storage, session
-from botsessions.models import BotSession
+from botsessions.models import BotSession, Incident
 from botsessions.permissions import PERMISSIONS, may
 
 from .sessions import LIST, make, staff, url
@@ -21,6 +21,7 @@ from .sessions import LIST, make, staff, url
 pytestmark = pytest.mark.django_db
 
 SECRET = "open sesame"
+INCIDENTS = "/admin/botsessions/incident/"
 OPERATIONS = {
     "expire": {"change"},
     "extend": {"change"},
@@ -78,6 +79,16 @@ def test_pages_open_for_those_who_may(
         status = client.get(url("operation", row, name)).status_code
         assert status == (200 if allowed(permissions, needed) else 403), name
     assert client.get(f"{LIST}add/").status_code == 403
+    assert client.get(INCIDENTS).status_code == 403
+
+
+def test_incidents_are_for_those_who_may_view_them(client: Client) -> None:
+    user = staff()
+    user.user_permissions.add(Permission.objects.get(codename="view_incident"))
+    client.force_login(user)
+    assert client.get(INCIDENTS).status_code == 200
+    assert client.get(LIST).status_code == 403
+    assert client.get(f"{INCIDENTS}add/").status_code == 403
 
 
 @pytest.mark.parametrize("permissions", PEOPLE, ids="+".join)
@@ -190,16 +201,21 @@ SCRIPT = "<script>alert(1)</script>'\"&"
 
 
 def test_markup_is_text_everywhere(client: Client, settings: Any) -> None:
-    client.force_login(staff(*PERMISSIONS))
+    user = staff(*PERMISSIONS)
+    user.user_permissions.add(Permission.objects.get(codename="view_incident"))
+    client.force_login(user)
     data = {SCRIPT: [SCRIPT, {"a": SCRIPT * 20}]}
     row = make(SCRIPT, data, bot=SCRIPT[:60], name=SCRIPT[:60], title=SCRIPT, chat_id=-5)
     make(f"{SCRIPT}2", data, title=SCRIPT, chat_id=-5)
+    texts = dict.fromkeys(("error", "message", "by"), SCRIPT)
+    Incident.objects.create(bot=row.bot, name=row.name, key=row.key, kind="load", **texts)
     pages = [
         LIST,
         f"{LIST}overview/",
         f"{LIST}?q={SCRIPT}",
         f"{LIST}?bot={SCRIPT}",
         f"{LIST}?of={SCRIPT}",
+        INCIDENTS,
     ]
     pages += [url(page, row) for page in ("change", "history", "edit")]
     pages += [url("operation", row, name) for name in OPERATIONS]
@@ -215,7 +231,7 @@ def test_markup_is_text_everywhere(client: Client, settings: Any) -> None:
     for answer in answers:
         assert answer.status_code in (200, 302), answer
         assert "<script>alert" not in answer.content.decode(), answer.request
-    assert "<script>alert" in html.unescape(answers[5].content.decode())
+    assert "<script>alert" in html.unescape(answers[6].content.decode())
     raw = client.get(url("data", row))
     assert raw["Content-Type"].startswith("application/json")
     assert raw["X-Content-Type-Options"] == "nosniff"

@@ -53,7 +53,7 @@ ELSEWHERE = {
     *("LoginRequiredMiddleware", "ProtocolTypeRouter", "REST_FRAMEWORK"),
     *("BEGIN", "SELECT"),  # SQL
     *("change_botsession", "delete_botsession", "view_botsession"),  # Django's permissions
-    *("export_botsession", "view_contents_botsession"),
+    *("export_botsession", "view_contents_botsession", "view_incident"),
     *("my_bot", "my_bot_chat_data", "shop", "bot", "old_key", "file_id"),  # made up
 }
 

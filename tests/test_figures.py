@@ -24,7 +24,7 @@ from .sessions import make
 
 pytestmark = pytest.mark.django_db
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-MOST_STATEMENTS = 5
+MOST_STATEMENTS = 6
 
 
 @dataclass

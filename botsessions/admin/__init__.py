@@ -2,9 +2,11 @@
 
 from django.contrib import admin
 
-from ..models import BotSession
+from ..models import BotSession, Incident
+from .incidents import IncidentAdmin
 from .sessions import BotSessionAdmin
 
-__all__ = ["BotSessionAdmin"]
+__all__ = ["BotSessionAdmin", "IncidentAdmin"]
 
 admin.site.register(BotSession, BotSessionAdmin)
+admin.site.register(Incident, IncidentAdmin)

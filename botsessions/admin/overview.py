@@ -25,6 +25,7 @@ from ..permissions import may
 from . import columns
 from .chart import Chart
 from .filters import NO_NAME
+from .incidents import counted
 from .moments import relative
 from .runs import last_run
 from .webhooks import webhooks
@@ -117,6 +118,7 @@ def overview_for(request: HttpRequest) -> dict[str, Any]:
         "warnings": list(warnings(found)),
         "tiles": list(tiles(found, Links(listing(here, at) if is_one else "", {}))),
         "tables": [table(here, one, not is_one) for one in found.tables],
+        "incidents": list(counted(request, here, found.incidents)),
         "runs": [last_run(work, run) for work, run in found.runs.items()],
         "webhooks": webhooks(telegram_says()),
         "webhooks_url": url(here, at, "webhooks") if here.is_registered(at) else "",

@@ -15,7 +15,7 @@ from ..finding import Age
 from ..masking import masked_fields
 from ..models import AbstractBotSession
 from ..reading import UNREADABLE
-from . import columns
+from . import columns, incidents
 from .contents import Contents, version_text
 from .filters import Whose, whose_else
 from .moments import moment
@@ -73,6 +73,8 @@ def session_page(
             (operation, model_admin.url("operation", pk, name))
             for name, operation in model_admin.operations(request).items()
         ],
+        "incidents": incidents.of_session(session, may_see),
+        "incidents_url": incidents.listing_of(request, model_admin.admin_site, session),
         "others": list(others(model_admin, request, session)),
     }
     title = columns.title_of(session)

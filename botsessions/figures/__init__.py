@@ -17,6 +17,7 @@ from ..finding import fragments
 from ..models import AbstractBotSession
 from ..storages import DatabaseStorage
 from ..storages.layers import peel
+from .incidents import IncidentFigures, incidents_lately
 from .known import Place
 from .numbers import NONE, Number
 from .runs import Run, last_runs
@@ -38,6 +39,8 @@ class Figures:
     at: datetime
     tables: list[TableFigures]
     runs: dict[str, Run | None]
+    incidents: list[IncidentFigures]
+    """Those of the last day."""
 
     @property
     def behind(self) -> Number:
@@ -71,7 +74,7 @@ def figures(may_see: Callable[[type[AbstractBotSession]], bool] = lambda model: 
         for (model, using), declared in tables().items()
         if may_see(model)
     ]
-    return Figures(now, found, last_runs(now))
+    return Figures(now, found, last_runs(now), incidents_lately(now))
 
 
 def tables() -> dict[Table, dict[Place, Fragment[Any]]]:

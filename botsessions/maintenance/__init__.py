@@ -5,7 +5,7 @@ from .declared import declared, fragments_in, unlisted
 from .migrating import Migrate
 from .sweeping import Sweep
 from .tables import tables
-from .unused import forget_handled, forget_leases
+from .unused import forget_handled, forget_incidents, forget_leases
 from .versions import Versions, versions
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Work",
     "declared",
     "forget_handled",
+    "forget_incidents",
     "forget_leases",
     "fragments_in",
     "tables",

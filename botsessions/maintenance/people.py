@@ -10,7 +10,9 @@ from typing import Any
 from asgiref.sync import async_to_sync
 
 from ..bots import get_bot
+from ..deleting import delete_rows
 from ..editing import Edit, refuse_event_loop
+from ..incidents.people import exported, of_user
 from ..records import awaited
 from ..sources import FromKey
 from ..storages import Address, Record, Storage
@@ -48,6 +50,17 @@ def export_user(
         yield of_record(address, record)
 
 
+def export_incidents(
+    user_id: int, *, bot: str | None = None, using: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield what went wrong with a user's sessions lately, ready to be dumped as JSON.
+
+    See :func:`export_user`.
+    """
+    refuse_event_loop("export_incidents", "sync_to_async")
+    return exported(of_user(user_id, bot, using))
+
+
 def count_user(user_id: int, *, bot: str | None = None, using: str | None = None) -> int:
     """Return how many sessions :func:`forget_user` would erase."""
     refuse_event_loop("count_user", "sync_to_async")
@@ -63,6 +76,8 @@ def forget_user(
     batch_size: int = BATCH_SIZE,
 ) -> int:
     """Erase every session in which a user takes part; return how many there were.
+
+    Incidents of this user go with them.
 
     A handler that runs meanwhile cannot write back what it has read: it gets a SessionConflict.
     The logger ``botsessions.audit`` is told how many sessions of which bots were erased, not whose.
@@ -85,6 +100,7 @@ def forget_user(
             with edit:
                 edit.data = None
             erased[place.bot, place.fragment.name] += 1
+        delete_rows(of_user(user_id, bot, using))
     finally:
         audit.info(sentence(erased))
     return erased.total()

@@ -8,8 +8,10 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import router
+from django.utils import timezone
 
 from ..deleting import delete_rows
+from ..incidents.writing import incidents
 from ..models import BotSessionLease, HandledUpdate
 from .batches import BATCH_SIZE, Batch, unit_of_work, with_keys
 from .tables import tables
@@ -18,6 +20,9 @@ DELIVERED_FOR = timedelta(hours=24)
 """For so long Telegram delivers an update again that was not answered."""
 FREE_FOR = timedelta(hours=24)
 """After so long a key's lease is as good as one that never was."""
+
+TOLD_FOR = timedelta(days=30)
+"""For so long an incident is kept."""
 
 
 def forget_handled(using: str | None = None, *, batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
@@ -44,6 +49,18 @@ def forget_leases(using: str | None = None, *, batch_size: int = BATCH_SIZE) -> 
     for alias in sorted(kept_in if using is None else kept_in & {using}):
         leases = BotSessionLease._default_manager.using(alias)
         yield from deleted(leases.filter(ends_at__lt=ago(FREE_FOR)), batch_size)
+
+
+def forget_incidents(using: str | None = None, *, batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
+    """Delete incidents of long ago.
+
+    Args:
+        using: only if they are kept in this database.
+        batch_size: how many a transaction deletes.
+    """
+    rows = incidents()
+    if using in (None, rows.db):
+        yield from deleted(rows.filter(last_at__lt=timezone.now() - TOLD_FOR), batch_size)
 
 
 def ago(age: timedelta) -> int:

@@ -16,6 +16,10 @@ def plain(figures: Figures, said: Mapping[str, Said | None]) -> dict[str, Any]:
         "at": figures.at,
         "tables": [table(one) for one in figures.tables],
         "runs": {work: run and of_run(run) for work, run in figures.runs.items()},
+        "incidents": [
+            {"bot": one.bot, "kind": one.kind.value, "count": one.count}
+            for one in figures.incidents
+        ],
         "overdue": {
             "sweep": figures.sweep_is_overdue,
             "migrate": figures.migration_is_overdue,

@@ -44,6 +44,7 @@ class FiguresCollector(Collector):
         yield from of_fragments(self._figures)
         yield from of_tables(self._figures)
         yield from of_runs(self._figures)
+        yield of_incidents(self._figures)
         yield from of_webhooks(self._said)
 
 
@@ -146,6 +147,11 @@ def of_runs(figures: Figures) -> Iterator[GaugeMetricFamily]:
     yield gauge("run_left", "How many were left as they were.", work, left)
     late = [((name,), is_late) for name, is_late in overdue.items()]
     yield gauge("overdue", "Whether it should have been done.", work, late)
+
+
+def of_incidents(figures: Figures) -> GaugeMetricFamily:
+    found = [((one.bot, one.kind.value), one.count) for one in figures.incidents]
+    return gauge("incidents", "What went wrong in the last day.", ("bot", "kind"), found)
 
 
 def of_webhooks(said: Said_by) -> Iterator[GaugeMetricFamily]:

@@ -5,14 +5,15 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from botsessions.maintenance.people import export_user
+from botsessions.maintenance.people import export_incidents, export_user
 from botsessions.management.output import add_output, opened
 from botsessions.management.people import UserCommand
 
 
 class Command(UserCommand):
     help = (
-        "Write all sessions in which a Telegram user takes part, a line of JSON for each. "
+        "Write all sessions in which a Telegram user takes part, a line of JSON for each, and "
+        "incidents of these lately. "
         "Exit status: 0 all done, also if there are none; 1 an error; 2 wrong usage."
     )
 
@@ -27,5 +28,7 @@ class Command(UserCommand):
             for session in export_user(options["user"], **where):
                 file.write(json.dumps(session, ensure_ascii=False) + "\n")
                 count += 1
+            for incident in export_incidents(options["user"], **where):
+                file.write(json.dumps(incident, ensure_ascii=False) + "\n")
         if path and verbosity:
             self.stdout.write(f"{count} sessions written to {path}.")

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from botsessions.logs import tokens_hidden
-from botsessions.maintenance import Sweep, forget_handled, forget_leases
+from botsessions.maintenance import Sweep, forget_handled, forget_incidents, forget_leases
 from botsessions.management.batches import EXIT_STATUS, BatchCommand
 from botsessions.management.migration import migration, not_migrated
 from botsessions.management.report import Task
@@ -43,7 +43,7 @@ class Command(BatchCommand):
 
     def work(self, options: dict[str, Any]) -> None:
         if not options["dry_run"]:
-            for forget in (forget_handled, forget_leases):
+            for forget in (forget_handled, forget_leases, forget_incidents):
                 for _ in forget(options["database"], batch_size=options["batch_size"]):
                     pass
         with tokens_hidden():  # Who is told of what has expired may talk to Telegram.

@@ -1,0 +1,329 @@
+"""What goes wrong with sessions is noted: which, when, what, and never what they hold."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from contextlib import closing
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from botsessions import incidents, multi_session, session
+from botsessions.exceptions import SessionStorageError
+from botsessions.failures import Failure
+from botsessions.incidents import notebook, writing
+from botsessions.incidents.notebook import MOST_WAITING, Notebook
+from botsessions.maintenance import forget_incidents
+from botsessions.maintenance.people import export_incidents, forget_user
+from botsessions.models import BotSession, Incident
+from botsessions.sources import FromKey
+from botsessions.storages import Address
+from botsessions.testing import BotClient
+
+from .commands import manage, output
+from .harness import Store, building
+from .sessions import LIST, make, staff, url
+
+pytestmark = pytest.mark.django_db
+SECRET = "open sesame"
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+def a_notebook_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(incidents, "_notebook", Notebook())
+
+
+def written() -> list[Incident]:
+    notebook().write()
+    return list(Incident.objects.order_by("pk"))
+
+
+def bot(declared: Any, *handlers: Any) -> BotClient:
+    return BotClient(build=building(declared, *handlers), raise_errors=False)
+
+
+async def count(update: Any, context: Any) -> None:
+    context.session["count"] += 1
+
+
+def failing(operation: str, error: Exception) -> Store:
+    store = Store({"5": {"count": SECRET}} if operation == "" else {"5": {"count": 1}})
+    store.fails[operation] = error
+    return store
+
+
+@pytest.mark.parametrize(
+    ("operation", "kind"), [("read", Incident.Kind.LOAD), ("write", Incident.Kind.SAVE)]
+)
+def test_a_storage_that_fails_is_an_incident_of_the_session(operation: str, kind: str) -> None:
+    store = failing(operation, ValueError(SECRET))
+    maria = bot(session(storage=store), count).user(id=5)
+    maria.send("/go")
+    (incident,) = written()
+    assert (incident.bot, incident.name, incident.key) == ("1", "", "5")
+    assert (incident.kind, incident.error, incident.message) == (kind, "ValueError", "")
+    assert incident.by.startswith("update:")
+    assert (incident.chat_id, incident.user_id, incident.count) == (5, 5, 1)
+
+
+def test_our_own_messages_are_kept_without_tokens() -> None:
+    token = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw_"
+    store = failing("read", SessionStorageError(f"https://api.example/bot{token}/x failed."))
+    bot(session(storage=store), count).user(id=5).send("/go")
+    (incident,) = written()
+    assert incident.error == "SessionStorageError"
+    assert "failed" in incident.message
+    assert token[10:] not in incident.message
+
+
+def test_a_conflict_and_refused_data_are_told_apart() -> None:
+    async def meanwhile(update: Any, context: Any) -> None:
+        context.session["count"] += 1
+        await BotSession.objects.aupdate(revision=1)
+
+    async def wrong(update: Any, context: Any) -> None:
+        context.session["count"] = {SECRET}
+
+    make("5", {"count": 1}, bot="1")
+    bot(session(), meanwhile).user(id=5).send("/go")
+    make("6", {"count": 1}, bot="1")
+    bot(session(), wrong).user(id=6).send("/go")
+    conflict, refused = written()
+    assert (conflict.kind, conflict.key) == (Incident.Kind.CONFLICT, "5")
+    assert (refused.kind, refused.key) == (Incident.Kind.DATA, "6")
+    assert "$.count" in refused.message
+    assert SECRET not in refused.message
+
+
+def test_data_that_does_not_fit_is_one_whoever_asks_for_it() -> None:
+    make("5", {"count": SECRET}, bot="1")
+    bot(session(data_type=dict[str, int]), count).user(id=5).send("/go")
+    (incident,) = written()
+    assert incident.kind == Incident.Kind.DATA
+    assert SECRET not in incident.message
+
+
+def test_a_key_function_that_fails_is_an_incident_of_the_bot() -> None:
+    def key(update: Any) -> str:
+        raise ZeroDivisionError
+
+    bot(session(get_session_key=key, storage=Store()), count).user(id=5).send("/go")
+    (incident,) = written()
+    assert (incident.bot, incident.key, incident.kind) == ("1", "", Incident.Kind.LOAD)
+    assert incident.error == "ZeroDivisionError"
+
+
+def test_a_save_concerns_all_fragments() -> None:
+    async def count_both(update: Any, context: Any) -> None:
+        context.session.a["count"] += 1
+        context.session.b["count"] += 1
+
+    def counting() -> dict[str, int]:
+        return {"count": 0}
+
+    store = Store()
+    store.fails["write"] = OSError()
+    declared = multi_session(
+        a=session(initial=counting, storage=store), b=session(initial=counting, storage=store)
+    )
+    bot(declared, count_both).user(id=5).send("/go")
+    assert {(i.name, i.kind) for i in written()} == {("a", "save"), ("b", "save")}
+
+
+def test_what_goes_well_notes_nothing_and_costs_nothing() -> None:
+    make("5", {"count": 1}, bot="1")
+    maria = bot(session(), count).user(id=5)
+    with CaptureQueriesContext(connection) as queries:
+        maria.send("/go")
+        assert not notebook().write()
+    assert len(queries) == 2
+
+
+def test_a_handler_that_raises_is_none() -> None:
+    async def fail(update: Any, context: Any) -> None:
+        raise ValueError
+
+    make("5", {"count": 1}, bot="1")
+    bot(session(), fail).user(id=5).send("/go")
+    assert written() == []
+
+
+def note(key: str = "5", error: Exception | None = None, bot: str = "1") -> None:
+    incidents.note(Failure(Address(bot, "", key), "load", error or OSError(), FromKey(key)))
+
+
+def test_a_storm_is_counted_in_few_rows_by_few_statements() -> None:
+    with CaptureQueriesContext(connection) as queries:
+        for number in range(1000):
+            note(str(number % 500))
+        assert len(queries) == 0
+        notebook().write()
+        for _ in range(1000):
+            note("7")
+        notebook().write()
+    assert len(queries) < 20
+    assert Incident.objects.count() == MOST_WAITING + 1
+    assert sum(Incident.objects.values_list("count", flat=True)) == 2000
+    assert Incident.objects.get(key="7").count == 1002
+    assert Incident.objects.get(key="").count == 1000 - 2 * MOST_WAITING
+
+
+def test_what_fails_again_later_than_an_hour_has_a_row_of_its_own() -> None:
+    note()
+    notebook().write()
+    Incident.objects.update(first_at=timezone.now() - timedelta(hours=2))
+    note()
+    assert [incident.count for incident in written()] == [1, 1]
+
+
+def test_of_a_session_and_in_all_only_the_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "MOST_OF_SESSION", 3)
+    monkeypatch.setattr(writing, "MOST", 5)
+    errors = [OSError, ValueError, TypeError, KeyError, IndexError]
+    for error in errors:
+        note("5", error())
+        notebook().write()
+    assert [i.error for i in written()] == ["TypeError", "KeyError", "IndexError"]
+    for key in range(4):
+        note(str(key))
+    assert [i.key for i in written()] == ["5", "0", "1", "2", "3"]
+
+
+def test_what_cannot_be_written_is_counted_and_told_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(writing.Incident._meta, "db_table", "not_there")
+        with pytest.MonkeyPatch.context():
+            for key in range(30):
+                note(str(key))
+            assert notebook().write()
+    assert [(i.key, i.kind, i.count) for i in written()] == [("", "load", 30)]
+
+
+def test_old_ones_are_swept() -> None:
+    note("1")
+    note("2")
+    notebook().write()
+    Incident.objects.filter(key="1").update(last_at=timezone.now() - 31 * DAY)
+    assert list(forget_incidents("other")) == []
+    call_command("sweep_sessions", verbosity=0)
+    assert [incident.key for incident in written()] == ["2"]
+
+
+def test_those_of_a_user_are_given_out_and_erased() -> None:
+    store = failing("read", OSError())
+    someone = bot(session(storage=store), count)
+    someone.user(id=5).send("/go")
+    someone.user(id=6).send("/go")
+    notebook().write()
+    (found,) = export_incidents(5)
+    assert (found["key"], found["incident"], found["user_id"]) == ("5", "load", 5)
+    assert list(export_incidents(5, bot="other")) == list(export_incidents(5, using="other")) == []
+    out = StringIO()
+    call_command("export_user", "5", stdout=out)
+    assert json.loads(out.getvalue()) == found
+    forget_user(5)
+    assert [incident.key for incident in written()] == ["6"]
+
+
+def test_in_a_test_no_thread_writes() -> None:
+    before = threading.active_count()
+    note()
+    assert threading.active_count() == before
+
+
+SCRIPT = """
+from botsessions import incidents
+from botsessions.failures import Failure
+from botsessions.sources import FromKey
+from botsessions.records import Address
+incidents.note(Failure(Address("1", "", "5"), "load", OSError(), FromKey("5")))
+"""
+
+
+@pytest.mark.once
+def test_a_process_that_ends_writes_what_it_has_noted(tmp_path: Path) -> None:
+    database = tmp_path / "db.sqlite3"
+    environment = os.environ | {"BOTSESSIONS_DATABASE": "sqlite"}
+    environment["BOTSESSIONS_DATABASE_NAME"] = str(database)
+    output(manage("migrate", "--verbosity=0", env=environment))
+    output(manage("shell", "-c", SCRIPT, env=environment))
+    with closing(sqlite3.connect(database)) as opened:
+        rows = opened.execute("SELECT kind, error FROM botsessions_incident").fetchall()
+    assert rows == [("load", "OSError")]
+
+
+# In the admin.
+
+
+def test_they_stand_on_the_session_the_overview_and_a_list(client: Client, settings: Any) -> None:
+    declared = session(data_type=dict[str, int])
+    settings.BOTSESSIONS = {"BOTS": {"1": {"SESSION": declared, "APPLICATION": print}}}
+    row = make("5", {"count": SECRET}, bot="1")
+    maria = bot(declared, count).user(id=5)
+    maria.send("/go")
+    maria.send("/go")
+    notebook().write()
+    user = staff("view", "view_contents")
+    client.force_login(user)
+    page = client.get(url("change", row)).content.decode()
+    for text in ("Incidents", "Refused data", "2 times", "Update ", "does not fit", "just now"):
+        assert text in page
+    assert "/incident/" not in page
+    overview = client.get(f"{LIST}overview/").content.decode()
+    assert "Refused data" in overview
+    assert client.get(INCIDENTS).status_code == 403
+
+    user.user_permissions.add(permission())
+    page = client.get(url("change", row)).content.decode()
+    assert f"{INCIDENTS}?q=5&amp;bot=1" in page
+    overview = client.get(f"{LIST}overview/").content.decode()
+    assert f"{INCIDENTS}?bot=1&amp;kind__exact=data" in overview
+    for query in ("", "?q=5&bot=1", "?bot=1&kind__exact=data"):
+        with CaptureQueriesContext(connection) as queries:
+            listed = client.get(INCIDENTS + query).content.decode()
+        assert len(queries) <= 8
+        assert f"{LIST}?q=5&amp;bot=1" in listed
+        assert "does not fit" in listed
+    assert f"{LIST}?q=5" not in client.get(f"{INCIDENTS}?q=4").content.decode()
+
+
+def test_names_of_fields_are_for_those_who_may_see_contents(client: Client) -> None:
+    make("5", {"count": SECRET}, bot="1")
+    bot(session(data_type=dict[str, int]), count).user(id=5).send("/go")
+    notebook().write()
+    user = staff("view")
+    user.user_permissions.add(permission())
+    client.force_login(user)
+    for path in (INCIDENTS, url("change", BotSession.objects.get())):
+        page = client.get(path).content.decode()
+        assert "SessionDataError" in page
+        assert "does not fit" not in page
+
+
+def test_nobody_changes_them(admin_client: Client) -> None:
+    note()
+    notebook().write()
+    incident = Incident.objects.get()
+    for path in ("add/", f"{incident.pk}/delete/"):
+        assert admin_client.get(f"{INCIDENTS}{path}").status_code == 403
+    assert admin_client.post(f"{INCIDENTS}{incident.pk}/change/", {}).status_code == 403
+
+
+INCIDENTS = "/admin/botsessions/incident/"
+
+
+def permission() -> Permission:
+    return Permission.objects.get(codename="view_incident")
