@@ -11,16 +11,18 @@ from django.utils.module_loading import import_string
 
 from .arguments import check_text
 from .conf import app_settings
-from .declaration import Declaration
+from .declaration import Declaration, Fragment
 from .secret import Secret, hiding
 
 BOT_SETTINGS = frozenset(
     {
         *("TOKEN", "SESSION", "APPLICATION", "LOCK"),
-        *("WEBHOOK_SECRET", "ALLOWED_UPDATES", "FREE_STORAGE"),
+        *("WEBHOOK_SECRET", "ALLOWED_UPDATES", "FREE_STORAGE", "PERSISTENCE"),
     }
 )
 PLAIN_SESSION = "botsessions.sessions.plain"
+NO_SESSION = "botsessions.sessions.no_session"
+PERSISTENCE = "botsessions.persistence.BotPersistence"
 LOCKS = ("process", "database")
 
 
@@ -41,10 +43,28 @@ class Bot:
 
     @property
     def session(self) -> Declaration:
-        session: Declaration = (
-            import_string(PLAIN_SESSION) if self.is_elsewhere else self._imported("SESSION")
-        )
+        session: Declaration
+        if self.is_elsewhere:
+            session = import_string(PLAIN_SESSION)
+        elif self.settings.get("PERSISTENCE") and not self.settings.get("SESSION"):
+            session = import_string(NO_SESSION)
+        else:
+            session = self._imported("SESSION")
         return session
+
+    @property
+    def persistence(self) -> Any:
+        """A new persistence of python-telegram-bot's data; ``None`` for a bot without."""
+        declared = self.settings.get("PERSISTENCE")
+        if not declared:
+            return None
+        make = import_string(PERSISTENCE) if declared is True else self._imported("PERSISTENCE")
+        return make()
+
+    @property
+    def fragments(self) -> Mapping[str, Fragment[Any]]:
+        """Of the session and of what the persistence keeps, by name."""
+        return {**self.session.fragments, **getattr(self.persistence, "fragments", {})}
 
     @property
     def application(self) -> Any:

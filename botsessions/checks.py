@@ -72,7 +72,7 @@ def used_databases() -> set[str]:
     used = set()
     for bot in all_bots().values():
         with suppress(ImproperlyConfigured, AttributeError):  # Another check tells.
-            storages = [fragment.storage for fragment in bot.session.fragments.values()]
+            storages = [fragment.storage for fragment in bot.fragments.values()]
             if bot.lock == "process":
                 storages = [s for s in storages if isinstance(peel(s)[1], DatabaseStorage)]
             used |= {database_of(storage) for storage in storages}
@@ -224,7 +224,25 @@ def of_bot(alias: Any, settings: object) -> Iterator[CheckMessage]:
         )
 
 
+def of_persistence(bot: Bot, where: str) -> Iterator[CheckMessage]:
+    hint = "Write True, or the dotted path of a function that returns a BotPersistence."
+    try:
+        found = bot.persistence
+    except (ImproperlyConfigured, TypeError, ValueError) as exc:
+        yield Error(
+            f"{where}['PERSISTENCE'] cannot be used: {exc}", hint=hint, id="botsessions.E016"
+        )
+        return
+    if found is not None and not hasattr(found, "fragments"):
+        yield Error(
+            f"{where}['PERSISTENCE'] gives {type(found).__name__}, which is no BotPersistence.",
+            hint=hint,
+            id="botsessions.E016",
+        )
+
+
 def of_imports(bot: Bot, where: str) -> Iterator[CheckMessage]:
+    yield from of_persistence(bot, where)
     try:
         if isinstance(bot.session, Declaration):
             yield from of_keys(bot.session, where)

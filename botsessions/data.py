@@ -100,6 +100,8 @@ class Data(Generic[T]):
         self._seen = True
         if isinstance(self._data, _Absent):
             self._data = initial_data(self.fragment, self.stored.address)
+            if not self.fragment.stores_initial:
+                self.stored.take_for_stored(self._data)
         return self._data
 
     async def aget(self) -> T | None:
@@ -274,6 +276,9 @@ async def data_for(
     """
     found: dict[str, Data[Any]] = {}
     for name, fragment in fragments.items():
+        if fragment.key is not None:
+            found[name] = Data(fragment, Address(bot, name, fragment.key))
+            continue
         function = fragment.get_session_key
         key = source.key(function)
         if not isinstance(key, str) and inspect.isawaitable(key):

@@ -30,6 +30,12 @@ class Fragment(Generic[T]):
     storage: Storage
     codec: Codec[T]
     lazy: bool
+    is_held: bool = True
+    """Whether an update has it for itself. What is not held, others may change meanwhile."""
+    key: str | None = None
+    """Its only key, whatever an update or job is about; ``None``: it is made by the function."""
+    stores_initial: bool = True
+    """Whether initial data that somebody has seen is stored, even if it was not changed."""
 
     @cached_property
     def layers(self) -> Sequence[WrappedStorage]:

@@ -35,7 +35,7 @@ class Editing(StandsForData, Generic[T]):
         read: bool = True,
         patience: float | None = None,
     ) -> None:
-        self._fragment = replace(fragment, lazy=not read)
+        self._fragment = replace(fragment, lazy=not read, is_held=True)
         self._read = read
         self._arguments: dict[str, Any] = {"lock": lock, "patience": patience}
         self._bot, self._source = bot, source

@@ -122,7 +122,7 @@ def fragments() -> Iterator[tuple[str, Fragment[Any]]]:
     """Yield what the settings' bots declare; a bot that cannot be imported declares nothing."""
     for alias, bot in all_bots().items():
         try:
-            declared = bot.session.fragments.values()
+            declared = bot.fragments.values()
         except (ImproperlyConfigured, AttributeError):  # manage.py check tells.
             continue
         for fragment in declared:

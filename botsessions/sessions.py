@@ -391,5 +391,7 @@ def source(key: str | None, ids: Mapping[str, Any]) -> Source:
 BY_KEY_OR_IDS = "Name it by its key or by ids, like edit('42') or edit(chat=42)"
 
 
+no_session = multi_session()
+"""What bots have that keep python-telegram-bot's data only."""
 plain: Session[Any] = session()
 """What bots elsewhere have, which only keep JSON in this project."""

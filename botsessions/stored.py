@@ -70,6 +70,12 @@ class Stored(Generic[T]):
         data: T = found.data
         return data
 
+    def take_for_stored(self, data: T | None) -> None:
+        """Let ``data`` be written only once it differs from what it is now."""
+        if data is not None:
+            encoded = self.fragment.codec.encode_changed(data, None, {}, max_bytes())
+            self._fingerprint = encoded and encoded.fingerprint
+
     def change(self, data: T) -> Record | None:
         """Return the record to be written of data, ``None`` if it is stored already.
 

@@ -155,7 +155,12 @@ class Unit:
 
     @property
     def addresses(self) -> list[Address]:
-        return [data.stored.address for data in self.all_data.values() if data.stored is not None]
+        """The keys that it is to hold."""
+        return [
+            data.stored.address
+            for data in self.all_data.values()
+            if data.stored is not None and data.fragment.is_held
+        ]
 
     @property
     def held(self) -> Collection[Any]:

@@ -18,7 +18,7 @@ def declared(bot: str, name: str) -> Fragment[Any] | None:
         ImproperlyConfigured: the bot's settings are wrong.
     """
     bots = all_bots()
-    return bots[bot].session.fragments.get(name) if bot in bots else None
+    return bots[bot].fragments.get(name) if bot in bots else None
 
 
 def fragments_in(
@@ -28,7 +28,7 @@ def fragments_in(
     return {
         (alias, name): fragment
         for alias, bot in all_bots().items()
-        for name, fragment in bot.session.fragments.items()
+        for name, fragment in bot.fragments.items()
         if isinstance(storage := peel(fragment.storage)[1], DatabaseStorage)
         and (storage.model, storage.using) == (model, using)
     }
@@ -39,7 +39,7 @@ def unlisted() -> list[tuple[str, str, Storage]]:
     return [
         (alias, name, storage)
         for alias, bot in all_bots().items()
-        for name, fragment in bot.session.fragments.items()
+        for name, fragment in bot.fragments.items()
         if fragment.newest_version is not None
         and not isinstance(storage := peel(fragment.storage)[1], DatabaseStorage)
     ]

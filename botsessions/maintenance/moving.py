@@ -37,7 +37,7 @@ def move_chat(bot: str, old: int, new: int) -> int:
 async def amove_chat(bot: str, old: int, new: int) -> int:
     """Do what :func:`move_chat` does, in asynchronous code."""
     declared, source = get_bot(bot), FromKnownIds({"chat": new})
-    fragments = declared.session.fragments
+    fragments = declared.fragments
     unit = MovingUnit(fragments, bot, source, old, new, lock=declared.lock, outer=open_unit())
     try:
         await unit.enter()

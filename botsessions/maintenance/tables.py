@@ -25,7 +25,7 @@ def tables(using: str | None = None) -> list[tuple[type[AbstractBotSession], str
     storages = {
         storage
         for bot in all_bots().values()
-        for fragment in bot.session.fragments.values()
+        for fragment in bot.fragments.values()
         if isinstance(storage := peel(fragment.storage)[1], DatabaseStorage)
     }
     found = {(storage.model, storage.using) for storage in storages or {DatabaseStorage()}}

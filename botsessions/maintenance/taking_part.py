@@ -79,7 +79,7 @@ def elsewhere(bot: str | None, using: str | None) -> list[Place]:
 def places(bot: str | None) -> Iterator[Place]:
     for alias, declared in all_bots().items():
         if bot in (None, alias):
-            for fragment in declared.session.fragments.values():
+            for fragment in declared.fragments.values():
                 yield Place(alias, fragment, peel(fragment.storage)[1])
 
 

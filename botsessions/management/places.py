@@ -19,7 +19,7 @@ def place(options: Mapping[str, Any]) -> Place:
         ImproperlyConfigured: there is no such bot.
     """
     bot, name = get_bot(options["bot"]), options["name"] or ""
-    fragments = bot.session.fragments
+    fragments = bot.fragments
     if name not in fragments:
         known = ", ".join(filter(None, fragments))
         raise CommandError(

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import cached_property
 from typing import Any, TypeVar
 
-from telegram.ext import Application, ApplicationHandlerStop, ExtBot, Job, JobQueue
+from telegram.ext import ApplicationHandlerStop, Job
 
 from ..beside import beside
 from ..database.claims import Claim
 from ..database.model import check_django
-from ..declaration import Declaration
+from ..declaration import Declaration, Fragment
 from ..keys import migration
 from ..locks import process_lock
+from ..persistence.application import PersistentApplication
 from ..records import awaited
 from ..sources import FromJob, FromMigration, FromUpdate
 from ..storages.layers import peel
@@ -29,9 +31,7 @@ from .registry import register, unregister
 T = TypeVar("T")
 
 
-class SessionApplication(
-    Application[ExtBot[None], Any, dict[Any, Any], dict[Any, Any], dict[Any, Any], JobQueue[Any]]
-):
+class SessionApplication(PersistentApplication):
     """An application whose handlers have ``context.session``."""
 
     def __init__(
@@ -50,7 +50,13 @@ class SessionApplication(
         self.runs_here: Callable[[Job[Any]], bool] | None = None
         """Asked whether a job that is due is to run in this process."""
         self.session_lock = session_lock
+        self.keep(self.session_bot, session_lock)
         session.installed(self.session_bot, session_lock)
+
+    @cached_property
+    def fragments(self) -> Mapping[str, Fragment[Any]]:
+        """Of the session and of what the persistence keeps."""
+        return {**self.session.fragments, **(self.kept.fragments if self.kept else {})}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}[bot={self.session_bot!r}]"  # PTB's own shows the token.
@@ -63,7 +69,7 @@ class SessionApplication(
         """
         if self.session_lock == "database":
             check_django()
-        for fragment in self.session.fragments.values():
+        for fragment in self.fragments.values():
             if check := getattr(peel(fragment.storage)[1], "check", None):
                 check()
         await super().initialize()
@@ -172,11 +178,6 @@ class SessionApplication(
             await self._save(unit, job=job)
         await look_after_connections()
 
-    def _mark_for_persistence_update(self, **kwargs: Any) -> None:
-        # PTB would note the ids of all chats and users for ever, also where nobody asks for them.
-        if self.persistence is not None:
-            super()._mark_for_persistence_update(**kwargs)
-
     def stop_running(self) -> None:
         """Let the application end what it has begun, and stop; see PTB."""
         if self.on_stop_running is None:
@@ -188,7 +189,7 @@ class SessionApplication(
         """Shut down, with the storages' threads and connections."""
         unregister(self)
         await super().shutdown()
-        for fragment in self.session.fragments.values():
+        for fragment in self.fragments.values():
             if close := getattr(fragment.storage, "close", None):
                 await awaited(close)
 
@@ -200,7 +201,7 @@ class SessionApplication(
         origin: Unit | None = None,
         claim: Claim | None = None,
     ) -> Unit:
-        fragments, bot = self.session.fragments, self.session_bot
+        fragments, bot = self.fragments, self.session_bot
         if (moved := migration(subject)) is not None and holds:
             source = FromMigration(subject, moved[1])
             return MovingUnit(

@@ -120,6 +120,8 @@ def build_application(bot: Bot, builder: AnyBuilder | None = None) -> SessionApp
     """
     if builder is None:
         builder = ApplicationBuilder().token(bot.token.reveal() if bot.token else "")
+    if (persistence := bot.persistence) is not None:
+        builder.persistence(persistence)
     built = bot.application(install(builder, bot.session, bot.alias, bot.lock))
     return built_application(built, f"APPLICATION of bot {bot.alias!r}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Generator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Collection, Generator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
@@ -51,10 +51,11 @@ class Lazy(StandsForData, Generic[T]):
 class Fragments(StandsForData):
     """``context.session`` of a multi session."""
 
-    __slots__ = ("_over", "_unit")
+    __slots__ = ("_names", "_over", "_unit")
 
-    def __init__(self, unit: Unit, over: bool) -> None:
+    def __init__(self, unit: Unit, names: Collection[str], over: bool) -> None:
         object.__setattr__(self, "_unit", unit)
+        object.__setattr__(self, "_names", names)
         object.__setattr__(self, "_over", over)
 
     def __getattr__(self, name: str) -> Any:
@@ -73,16 +74,16 @@ class Fragments(StandsForData):
 
     @property
     def _remedy(self) -> str:
-        fragments = ", ".join(f"context.session.{name}" for name in self._unit.fragments)
+        fragments = ", ".join(f"context.session.{name}" for name in self._names)
         return f"The data of a multi session is in its fragments: {fragments}."
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self._unit.fragments]
+        return [*super().__dir__(), *self._names]
 
     def _data(self, name: str, *, over: bool = False) -> Data[Any]:
         unit: Unit = self._unit
-        if name not in unit.fragments:
-            known = ", ".join(unit.fragments) or "none"
+        if name not in self._names:
+            known = ", ".join(self._names) or "none"
             raise AttributeError(f"The session has no fragment {name!r}; it has {known}.")
         return unit.data(name, over=over)
 
@@ -115,7 +116,7 @@ class BaseSessionContext(
             except (AlreadyHandled, ClaimedElsewhere):
                 unit.failed = True
                 raise ApplicationHandlerStop from None
-        if self.application.persistence is not None:
+        if self.application.refreshes_data:
             await super().refresh_data()
 
     @property
@@ -123,7 +124,12 @@ class BaseSessionContext(
         """The session key of this update, ``None`` without one; in a multi session, by fragment."""
         unit = self._unit
         found = {} if unit is None else unit.all_data
-        keys = {name: d.address and d.address.key for name, d in found.items()}
+        keys = {
+            name: address and address.key
+            for name in self._names
+            if name in found
+            for address in [found[name].address]
+        }
         return keys if self._is_multi else keys.get(SINGLE)
 
     async def save_session(self) -> None:
@@ -170,7 +176,7 @@ class BaseSessionContext(
         if unit is None:
             return cast(T, None)
         if self._is_multi:
-            return cast(T, Fragments(unit, self._over))
+            return cast(T, Fragments(unit, self._names, self._over))
         return cast(T, await unit.data(SINGLE, over=self._over).aget())
 
     @property
@@ -180,7 +186,7 @@ class BaseSessionContext(
             return None
         over = self.error is not None  # Then it may be read when the update is over.
         if self.application.session.is_multi:
-            return Fragments(unit, over)
+            return Fragments(unit, self._names, over)
         data = unit.data(SINGLE, over=over)
         return Lazy(data) if data.fragment.lazy else data.get()
 
@@ -191,13 +197,13 @@ class BaseSessionContext(
         if not self._is_multi:
             unit.data(SINGLE).assign(value)
         elif value is None:
-            for data in [unit.data(name) for name in unit.fragments]:
+            for data in [unit.data(name) for name in self._names]:
                 if data.address is not None:
                     data.assign(None)
         else:
             raise TypeError(
                 "A multi session is not assigned as a whole: assign to its fragments, "
-                f"{', '.join(f'context.session.{name}' for name in unit.fragments)}."
+                f"{', '.join(f'context.session.{name}' for name in self._names)}."
             )
 
     @property
@@ -212,6 +218,11 @@ class BaseSessionContext(
     def _over(self) -> bool:
         """Whether the session may be read when the update is over: by error handlers."""
         return self.error is not None
+
+    @property
+    def _names(self) -> Collection[str]:
+        """The session's fragments; the unit may have others."""
+        return self.application.session.fragments
 
     @property
     def _is_multi(self) -> bool:

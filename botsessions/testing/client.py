@@ -412,7 +412,7 @@ class AsyncBotClient(Client[Awaitable[Answers], Awaitable[S]], Generic[S]):
                 )
 
     def _databases(self) -> set[str]:
-        storages = [peel(f.storage)[1] for f in self.application.session.fragments.values()]
+        storages = [peel(f.storage)[1] for f in self.application.fragments.values()]
         return {storage.using for storage in storages if hasattr(storage, "using")}
 
 

@@ -1,0 +1,121 @@
+"""What python-telegram-bot's application does with a persistence, done by units of work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from telegram.ext import Application, ExtBot, JobQueue
+
+from ..unit import Unit
+from .mappings import OpenData, data_here
+from .persistence import BOT_DATA, CHAT_DATA, THE_BOT, USER_DATA, BotPersistence
+
+if TYPE_CHECKING:
+    from telegram import Message
+
+
+class PersistentApplication(
+    Application[ExtBot[None], Any, dict[Any, Any], dict[Any, Any], dict[Any, Any], JobQueue[Any]]
+):
+    """An application that may have a :class:`BotPersistence`, or any other, or none."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        self._outside: Unit | None = None
+        self._in_memory: Any = None
+        super().__init__(**kwargs)
+        self.kept = self.persistence if isinstance(self.persistence, BotPersistence) else None
+        """The persistence, if it is ours."""
+        self.refreshes_data = (
+            self.persistence is not None if self.kept is None else self.kept.refreshes
+        )
+        """Whether the persistence wants to see data before handlers do."""
+
+    def keep(self, alias: str, lock: str) -> None:
+        """Have the persistence, if it is ours, keep the bot's data under this alias."""
+        if self.kept is None:
+            return
+        self.kept.attach(alias, lock, self.context_types)
+        if USER_DATA in self.kept.fragments:
+            self._user_data: Any = OpenData(USER_DATA, "user")
+            self.user_data = self._user_data
+        if CHAT_DATA in self.kept.fragments:
+            self._chat_data: Any = OpenData(CHAT_DATA, "chat")
+            self.chat_data = self._chat_data
+
+    @property
+    def bot_data(self) -> Any:
+        """That of the running update; outside of updates, what it was when the bot started.
+
+        What is changed outside is saved when the bot starts, when it stops, and by
+        ``update_persistence()``.
+        """
+        if self.kept is None or BOT_DATA not in self.kept.fragments:
+            return self._in_memory
+        data = data_here(BOT_DATA, THE_BOT)
+        if data is not None and data.stored is not None and data.stored.is_known:
+            return data.get()
+        return self._in_memory if self._outside is None else self._outside.data(BOT_DATA).get()
+
+    @bot_data.setter
+    def bot_data(self, data: Any) -> None:
+        self._in_memory = data
+
+    async def _initialize_persistence(self) -> None:
+        if self.kept is None:
+            await super()._initialize_persistence()
+        elif BOT_DATA in self.kept.fragments:
+            self._outside = await self.kept.bot_data_outside()
+
+    async def start(self) -> None:
+        """Start; see PTB. What ``post_init`` has changed in ``bot_data`` is saved."""
+        await self.update_persistence()
+        await super().start()
+
+    async def update_persistence(self) -> None:
+        """Save what code outside of updates has changed in ``bot_data``; all else is saved."""
+        if self.kept is None:
+            await super().update_persistence()
+        elif self._outside is not None:
+            await self._outside.save()
+
+    def drop_user_data(self, user_id: int) -> None:
+        """Delete the ``user_data`` of the running update's user; see PTB.
+
+        Raises:
+            SessionError: it is not the running update's: use ``persistence.drop_user_data()``.
+        """
+        if self.kept is None or USER_DATA not in self.kept.fragments:
+            super().drop_user_data(user_id)
+        else:
+            self._user_data.pop(user_id)
+
+    def drop_chat_data(self, chat_id: int) -> None:
+        """Delete the ``chat_data`` of the running update's chat; see PTB.
+
+        Raises:
+            SessionError: it is not the running update's: use ``persistence.drop_chat_data()``.
+        """
+        if self.kept is None or CHAT_DATA not in self.kept.fragments:
+            super().drop_chat_data(chat_id)
+        else:
+            self._chat_data.pop(chat_id)
+
+    def migrate_chat_data(
+        self,
+        message: Message | None = None,
+        old_chat_id: int | None = None,
+        new_chat_id: int | None = None,
+    ) -> None:
+        """Do nothing where ``chat_data`` is kept: it has moved already; see PTB."""
+        if self.kept is None or CHAT_DATA not in self.kept.fragments:
+            super().migrate_chat_data(message, old_chat_id, new_chat_id)
+
+    def mark_data_for_update_persistence(self, chat_ids: Any = None, user_ids: Any = None) -> None:
+        """Do nothing where data is kept: what an update changes is saved anyway; see PTB."""
+        if self.kept is None:
+            super().mark_data_for_update_persistence(chat_ids, user_ids)
+
+    def _mark_for_persistence_update(self, **kwargs: Any) -> None:
+        # PTB would note the ids of all chats and users for ever, also where nobody asks for them.
+        if self.persistence is not None and self.kept is None:
+            super()._mark_for_persistence_update(**kwargs)

@@ -1,0 +1,82 @@
+"""``context.user_data``, ``chat_data`` and ``bot_data``, as python-telegram-bot looks them up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
+
+from ..data import Data
+from ..exceptions import SessionError
+from ..unit import current
+
+
+def data_here(name: str, key: str) -> Data[Any] | None:
+    """Return a fragment's data under ``key`` in the unit of work that the running code belongs to.
+
+    Error handlers may look at it when the update is over.
+
+    Raises:
+        Exception: the unit could not be loaded.
+    """
+    unit = current.get()
+    while unit is not None:
+        data = unit.all_data.get(name)
+        if data is not None and data.address is not None and data.address.key == key:
+            if unit.error is not None:
+                raise unit.error
+            return data
+        unit = unit.outer
+    return None
+
+
+class OpenData(Mapping[int, Any]):
+    """The ``user_data`` or ``chat_data`` of the running update, by id. Nobody else's is in memory.
+
+    Args:
+        fragment: its name.
+        what: ``"user"`` or ``"chat"``.
+    """
+
+    def __init__(self, fragment: str, what: str) -> None:
+        self._fragment, self._what = fragment, what
+
+    def __getitem__(self, identifier: int) -> Any:
+        data = data_here(self._fragment, str(identifier))
+        if data is None or data.stored is None or not data.stored.is_known:
+            raise SessionError(
+                f"This code does not run for {self._what} {identifier}, whose {self._what}_data is "
+                f"not in memory. Use `async with context.application.persistence.edit_{self._what}"
+                f"_data(…) as data`."
+            )
+        found = data.get()
+        if found is None:  # It was dropped.
+            data.assign(data.fragment.initial() if data.fragment.initial else None)
+            found = data.get()
+        return found
+
+    def pop(self, identifier: int, default: Any = None) -> Any:
+        """Delete what the running update has."""
+        data = data_here(self._fragment, str(identifier))
+        if data is None:
+            self[identifier]  # Which says why.
+        else:
+            data.assign(None)
+        return default
+
+    def __contains__(self, identifier: object) -> bool:
+        return data_here(self._fragment, str(identifier)) is not None
+
+    def __iter__(self) -> Iterator[int]:
+        self._refuse()
+
+    def __len__(self) -> int:
+        self._refuse()
+
+    def __repr__(self) -> str:
+        return f"<{self._what}_data of the running update>"
+
+    def _refuse(self) -> NoReturn:
+        raise SessionError(
+            f"The {self._what}_data of all {self._what}s is not in memory. Find it in the "
+            f"database: BotSession.objects.filter(name={self._fragment!r})."
+        )

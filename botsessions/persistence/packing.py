@@ -1,0 +1,278 @@
+"""Python values <-> strict JSON such that they come back as what they were.
+
+What JSON has stays as it is. Anything else becomes an object with :data:`TYPE`, which says what it
+was: ``{"__type__": "tuple", "value": [1, 2]}``.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from base64 import b64decode, b64encode
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from enum import Enum
+from typing import Any, NamedTuple
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+import telegram
+
+from ..codec import (
+    MAX_DEPTH,
+    ROOT,
+    SORTED,
+    Place,
+    path_of,
+    too_deep,
+    unstorable,
+)
+from ..exceptions import SessionDataError
+
+TYPE = "__type__"
+PLAIN = frozenset([str, int, bool, type(None)])
+"""What is the same in JSON. A float may be infinite."""
+FACTORIES: Mapping[str, type] = {c.__name__: c for c in (bool, dict, float, int, list, set, str)}
+"""What a ``defaultdict`` may make its values by."""
+REMEDY = "Keep what it is made of, or keep it elsewhere"
+
+
+def packed(value: Any, place: Place = ROOT, depth: int = 0) -> Any:
+    """Return ``value`` as JSON.
+
+    Raises:
+        SessionDataError: something in it would not come back as it was.
+    """
+    kind = type(value)
+    if kind in PLAIN:
+        return value
+    if depth > MAX_DEPTH:
+        raise too_deep(path_of(place))
+    if kind is list:
+        return [packed(item, (place, i), depth + 1) for i, item in enumerate(value)]
+    if kind is dict:
+        if TYPE not in value and all(type(name) is str for name in value):
+            return {name: packed(item, (place, name), depth + 1) for name, item in value.items()}
+        return tagged("dict", pairs(value, place, depth))
+    if kind is float:
+        return value if math.isfinite(value) else tagged("float", str(value))
+    known = PACKERS.get(kind)
+    if known is not None:
+        return tagged(kind.__name__, known(value, place, depth + 1))
+    return of_class(kind, value, place, depth + 1)
+
+
+def of_class(kind: type[Any], value: Any, place: Place, depth: int) -> Any:
+    """Return a value of a class of somebody's own."""
+    if isinstance(value, Enum):
+        return tagged(reachable("enum", kind, place), value.name)
+    if is_dataclass(kind):
+        names = [field.name for field in fields(kind)]
+    elif issubclass(kind, msgspec.Struct):
+        names = list(kind.__struct_fields__)
+    elif hasattr(kind, "__attrs_attrs__"):
+        names = [attribute.name for attribute in kind.__attrs_attrs__]
+    elif issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        names = list(kind._fields)
+    elif issubclass(kind, telegram.TelegramObject) and getattr(telegram, kind.__name__, 0) is kind:
+        return tagged(f"telegram:{kind.__name__}", value.to_dict())
+    else:
+        raise unstorable(
+            path_of(place),
+            f"is {kind.__name__}, which is not stored: only values of Python's own types, enums, "
+            f"dataclasses, attrs classes and Telegram's objects are. {REMEDY}",
+        )
+    content = {
+        name: packed(getattr(value, name), (place, name), depth + 1)
+        for name in names
+        if hasattr(value, name)
+    }
+    return tagged(reachable("class", kind, place), content)
+
+
+def reachable(what: str, kind: type[Any], place: Place) -> str:
+    """Return the tag of a class that can be found by its name again."""
+    tag = f"{what}:{kind.__module__}:{kind.__qualname__}"
+    if found(tag) is not kind:
+        raise unstorable(
+            path_of(place),
+            f"is {kind.__name__}, which is no class of a module: it would not be found again. "
+            "Define it outside of functions",
+        )
+    return tag
+
+
+def pairs(value: Mapping[Any, Any], place: Place, depth: int) -> list[Any]:
+    return [
+        [packed(name, place, depth + 2), packed(item, (place, str(name)), depth + 2)]
+        for name, item in value.items()
+    ]
+
+
+def items(value: Any, place: Place, depth: int) -> list[Any]:
+    return [packed(item, (place, i), depth) for i, item in enumerate(value)]
+
+
+def unordered(value: Any, place: Place, depth: int) -> list[Any]:
+    """Return a set's members in an order that is the same for equal sets."""
+    return sorted((packed(item, place, depth) for item in value), key=SORTED.encode)
+
+
+def moment(value: datetime | time, place: Place, depth: int) -> Any:
+    if value.tzinfo is None:
+        return value.isoformat()
+    if isinstance(value.tzinfo, ZoneInfo) and value.tzinfo.key:
+        return [value.replace(tzinfo=None).isoformat(), value.tzinfo.key, value.fold]
+    if value.utcoffset() is None:
+        raise unstorable(path_of(place), "has a time zone without an offset")
+    return value.isoformat()
+
+
+def default_dict(value: Any, place: Place, depth: int) -> Any:
+    factory = value.default_factory
+    name = None if factory is None else getattr(factory, "__name__", "")
+    if name is not None and FACTORIES.get(name) is not factory:
+        raise unstorable(
+            path_of(place),
+            f"is a defaultdict by a function of its own; it may be by {', '.join(FACTORIES)}",
+        )
+    return [name, pairs(value, place, depth)]
+
+
+def as_text(value: Any, place: Place, depth: int) -> str:
+    return str(value)
+
+
+PACKERS: Mapping[type[Any], Callable[[Any, Place, int], Any]] = {
+    tuple: items,
+    set: unordered,
+    frozenset: unordered,
+    deque: lambda value, place, depth: [value.maxlen, items(value, place, depth)],
+    OrderedDict: pairs,
+    Counter: pairs,
+    defaultdict: default_dict,
+    bytes: lambda value, place, depth: b64encode(value).decode(),
+    datetime: moment,
+    time: moment,
+    date: lambda value, place, depth: value.isoformat(),
+    timedelta: lambda value, place, depth: [value.days, value.seconds, value.microseconds],
+    timezone: lambda value, place, depth: value.utcoffset(None).total_seconds(),
+    ZoneInfo: lambda value, place, depth: value.key,
+    Decimal: as_text,
+    UUID: as_text,
+    complex: as_text,
+}
+
+
+def tagged(tag: str, content: Any) -> dict[str, Any]:
+    return {TYPE: tag, "value": content}
+
+
+class Way(NamedTuple):
+    """Where a value is among those that are being unpacked, and the bot of Telegram's objects."""
+
+    place: Place
+    bot: telegram.Bot | None
+
+
+def unpacked(value: Any, bot: telegram.Bot | None = None, place: Place = ROOT) -> Any:
+    """Return what :func:`packed` has made JSON of."""
+    if isinstance(value, list):
+        return [unpacked(item, bot, (place, i)) for i, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    if TYPE not in value:
+        return {name: unpacked(item, bot, (place, name)) for name, item in value.items()}
+    tag = value[TYPE]
+    try:
+        return restored(tag, value["value"], Way(place, bot))
+    except SessionDataError:
+        raise
+    except Exception as exc:
+        raise unstorable(
+            path_of(place), f"is no value of type {tag}: {type(exc).__name__}"
+        ) from None
+
+
+def restored(tag: str, content: Any, way: Way) -> Any:
+    what, _, name = tag.partition(":")
+    if what == "telegram":
+        kind: Any = getattr(telegram, name)
+        return kind.de_json(content, way.bot)
+    if name:
+        kind = found(tag)
+        if kind is None:
+            raise unstorable(
+                path_of(way.place),
+                f"is of type {name.replace(':', '.')}, which the code does not have (any more, or "
+                "not yet imported)",
+            )
+        return kind[content] if what == "enum" else made(kind, content, way)
+    return UNPACKERS[tag](unpacked(content, way.bot, way.place))
+
+
+def made(kind: Any, content: Mapping[str, Any], way: Way) -> Any:
+    """Return an object with these attributes. No code of its class is run."""
+    given = {name: unpacked(item, way.bot, (way.place, name)) for name, item in content.items()}
+    if issubclass(kind, tuple):
+        return kind._make(given[name] for name in kind._fields)
+    if issubclass(kind, msgspec.Struct):
+        return kind(**given)
+    value = kind.__new__(kind)
+    for name, item in given.items():
+        object.__setattr__(value, name, item)
+    return value
+
+
+def found(tag: str) -> Any:
+    """Return the class of a tag; ``None`` if the running code has none.
+
+    Nothing is imported: what is stored must not decide which code runs.
+    """
+    what, module, name = tag.split(":", 2)
+    thing: Any = sys.modules.get(module)
+    for part in name.split("."):
+        thing = getattr(thing, part, None)
+    if not isinstance(thing, type):
+        return None
+    is_data = (
+        is_dataclass(thing)
+        or issubclass(thing, msgspec.Struct)
+        or hasattr(thing, "__attrs_attrs__")
+        or (issubclass(thing, tuple) and hasattr(thing, "_fields"))
+    )
+    return thing if (issubclass(thing, Enum) if what == "enum" else is_data) else None
+
+
+def to_moment(kind: Any, content: Any) -> Any:
+    if isinstance(content, str):
+        return kind.fromisoformat(content)
+    text, zone, fold = content
+    return kind.fromisoformat(text).replace(tzinfo=ZoneInfo(zone), fold=fold)
+
+
+UNPACKERS: Mapping[str, Callable[[Any], Any]] = {
+    "dict": dict,
+    "tuple": tuple,
+    "set": set,
+    "frozenset": frozenset,
+    "deque": lambda content: deque(content[1], content[0]),
+    "OrderedDict": OrderedDict,
+    "Counter": lambda content: Counter(dict(content)),
+    "defaultdict": lambda c: defaultdict(None if c[0] is None else FACTORIES[c[0]], c[1]),
+    "bytes": b64decode,
+    "datetime": lambda content: to_moment(datetime, content),
+    "time": lambda content: to_moment(time, content),
+    "date": date.fromisoformat,
+    "timedelta": lambda content: timedelta(*content),
+    "timezone": lambda content: timezone(timedelta(seconds=content)),
+    "ZoneInfo": ZoneInfo,
+    "Decimal": Decimal,
+    "UUID": UUID,
+    "complex": complex,
+    "float": float,
+}

@@ -1,0 +1,246 @@
+"""python-telegram-bot's persistence, as fragments of the bot's sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Final, NoReturn
+
+from django.core.exceptions import ImproperlyConfigured
+from telegram import Bot, Update
+from telegram.ext import BasePersistence, ContextTypes, ExtBot, PersistenceInput
+
+from ..arguments import check_storage
+from ..codec import Codec, is_data_type
+from ..declaration import Fragment
+from ..editing import AsyncEdit
+from ..keys import KeyFunction
+from ..records import Storage
+from ..sources import FromIds, FromKey, Source
+from ..storages import DatabaseStorage
+from ..unit import Unit, open_unit
+from .values import ValueCodec
+
+USER_DATA: Final = "ptb:user_data"
+CHAT_DATA: Final = "ptb:chat_data"
+BOT_DATA: Final = "ptb:bot_data"
+THE_BOT: Final = "bot"
+"""The key of ``bot_data``."""
+
+
+class BotPersistence(BasePersistence[Any, Any, Any]):
+    """Keeps ``user_data``, ``chat_data``, ``bot_data`` and conversations with the bot's sessions.
+
+    They are read with the update's session, in the same statement, and saved with it, in the same
+    transaction; nothing waits for python-telegram-bot's ``update_interval``. The application needs
+    a session, if only ``multi_session()``, which has none of its own.
+
+    Args:
+        store_data: what to keep; ``None`` is all. The rest is python-telegram-bot's, in memory.
+        storage: where; ``None`` is :class:`DatabaseStorage`.
+    """
+
+    def __init__(
+        self, store_data: PersistenceInput | None = None, *, storage: Storage | None = None
+    ) -> None:
+        super().__init__(store_data=store_data)
+        self.storage = DatabaseStorage() if storage is None else storage
+        check_storage(self.storage)
+        self.fragments = self._fragments(ContextTypes())
+        """What is kept of an update whatever its handlers are, by name."""
+        self._bot_alias: str | None = None
+        self._lock = "process"
+
+    def attach(self, alias: str, lock: str, types: ContextTypes[Any, Any, Any, Any]) -> None:
+        """Belong to the application of a bot. Called by the application.
+
+        Args:
+            types: python-telegram-bot's, which name the classes of the data.
+        """
+        if self._bot_alias not in (None, alias):
+            raise ImproperlyConfigured(
+                "A BotPersistence belongs to one bot: make another one for the other bot."
+            )
+        self._bot_alias, self._lock = alias, lock
+        self.fragments = self._fragments(types)
+
+    def edit_user_data(self, user_id: int) -> AsyncEdit[Any]:
+        """Hold a user's ``user_data``, fresh, and save it on leaving: ``async with … as data``.
+
+        A handler whose update is this user's gets what ``context.user_data`` is.
+
+        Raises:
+            ImproperlyConfigured: the application is not built yet.
+        """
+        return AsyncEdit(*self._place(USER_DATA, FromIds({"user": user_id})))
+
+    def edit_chat_data(self, chat_id: int) -> AsyncEdit[Any]:
+        """Do the same for a chat's ``chat_data``."""
+        return AsyncEdit(*self._place(CHAT_DATA, FromIds({"chat": chat_id})))
+
+    def edit_bot_data(self) -> AsyncEdit[Any]:
+        """Do the same for ``bot_data``: one edit at a time, so none of them meets a conflict."""
+        return BotDataEdit(*self._place(BOT_DATA, FromKey(THE_BOT)))
+
+    def _place(self, name: str, source: Source) -> tuple[Fragment[Any], str, Source, str]:
+        if self._bot_alias is None or name not in self.fragments:
+            raise ImproperlyConfigured(
+                f"{name.partition(':')[2]} is not kept: "
+                + (NOT_INSTALLED if self._bot_alias is None else "see store_data.")
+            )
+        return self.fragments[name], self._bot_alias, source, self._lock
+
+    async def bot_data_outside(self) -> Unit:
+        """Return a unit with ``bot_data`` for code that runs outside of updates and jobs."""
+        fragment, alias, source, lock = self._place(BOT_DATA, FromKey(THE_BOT))
+        unit = Unit({BOT_DATA: fragment}, alias, source, lock=lock, holds=False)
+        await unit.load()
+        return unit
+
+    def _fragments(self, types: ContextTypes[Any, Any, Any, Any]) -> Mapping[str, Fragment[Any]]:
+        kept = self.store_data
+        declared: list[tuple[bool, str, KeyFunction, type[Any]]] = [
+            (kept.user_data, USER_DATA, user_key, types.user_data),
+            (kept.chat_data, CHAT_DATA, chat_key, types.chat_data),
+            (kept.bot_data, BOT_DATA, bot_key, types.bot_data),
+        ]
+        return {
+            name: self._fragment(name, function, kind)
+            for is_kept, name, function, kind in declared
+            if is_kept
+        }
+
+    def _fragment(self, name: str, function: KeyFunction, kind: Any) -> Fragment[Any]:
+        codec: Codec[Any] = (
+            Codec(kind) if is_data_type(kind) else ValueCodec(kind, bot=self.telegram_bot)
+        )
+        return Fragment(
+            name,
+            kind,
+            function,
+            self.storage,
+            codec,
+            lazy=False,
+            is_held=name != BOT_DATA,
+            key=THE_BOT if name == BOT_DATA else None,
+            stores_initial=False,
+        )
+
+    def telegram_bot(self) -> Bot | None:
+        """Return the bot that Telegram's objects among the data get."""
+        bot: ExtBot[Any] | None = getattr(self, "bot", None)
+        return bot
+
+    # What python-telegram-bot calls on persistences that keep everything in memory.
+
+    async def get_user_data(self) -> NoReturn:
+        raise ImproperlyConfigured(NOT_INSTALLED)
+
+    async def get_chat_data(self) -> NoReturn:
+        raise ImproperlyConfigured(NOT_INSTALLED)
+
+    async def get_bot_data(self) -> NoReturn:
+        raise ImproperlyConfigured(NOT_INSTALLED)
+
+    async def get_callback_data(self) -> NoReturn:
+        raise ImproperlyConfigured(NOT_INSTALLED)
+
+    async def get_conversations(self, name: str) -> NoReturn:
+        raise ImproperlyConfigured(NOT_INSTALLED)
+
+    async def update_user_data(self, user_id: int, data: Any) -> None:
+        """Replace a user's ``user_data``, whatever it holds."""
+        await replaced(self.edit_user_data(user_id), data)
+
+    async def update_chat_data(self, chat_id: int, data: Any) -> None:
+        """Replace a chat's ``chat_data``, whatever it holds."""
+        await replaced(self.edit_chat_data(chat_id), data)
+
+    async def update_bot_data(self, data: Any) -> None:
+        """Replace ``bot_data``, whatever it holds."""
+        await replaced(self.edit_bot_data(), data)
+
+    async def drop_user_data(self, user_id: int) -> None:
+        """Delete a user's ``user_data``."""
+        await replaced(self.edit_user_data(user_id), None)
+
+    async def drop_chat_data(self, chat_id: int) -> None:
+        """Delete a chat's ``chat_data``."""
+        await replaced(self.edit_chat_data(chat_id), None)
+
+    async def update_conversation(self, name: str, key: Any, new_state: object) -> None:
+        """Do nothing: a conversation's state is saved with its update."""
+
+    async def update_callback_data(self, data: Any) -> None:
+        """Do nothing: it is saved when it is made."""
+
+    async def refresh_user_data(self, user_id: int, user_data: Any) -> None:
+        """Do nothing: it is fresh. A subclass may fill in what is not to be stored."""
+
+    async def refresh_chat_data(self, chat_id: int, chat_data: Any) -> None:
+        """Do nothing: it is fresh. A subclass may fill in what is not to be stored."""
+
+    async def refresh_bot_data(self, bot_data: Any) -> None:
+        """Do nothing: it is fresh. A subclass may fill in what is not to be stored."""
+
+    @property
+    def refreshes(self) -> bool:
+        """Whether it wants to see data before handlers do."""
+        names = ("refresh_user_data", "refresh_chat_data", "refresh_bot_data")
+        return any(getattr(type(self), n) is not getattr(BotPersistence, n) for n in names)
+
+    async def flush(self) -> None:
+        """Do nothing: everything is saved already."""
+
+
+NOT_INSTALLED = (
+    "BotPersistence needs an application with a session. In a script: "
+    "multi_session().install(Application.builder()).token(…).persistence(BotPersistence()).build()"
+)
+
+
+class BotDataEdit(AsyncEdit[Any]):
+    """An edit that the running handler sees, too, although it does not hold what is edited."""
+
+    async def __aenter__(self) -> Any:
+        unit = open_unit()
+        if unit is not None and BOT_DATA in unit.all_data:
+            await unit.save()
+        return await super().__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._unit is not None
+        edited = dict(self._unit.all_data)
+        await super().__aexit__(kind, error, traceback)
+        unit = open_unit()
+        if error is None and unit is not None and BOT_DATA in unit.all_data:
+            unit.all_data |= edited
+
+
+async def replaced(edit: AsyncEdit[Any], data: Any) -> None:
+    async with edit:
+        edit.data = data
+
+
+def user_key(update: Update | None = None, *, user: int | None = None) -> str | None:
+    """Return the key of ``user_data``, which python-telegram-bot keeps per ``effective_user``."""
+    if update is not None:
+        user = update.effective_user.id if update.effective_user else None
+    return None if user is None else str(user)
+
+
+def chat_key(update: Update | None = None, *, chat: int | None = None) -> str | None:
+    """Return the key of ``chat_data``, which python-telegram-bot keeps per ``effective_chat``."""
+    if update is not None:
+        chat = update.effective_chat.id if update.effective_chat else None
+    return None if chat is None else str(chat)
+
+
+def bot_key(update: object = None) -> str:
+    """Return the key of ``bot_data``, of which a bot has one."""
+    return THE_BOT

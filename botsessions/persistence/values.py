@@ -1,0 +1,86 @@
+"""Encoding and decoding the data of a bot that does not declare types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import telegram
+
+from ..codec import SORTED, Codec, Decoded, Encoded, refuse_larger, strict, too_deep
+from ..records import Json
+from .packing import TYPE, packed, unpacked
+
+TYPE_TEXT = f'"{TYPE}"'.encode()
+
+
+class ValueCodec(Codec[Any]):
+    """Encodes and decodes the data of a bot that does not declare types.
+
+    Args:
+        root: the class that the data is of. Of one that is no dict, its attributes are stored.
+        bot: returns the bot that Telegram's objects among the values are to have.
+    """
+
+    def __init__(
+        self, root: type[Any] = dict, bot: Callable[[], telegram.Bot | None] = lambda: None
+    ) -> None:
+        super().__init__(None)
+        self._root, self._bot = root, bot
+
+    def encode(self, data: Any, unknown: dict[str, Json], max_bytes: int) -> Json:
+        """Return ``data`` as JSON that shares nothing with it.
+
+        Raises:
+            SessionDataError: it holds something that would not come back as it was, or too much.
+        """
+        value = self._packed(data)
+        refuse_larger(value, max_bytes)
+        return value
+
+    def encode_changed(
+        self, data: Any, stored: bytes | None, unknown: dict[str, Json], max_bytes: int
+    ) -> Encoded | None:
+        """Do the same, unless the fingerprint is that of what is ``stored``."""
+        value = self._packed(data)
+        fingerprint = SORTED.encode(value)
+        if fingerprint == stored:
+            return None
+        refuse_larger(value, max_bytes)
+        return Encoded(value, fingerprint)
+
+    def decode(self, value: Json) -> Decoded:
+        """Return stored JSON as what it was.
+
+        Raises:
+            SessionDataError: the code no longer has the class of something in it.
+        """
+        value = strict(value)
+        fingerprint = SORTED.encode(value)
+        data = unpacked(value, self._bot()) if TYPE_TEXT in fingerprint else value
+        return Decoded(self._rooted(data), {}, fingerprint)
+
+    def _packed(self, data: Any) -> Json:
+        value: Json
+        try:
+            if isinstance(data, dict):
+                value = strict(packed(data if type(data) is dict else dict(data)))
+            elif type(data) is self._root and hasattr(data, "__dict__"):
+                value = strict(packed(vars(data)))
+            else:
+                value = strict(packed(data))
+        except RecursionError:
+            raise too_deep("$") from None
+        return value
+
+    def _rooted(self, data: Any) -> Any:
+        root: Any = self._root
+        if root is dict or not isinstance(data, dict) or isinstance(data, root):
+            return data
+        if issubclass(root, dict):
+            made = root()
+            made.update(data)
+            return made
+        made = root.__new__(root)
+        vars(made).update(data)
+        return made
