@@ -163,6 +163,8 @@ class BotSessionLease(models.Model):
     """and the last one whose turn it was."""
     passed = models.BigIntegerField()
     """How many have been let through since."""
+    held_since = models.BigIntegerField(db_default=0)
+    """When the holder took the key; for people."""
 
     class Meta:
         # No further index: it would end PostgreSQL's heap-only updates.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import json
+import re
+import time
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -17,7 +19,9 @@ from django.utils import timezone
 
 from botsessions import enhance_storage, session
 from botsessions.admin.tree import tree
-from botsessions.models import BotSession
+from botsessions.database.lease import lease_key
+from botsessions.models import BotSession, BotSessionLease
+from botsessions.storages import Address
 
 from .sessions import LIST, make, staff, url
 
@@ -286,3 +290,22 @@ class TestTree:
     @pytest.mark.parametrize("value", [0, "", None, [], "text", False])
     def test_data_need_be_no_object(self, value: Any) -> None:
         assert "bs-leaf" in tree(value)
+
+
+def test_it_says_for_how_long_a_handler_holds_the_key(reader: Client, settings: Any) -> None:
+    bots = settings.BOTSESSIONS["BOTS"]
+    bots["default"] = {"SESSION": session(), "APPLICATION": print, "LOCK": "database"}
+    settings.BOTSESSIONS = {"BOTS": bots}
+    row, now = make("1"), round(time.time() * 1000)
+    key, numbers = lease_key(Address("default", "", "1")), dict.fromkeys(LEASE_NUMBERS, 0)
+    BotSessionLease.objects.create(
+        id=key, holder=7, ends_at=now + 60_000, held_since=now - 40_000, **numbers
+    )
+    page = reader.get(url("change", row)).content.decode()
+    assert re.search(r"by running code, for 4\d s", page)
+    for changes in ({"holder": 0}, {"holder": 7, "ends_at": now - 60_000}):
+        BotSessionLease.objects.update(**changes)
+        assert "by running code" not in reader.get(url("change", row)).content.decode()
+
+
+LEASE_NUMBERS = ("drawn", "served", "passed")

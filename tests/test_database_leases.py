@@ -269,6 +269,34 @@ class AmongProcesses(Base):
         assert not lease.handed_on
         assert await ask_again_and_again(lease_on("42"))
 
+    async def test_it_is_noted_since_when_a_holder_has_its_key(self) -> None:
+        async def row() -> BotSessionLease:
+            return await run(DEFAULT, BotSessionLease.objects.get)
+
+        async def since() -> int:
+            return (await row()).held_since
+
+        async def set_back() -> None:
+            await run(DEFAULT, lambda: BotSessionLease.objects.update(held_since=1))
+
+        first = lease_on("42")
+        assert await ask(first)
+        taken, ends_at = await since(), (await row()).ends_at
+        assert ends_at - taken == round(leases_table.LEASE_SECONDS * 1000)
+        await set_back()
+        waiting = lease_on("42")
+        assert not await ask(waiting)
+        await write_under(first)
+        assert await since() == 1
+        await give_back(first)
+        assert await ask_again_and_again(waiting)
+        assert await since() >= taken
+        await set_back()
+        unit = unit_on("42", lease=waiting)
+        await unit.write([(address_of("42"), Record(1))], last=True, hand_on=True)
+        assert await since() >= taken
+        await give_back(waiting)
+
     async def test_what_was_handed_on_to_nobody_can_be_given_up(self) -> None:
         unit = unit_on("42")
         await unit.read([])

@@ -18,6 +18,7 @@ from ..reading import UNREADABLE
 from . import columns, incidents
 from .contents import Contents, version_text
 from .filters import Whose, whose_else
+from .held import held_text
 from .moments import moment
 from .plain import visible
 from .tree import MAX_TEXT, tree
@@ -115,6 +116,8 @@ def facts(
     if age is not None and (session.version is not None or age != Age.CURRENT):
         version = f"{version} ({age.label.lower()})"
     yield gettext("Version"), version
+    if held := held_text(session, contents.fragment):
+        yield gettext("Held"), held
     yield gettext("Changed"), moment(session.updated_at)
     yield gettext("Created"), moment(session.created_at)
     yield gettext("Expires"), moment(session.expires_at)

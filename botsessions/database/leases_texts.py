@@ -99,7 +99,7 @@ class LeaseTexts:
             f"ends_at = CASE WHEN {may_pass} THEN {self._end} ELSE {self._now} END, "
             f"holder = CASE WHEN {may_pass} THEN holder ELSE {NOBODY} END, "
             "passed = CASE WHEN drawn = served THEN 0 "
-            f"WHEN {may_pass} THEN passed + 1 ELSE passed END",
+            f"WHEN {may_pass} THEN passed + 1 ELSE passed END, held_since = {self._now}",
             keys,
             holders,
         )
@@ -138,13 +138,14 @@ class LeaseTexts:
         taken = f"{name}.holder = {new('holder')}" if self._is_mysql else free
         if self.vendor == "postgresql":
             rows = (
-                f"SELECT id, holder, {self._end}, 0, 0, 0 "  # noqa: S608
+                f"SELECT id, holder, {self._end}, 0, 0, 0, {self._now} "  # noqa: S608
                 "FROM unnest(%s::bigint[], %s::bigint[]) AS new (id, holder)"
             )
         else:
-            rows = f"VALUES {', '.join([f'(%s, %s, {self._end}, 0, 0, 0)'] * count)}"
+            row = f"(%s, %s, {self._end}, 0, 0, 0, {self._now})"
+            rows = f"VALUES {', '.join([row] * count)}"
         sql = (
-            f"INSERT INTO {name} (id, holder, ends_at, drawn, served, passed) {rows} "
+            f"INSERT INTO {name} (id, holder, ends_at, drawn, served, passed, held_since) {rows} "
             f"{'ON DUPLICATE KEY UPDATE' if self._is_mysql else 'ON CONFLICT (id) DO UPDATE SET'} "
             f"served = CASE WHEN {free} AND {passed_over} THEN {name}.drawn "
             f"ELSE {name}.served END, "
@@ -152,7 +153,8 @@ class LeaseTexts:
             f"passed = CASE WHEN NOT {taken} THEN {name}.passed "
             f"WHEN {waiting} = 0 OR {passed_over} THEN 0 ELSE {name}.passed + 1 END, "
             f"drawn = CASE WHEN {taken} THEN {name}.drawn ELSE {name}.drawn + 1 END, "
-            f"ends_at = CASE WHEN {taken} THEN {new('ends_at')} ELSE {name}.ends_at END"
+            f"ends_at = CASE WHEN {taken} THEN {new('ends_at')} ELSE {name}.ends_at END, "
+            f"held_since = CASE WHEN {taken} THEN {new('held_since')} ELSE {name}.held_since END"
         )
         return f"{sql} RETURNING {self._columns}" if self.returns_drawn else sql
 
@@ -163,7 +165,7 @@ class LeaseTexts:
         return (
             f"UPDATE {self._name} SET "  # noqa: S608
             "served = CASE WHEN served < %s THEN %s ELSE served END, passed = 0, "
-            f"holder = %s, ends_at = {self._end} "
+            f"holder = %s, ends_at = {self._end}, held_since = {self._now} "
             f"WHERE id = %s AND ({free}) AND ({in_front} OR {first})"
         )
 
