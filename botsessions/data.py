@@ -75,6 +75,8 @@ class Data(Generic[T]):
         """What is known of what is stored; ``None`` where the fragment has no key."""
         self.error: Exception | None = None
         """Why it cannot be shown."""
+        self.expecting: Callable[[Data[Any], Record], Awaitable[None]] | None = None
+        """Is told of what is read that will expire."""
         self._about, self._no_key, self._unreadable = about, no_key, unreadable
         self._closed = False
         self._data: T | _Absent | None = ABSENT
@@ -171,6 +173,13 @@ class Data(Generic[T]):
         else:
             if not self._assigned and data is not None:
                 self._data = data
+        if record is not None and record.value is not None:
+            await self.expect(record)
+
+    async def expect(self, record: Record) -> None:
+        """Tell of what is stored, if it will expire."""
+        if self.expecting is not None and record.expires_at is not None:
+            await self.expecting(self, record)
 
     async def settle(self) -> None:
         """Await the data that was promised."""

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime
 from typing import Any, TypeAlias
 
+from .database.keeper import keeper_of
 from .database.lease import Lease
+from .database.transaction import is_seen_by_others
 from .database.turns import PATIENCE_SECONDS
 from .exceptions import SessionLockTimeout
-from .locks import Ticket, process_lock
-from .records import Address
+from .locks import Handed, Ticket, process_lock
+from .records import Address, utcnow
 
 Besides: TypeAlias = "Callable[[Collection[Any]], Iterable[Address]]"
 
+BEFORE_EXPIRY_SECONDS = 2.0
+"""So long before a session expires others may see that it is held."""
 WITHIN_SECONDS = 30.0
 """So long a key is waited for by code that holds another, which others may wait for in turn."""
 
@@ -126,6 +131,21 @@ class Hold:
             inherited.give_up()
         ticket.lease = next(iter(leases.values())) if len(leases) == 1 else Leases(leases.values())
 
+    async def outlive(self, address: Address, using: str, expires_at: datetime) -> None:
+        """Let others see on a database that a key is held from when its session may expire on.
+
+        A sweep in another process then leaves the session, also if keys are held in processes only.
+        """
+        ticket = self._ticket
+        if ticket is None or not await is_seen_by_others(using):
+            return
+        if not isinstance(ticket.lease, Leases):
+            ticket.lease = Leases(() if ticket.lease is None else [ticket.lease])
+        lease = Lease(using, [address])
+        if ticket.lease.add(lease):
+            left = (expires_at - utcnow()).total_seconds() - BEFORE_EXPIRY_SECONDS
+            keeper_of(using).take_later(lease, time.monotonic() + left)
+
     def release(self) -> None:
         ticket = self.detach()
         if ticket is not None:
@@ -161,8 +181,15 @@ class Leases:
 
     handed_on = False
 
-    def __init__(self, leases: Iterable[Lease]) -> None:
+    def __init__(self, leases: Iterable[Handed]) -> None:
         self._leases = list(leases)
+
+    def add(self, lease: Lease) -> bool:
+        """Add a lease, unless there is one of the same keys; return whether it was added."""
+        if any(isinstance(own, Lease) and own.keys == lease.keys for own in self._leases):
+            return False
+        self._leases.append(lease)
+        return True
 
     def give_up(self) -> None:
         for lease in self._leases:

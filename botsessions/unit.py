@@ -21,7 +21,7 @@ from .records import Address, Record
 from .saving import changes_of, write
 from .sources import Source
 from .storages.expiry import being_told
-from .storages.layers import Place, read_places, tell_all
+from .storages.layers import Place, outgoing, read_places, tell_all
 from .storages.transactions import Transaction, begin
 
 current: ContextVar[Unit | None] = ContextVar("botsessions_unit", default=None)
@@ -127,6 +127,15 @@ class Unit:
             Exception: one failed, or its key cannot be used.
         """
         self.all_data = await data_for(self.fragments, self.bot, self.source)
+        if self.holds and self.lock == "process":
+            for data in self.all_data.values():
+                data.expecting = self._outlive
+
+    async def _outlive(self, data: Data[Any], record: Record) -> None:
+        """See to it that data which expire while their key is held are not swept meanwhile."""
+        using = getattr(data.fragment.innermost, "using", None)
+        if isinstance(using, str) and data.address is not None and record.expires_at is not None:
+            await self._hold.outlive(data.address, using, record.expires_at)
 
     async def _acquire(self) -> None:
         """Join the keys that the code around holds, and wait for the others."""
@@ -378,6 +387,9 @@ class Unit:
                 self._writes -= 1
                 if self.closed:
                     self._release()
+            if not last:
+                for data, _, record in changes:
+                    await data.expect(outgoing(data.fragment.layers, record))
 
     async def _look_at(self, unread: Sequence[Data[Any]]) -> None:
         """Find out what a write would replace that was never read, as far as that matters."""

@@ -64,6 +64,10 @@ class Elsewhere:
         """Have it edit a session; return what the count is then."""
         return self.ask(seconds, do="count", key=key, by=by, fragment=fragment)
 
+    def sweep(self, seconds: float = 5, **options: Any) -> Any:
+        """Have it sweep; return numbers of sessions, and of whom it was told so far."""
+        return self.ask(seconds, do="sweep", **options)
+
     def hold(self, key: str, *, atomic: bool = False, seconds: float = 5) -> None:
         """Have it enter ``edit()``, change the data, and stay there until :meth:`let_go`.
 

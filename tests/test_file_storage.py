@@ -25,6 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botsessions.exceptions import SessionConflict, SessionStorageError
+from botsessions.locks import process_lock
 from botsessions.storages import ANY, About, Address, FileStorage, Record
 from botsessions.storages import file as module
 
@@ -206,6 +207,15 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_written(storage: FileStorag
             told = process.stdout.read().split()
         assert stored(storage) >= max(map(int, told), default=1)
     assert_clean_after_a_write(storage)
+
+
+def test_e12_sweeping_leaves_what_somebody_holds(storage: FileStorage) -> None:
+    address = Address("pizza", "", "42")
+    asyncio.run(storage.write(address, Record(1, expires_at=datetime.now(timezone.utc))))
+    ticket = process_lock().request([address])
+    assert asyncio.run(storage.sweep()) == 0
+    process_lock().release(ticket)
+    assert asyncio.run(storage.sweep()) == 1
 
 
 def test_sweeping_removes_what_the_dead_have_left(storage: FileStorage) -> None:

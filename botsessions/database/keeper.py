@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 WorkOf: TypeAlias = "Callable[[BaseDatabaseWrapper, Sequence[Right]], Work[Any]]"
 
+WAKE = Right("")
+"""What is put into the queue to wake the thread."""
 RENEWALS_PER_LEASE = 3.5
 PAUSE_AFTER_FAILURE = 0.1
 
@@ -50,6 +52,10 @@ class Keeper:
         self._mutex = threading.Lock()
         self._kept: dict[Right, float] = {}
         """Rights, and since when."""
+        self._later: dict[Right, float] = {}
+        """Leases that are still to be taken, and when."""
+        self._awake_at = 0.0
+        """When the thread looks again at the latest."""
         self._given_back: queue.SimpleQueue[Right | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -59,12 +65,29 @@ class Keeper:
             self._kept.setdefault(right, time.monotonic())
             self._start()
 
+    def take_later(self, lease: Lease, moment: float) -> None:
+        """Take a lease of one key at a moment, and keep it, unless it is given up before.
+
+        Nobody is told whether it could be taken.
+
+        Args:
+            moment: by the monotonic clock.
+        """
+        lease.was_asked_for = True
+        self._later[lease] = moment
+        if self._thread is None:
+            self._wake()
+        elif moment < self._awake_at:
+            self._given_back.put(WAKE)
+
     def let_go(self, right: Right) -> None:
         """Renew it no more."""
         self._kept.pop(right, None)
 
     def give_back(self, right: Right) -> None:
         """Give a right back soon. This may be called while another call is under way."""
+        if self._later.pop(right, None) is not None:
+            return  # It was not taken yet.
         self._kept.pop(right, None)
         self._given_back.put(right)
         if self._thread is None:
@@ -90,7 +113,7 @@ class Keeper:
 
     def resume(self) -> None:
         """Start again what was closed too early."""
-        if self._kept:
+        if self._kept or self._later:
             self._wake()
 
     def close(self) -> None:
@@ -105,28 +128,34 @@ class Keeper:
     def _run(self) -> None:
         keep_cursors_in_this_thread()
         connect_as_ours(self._using)
+        is_closed = False
         try:
-            self._work_until_idle()
+            is_closed = self._work_until_idle()
         finally:
             connections.close_all()  # Of this thread.
             with self._mutex:
                 self._thread = None
-            if not self._given_back.empty():
+            came = not is_closed and (self._kept or self._later)
+            if came or not self._given_back.empty():
                 self._wake()
 
-    def _work_until_idle(self) -> None:
+    def _work_until_idle(self) -> bool:
+        """Work; return whether the thread is to end though there may be work."""
         pause = leases_table.LEASE_SECONDS / RENEWALS_PER_LEASE
         failed: list[Right] = []
         renewed_at = worked_at = time.monotonic()
         while True:
-            now = time.monotonic()
-            wait = PAUSE_AFTER_FAILURE if failed else max(0.0, renewed_at + pause - now)
-            rights = [*failed, *self._next(wait)]
+            self._awake_at = renewed_at + pause
+            soon = min([self._awake_at, *list(self._later.values())]) - time.monotonic()
+            rights = [*failed, *self._next(PAUSE_AFTER_FAILURE if failed else max(0.0, soon))]
             closing = None in rights
-            failed = self._give_back([right for right in rights if right is not None])
+            failed = self._give_back([right for right in rights if right and right is not WAKE])
             if closing:
-                return
+                return True
             now = time.monotonic()
+            if due := [right for right, moment in list(self._later.items()) if moment <= now]:
+                self._take(due)
+                worked_at = now
             if rights:
                 worked_at = now
             if now < renewed_at + pause:
@@ -139,8 +168,8 @@ class Keeper:
             if old:
                 worked_at = now
             elif now - worked_at > pause and not failed:
-                if not self._kept:
-                    return
+                if not self._kept and not self._later:
+                    return False
                 rest()
 
     def _next(self, wait: float) -> list[Right | None]:
@@ -155,6 +184,21 @@ class Keeper:
     def _renew(self, rights: Sequence[Right]) -> bool:
         """Let rights last; return whether that can be said of all."""
         return not self._apply(rights, renewing)
+
+    def _take(self, due: Sequence[Right]) -> None:
+        """Take leases; those of others are tried again as long as they are wanted."""
+        due = [lease for lease in due if self._later.pop(lease, None) is not None]
+        for lease in due:
+            lease.asking += 1
+        self._apply(due, taking)
+        for lease in due:
+            lease.asking -= 1
+            if lease.given_up:
+                self._given_back.put(lease)
+            elif lease.is_had:
+                self.keep(lease)
+            else:
+                self._later[lease] = time.monotonic() + PAUSE_AFTER_FAILURE
 
     def _give_back(self, rights: Sequence[Right]) -> list[Right]:
         """Give rights back; return those that have to be tried again."""
@@ -190,6 +234,12 @@ def renewing(connection: BaseDatabaseWrapper, rights: Sequence[Right]) -> Work[N
         yield from lease_table_of(connection).renew_unlocked(leases)
     if claims := [right for right in rights if isinstance(right, Claim)]:
         yield from claim_table_of(connection).renew(claims)
+
+
+def taking(connection: BaseDatabaseWrapper, rights: Sequence[Right]) -> Work[None]:
+    """Take leases, or draw numbers for them."""
+    leases = [right for right in rights if isinstance(right, Lease)]
+    yield from lease_table_of(connection).draw(leases)
 
 
 def giving_back(connection: BaseDatabaseWrapper, rights: Sequence[Right]) -> Work[None]:

@@ -176,6 +176,16 @@ async def note_handled(claim: Claim) -> bool:
     return noted
 
 
+async def is_seen_by_others(using: str) -> bool:
+    """Whether others can see what is stored now, and somebody else than this code can store it."""
+    if not sync_code_waits():
+        return True
+    found = await sync_to_async(transaction_of)(using)
+    if found is Transaction.REAL:
+        return connections[using].vendor != "sqlite"
+    return found is Transaction.NONE
+
+
 async def way_of(lease: Lease | None) -> Way:
     """Return how a lease goes."""
     if lease is None or not sync_code_waits():

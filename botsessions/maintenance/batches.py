@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from django.db import connections
-from django.db.models import BooleanField, F, Func, QuerySet, Value
+from django.db.models import BooleanField, F, Func, Q, QuerySet, Value
 
 from ..arguments import check_text, wrong
 from ..database.care import looked_after
@@ -42,6 +42,14 @@ class Batch:
     """How many others there were, by what has become of them."""
 
 
+class Row(NamedTuple):
+    """A stored session among others."""
+
+    expires_at: Any
+    pk: Any
+    address: Address
+
+
 class Work(Protocol):
     """Something that is done to many sessions of a table."""
 
@@ -74,6 +82,22 @@ def unit_of_work(using: str, work: Callable[..., T], *args: Any) -> T:
     if connections[using].in_atomic_block:
         return work(*args)
     return looked_after(lambda again: work(*args))
+
+
+def next_rows(
+    sessions: QuerySet[Any], size: int, after: Row | None, by_expiry: bool = True
+) -> list[Row]:
+    """Return the next of ``sessions`` after one, by expiry (for which there is an index), or by
+    primary key."""
+    if after is not None and by_expiry:
+        moment = after.expires_at
+        later = Q(expires_at__gt=moment) | Q(expires_at=moment, pk__gt=after.pk)
+        sessions = sessions.filter(later, expires_at__gte=moment)
+    elif after is not None:
+        sessions = sessions.filter(pk__gt=after.pk)
+    found = sessions.order_by(*(("expires_at", "pk") if by_expiry else ("pk",)))
+    columns = found.values_list("expires_at", "pk", "bot", "name", "key")
+    return [Row(moment, pk, Address(*parts)) for moment, pk, *parts in columns[:size]]
 
 
 def with_keys(sessions: QuerySet[Any], keys: Sequence[Any], *, column: str = "pk") -> QuerySet[Any]:

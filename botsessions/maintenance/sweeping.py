@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db import connections
 from django.db.models import Q
 from django.utils import timezone
 
 from ..arguments import wrong
-from ..deleting import delete_rows, is_deleted_as_filtered
+from ..deleting import delete_rows
 from ..models import AbstractBotSession
-from .batches import BATCH_SIZE, Batch, check_choice, unit_of_work, with_keys
+from .batches import BATCH_SIZE, Batch, Row, check_choice, next_rows, unit_of_work, with_keys
+from .busy import busy, left
 from .telling import Telling
 
 
@@ -23,10 +23,12 @@ class Sweep:
     """Deletes the sessions that have expired, or have not been changed for long.
 
     Each batch is a transaction of its own and looks again whether its sessions are still to go, so
-    one that was renewed meanwhile stays, and several sweeps may run at once.
+    one that was renewed meanwhile stays, and several sweeps may run at once. One whose key somebody
+    holds is left for the next sweep: a batch counts these as ``busy``.
 
     Expired sessions that somebody wants to hear of (``on_expire``, ``session_expired``) come last,
-    one by one: told, then deleted. One that could not be told stays, and is among the failures.
+    one by one: told, then deleted, with their keys held. One that could not be told stays, and is
+    among the failures.
 
     Args:
         bot: only of this alias.
@@ -77,31 +79,17 @@ class Sweep:
 
     def _deleted(self, due: Any, limit: int | None) -> Iterator[Batch]:
         due = due.defer("data")
-        can_slice = connections[due.db].features.allow_sliced_subqueries_with_in
-        in_one = can_slice and is_deleted_as_filtered(due)
-        last = None
+        last: Row | None = None
         while limit is None or limit > 0:
             size = self.batch_size if limit is None else min(limit, self.batch_size)
-            if self.idle_for is None and in_one:
-                deleted = unit_of_work(due.db, delete_expired, due, size)
-                if not deleted and not due.exists():
-                    return
-            else:
-                keys = unit_of_work(due.db, self._next_keys, due, size, last)
-                if not keys:
-                    return
-                deleted = unit_of_work(due.db, delete_rows, with_keys(due, keys))
-                last = keys[-1]
-            limit = None if limit is None else limit - deleted
-            yield Batch(deleted)
-
-    def _next_keys(self, due: Any, size: int, last: Any) -> list[Any]:
-        if self.idle_for is None:
-            found = due.order_by("expires_at")
-        else:  # No index finds them: go through the table once.
-            found = due.order_by("pk")
-            found = found if last is None else found.filter(pk__gt=last)
-        return list(found.values_list("pk", flat=True)[:size])
+            # No index finds idle ones: go through the table once.
+            rows = unit_of_work(due.db, next_rows, due, size, last, self.idle_for is None)
+            if not rows:
+                return
+            batch = unit_of_work(due.db, delete_free, due, rows)
+            limit = None if limit is None else limit - batch.done
+            last = rows[-1]
+            yield batch
 
     def _due(self, model: type[AbstractBotSession], using: str, now: Any) -> Any:
         due = Q(expires_at__lte=now)
@@ -115,10 +103,11 @@ class Sweep:
         return sessions
 
 
-def delete_expired(due: Any, size: int) -> int:
-    """Delete the first that have expired, found by the index on the expiry, in one statement.
+def delete_free(due: Any, rows: Sequence[Row]) -> Batch:
+    """Delete those of ``rows`` that are due still and that nobody holds.
 
-    ``due`` stands in it twice, for those that are renewed while it runs.
+    A handler that has read one before it was due holds its key still, or has written it.
     """
-    first = due.order_by("expires_at").values("pk")[:size]
-    return delete_rows(due.filter(pk__in=first))
+    held = busy([row.address for row in rows], due.db)
+    free = [row.pk for row in rows if row.address not in held]
+    return Batch(delete_rows(with_keys(due, free)) if free else 0, besides=left(len(held)))

@@ -10,22 +10,31 @@ from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Q
 
-from ..exceptions import SessionExpiryError
+from ..codec import Codec
+from ..declaration import Fragment
+from ..editing import Edit
+from ..exceptions import SessionExpiryError, SessionKeyError, SessionLockTimeout
+from ..keys import per_chat
 from ..models import AbstractBotSession
 from ..signals import session_expired
+from ..sources import FromKey
 from ..storages import Address, DatabaseStorage
 from ..storages.expiry import is_heard
 from ..storages.layers import place_of, tell_all
-from .batches import Batch, Failure
+from .batches import Batch, Failure, next_rows
+from .busy import busy, left
 from .causes import told
 from .declared import fragments_in
+
+UNREAD: dict[str, Any] = {"read": False, "patience": 0.1}
+"""How a session is edited that is only to be held, and left if somebody else holds it."""
 
 
 class Telling:
     """Tells of the expired sessions of a table, like a bot that reads them: then it deletes them.
 
-    Whether a session is still there and expired is looked up right before it is told. In the
-    moment until it is deleted another process may tell of it, too.
+    The key of each is held meanwhile, and whether it is still there and expired is looked up then.
+    One that somebody else holds is left.
     """
 
     def __init__(self, model: type[AbstractBotSession], using: str) -> None:
@@ -46,35 +55,41 @@ class Telling:
     def run(self, expired: Any, page_size: int, limit: int | None) -> Iterator[Batch]:
         """Tell of ``expired``, a query set; yield a batch for each."""
         for addresses in pages(expired, page_size):
+            held = busy(addresses, expired.db)
             # Two sweeps at once would otherwise tell of the same one at the same moment, each time.
             random.shuffle(addresses)
             for address in addresses:
                 if limit is not None and limit <= 0:
                     return
-                batch = self._told(address)
+                batch = Batch(0, besides=left(1)) if address in held else self._told(address)
                 limit = None if limit is None else limit - batch.done
                 yield batch
 
     def _told(self, address: Address) -> Batch:
-        fragment = self._fragments.get((address.bot, address.name))
-        storage = self._table if fragment is None else fragment.storage
+        """Tell of one, and delete it, with its key held as by ``edit()``."""
+        fragment = self._fragments.get((address.bot, address.name)) or self._unknown(address.name)
+        edit = Edit(fragment, address.bot, FromKey(address.key), "database", **UNREAD)
         try:
-            return Batch(async_to_sync(tell_all)([place_of(storage, address)]))
+            with edit:
+                return Batch(async_to_sync(tell_all)([fragment.place(address)]))
+        except SessionLockTimeout:
+            return Batch(0, besides=left(1))
+        except SessionKeyError as exc:
+            return Batch(0, (Failure(address, str(exc)),))
         except SessionExpiryError as exc:
             cause = exc.__cause__ or exc
             why = f": {cause}" if isinstance(cause, ImproperlyConfigured) else "."
             reason = f"Who was told that it has expired raised {type(cause).__name__}{why}"
             return Batch(0, (Failure(address, reason, told(cause)),))
 
+    def _unknown(self, name: str) -> Fragment[Any]:
+        """Return a fragment for the sessions of a bot that the settings do not know."""
+        return Fragment(name, None, per_chat, self._table, Codec(), lazy=True)
+
 
 def pages(expired: Any, size: int) -> Iterator[list[Address]]:
-    """Yield addresses, going through ``expired`` once, by the index on the expiry."""
-    rows = expired.order_by("expires_at", "pk").values_list(
-        "expires_at", "pk", "bot", "name", "key"
-    )
-    page = list(rows[:size])
-    while page:
-        yield [Address(*parts) for _, _, *parts in page]
-        expires_at, pk, *_ = page[-1]
-        later = Q(expires_at__gt=expires_at) | Q(expires_at=expires_at, pk__gt=pk)
-        page = list(rows.filter(later, expires_at__gte=expires_at)[:size])
+    """Yield addresses, going through ``expired`` once."""
+    rows = next_rows(expired, size, None)
+    while rows:
+        yield [row.address for row in rows]
+        rows = next_rows(expired, size, rows[-1])

@@ -16,6 +16,7 @@ from msgspec.structs import asdict, replace
 
 from ..arguments import check_text, telling_usage
 from ..exceptions import SessionStorageError
+from ..locks import process_lock
 from ..records import ANY, About, Address, Record, Revision, conflict, dumps, new_revision
 from .loops import unblocked
 from .shards import clear, held, lockable, make_directory, remove_file, replace_file
@@ -62,7 +63,10 @@ class FileStorage:
         await unblocked(self._delete, address, revision)
 
     async def sweep(self) -> int:
-        """Delete the files of expired sessions, and return how many those were."""
+        """Delete the files of expired sessions, and return how many those were.
+
+        Sessions whose keys somebody holds in this process are left.
+        """
         return await unblocked(self._sweep)
 
     def file(self, address: Address) -> Path:
@@ -98,25 +102,32 @@ class FileStorage:
         return sum(sweep_shard(shard) for shard in self.path.glob("??") if shard.is_dir())
 
 
-def read(file: Path, address: Address | None = None) -> Record | None:
+def read(file: Path, address: Address) -> Record | None:
     """Return the record in ``file``, expired or not.
 
     Raises:
-        SessionStorageError: it holds something else than a record (of that address).
+        SessionStorageError: it holds something else than a record of that address.
+    """
+    found = content_of(file)
+    if found is None:
+        return None
+    if found[0] != address:
+        raise unreadable(file)
+    return found[1]
+
+
+def content_of(file: Path) -> tuple[Address, Record] | None:
+    """Return the address and the record in ``file``, expired or not.
+
+    Raises:
+        SessionStorageError: it holds something else.
     """
     try:
-        text = file.read_text("utf-8")
+        return decoded(json.loads(file.read_text("utf-8")))
     except FileNotFoundError:
         return None
-    except UnicodeDecodeError as exc:
-        raise unreadable(file) from exc
-    try:
-        found, record = decoded(json.loads(text))
     except (ArithmeticError, KeyError, TypeError, ValueError) as exc:
         raise unreadable(file) from exc
-    if address is not None and found != address:
-        raise unreadable(file)
-    return record
 
 
 def encoded(address: Address, record: Record) -> bytes:
@@ -157,14 +168,19 @@ def compare(address: Address, stored: Record | None, revision: Revision) -> None
 def sweep_shard(shard: Path) -> int:
     count = 0
     for file in shard.glob("*.json"):
-        if has_expired(read(file)):
+        if is_to_go(file):
             with held(shard) as descriptor:
-                if has_expired(read(file)):  # Nobody has renewed it meanwhile.
+                if is_to_go(file):  # Nobody has renewed it meanwhile.
                     remove_file(file, descriptor)
                     count += 1
     clear(shard)
     return count
 
 
-def has_expired(record: Record | None) -> bool:
-    return record is not None and record.live() is not record
+def is_to_go(file: Path) -> bool:
+    """Whether a session has expired, and nobody in this process holds it."""
+    found = content_of(file)
+    if found is None:
+        return False
+    address, record = found
+    return record.live() is not record and address not in process_lock().wanted

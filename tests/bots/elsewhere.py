@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import django
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from botsessions import multi_session, session
+from botsessions import enhance_storage, multi_session, session
 from botsessions.keys import per_user
 
 
@@ -29,6 +30,18 @@ counter = session(initial=counting)
 pair = multi_session(
     a=session(initial=counting), b=session(initial=counting, get_session_key=per_user)
 )
+
+told: list[str] = []
+"""Keys of baskets that have expired."""
+MOMENT = timedelta(seconds=2)
+
+
+def tell(key: str, data: Any) -> None:
+    told.append(key)
+
+
+quiet = session(initial=counting, storage=enhance_storage(time_to_live=MOMENT))
+heard = session(initial=counting, storage=enhance_storage(time_to_live=MOMENT, on_expire=tell))
 
 
 class Editor:
@@ -57,6 +70,20 @@ class Editor:
 
     def let_go(self) -> None:
         self._held.close()
+
+    def sweep(self, **options: Any) -> dict[str, Any]:
+        """Return what a sweep has done, and of whom this process was told so far."""
+        from botsessions.maintenance import Sweep, tables  # noqa: PLC0415 (once Django is set up)
+
+        idle = options.get("idle_for")
+        work = Sweep(idle_for=None if idle is None else timedelta(seconds=idle))
+        batches = [batch for table in tables() for batch in work.run(*table)]
+        return {
+            "deleted": sum(batch.done for batch in batches),
+            "busy": sum(batch.besides.get("busy", 0) for batch in batches),
+            "failed": sum(len(batch.failures) for batch in batches),
+            "told": import_string("tests.bots.elsewhere.told"),  # Of the module, not of the script.
+        }
 
     def _session(self, fragment: str) -> Any:
         return getattr(self._declared, fragment) if fragment else self._declared

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentTypeError
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ class Command(BatchCommand):
         "Delete sessions that have expired: for cron. Safe beside a running bot and twice at once. "
         f"{EXIT_STATUS}"
     )
+    besides: Mapping[str, str] = {"busy": "left for the next sweep because a handler holds them"}
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

@@ -1,0 +1,296 @@
+"""E12: a sweep leaves what somebody holds, whichever lock the bot has and wherever it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connections
+from django.test import override_settings
+from django.utils import timezone
+
+from botsessions import enhance_storage, lazy_session
+from botsessions.database.execution import execute
+from botsessions.database.lease import lease_key
+from botsessions.database.leases_table import lease_table_of
+from botsessions.database.leases_texts import NOBODY
+from botsessions.database.statements import one
+from botsessions.exceptions import SessionConflict
+from botsessions.models import BotSession
+from botsessions.storages import Address
+
+from .bots.elsewhere import MOMENT, counting, heard, quiet, told
+from .elsewhere import Elsewhere, elsewhere
+from .locked import BOT, bot_running, both_locks, new_chat
+from .servers import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SESSIONS = {"quiet": quiet, "heard": heard}
+LEFT = {"deleted": 0, "busy": 1, "failed": 0, "told": []}
+
+both_kinds = pytest.mark.parametrize("kind", SESSIONS)
+"""One that expires in silence, and one of which somebody hears."""
+
+
+failed: list[Any] = []
+
+
+async def fail(update: Any, context: Any) -> None:
+    failed.append(context.error)
+
+
+@pytest.fixture(autouse=True)
+def no_handler_fails() -> Iterator[None]:
+    failed.clear()
+    yield
+    assert failed == []
+
+
+def path(kind: str) -> str:
+    return f"tests.bots.elsewhere.{kind}"
+
+
+def apart(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function on a thread of its own, with a connection of its own, and wait for it."""
+
+    def call() -> Any:
+        with closing(connections["default"]):
+            return function(*args)
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call).result()
+
+
+def make(key: str, lasting: timedelta) -> None:
+    until = timezone.now() + lasting
+    BotSession.objects.create(bot=BOT, key=key, data={"count": 5}, expires_at=until)
+
+
+def let_expire(key: str) -> None:
+    """Let a session expire as time does: its revision stays."""
+    BotSession.objects.filter(key=key).update(expires_at=timezone.now())
+
+
+def wait_until_others_see(key: str) -> None:
+    """Wait until the database shows that a key is held."""
+    wanted = [lease_key(Address(BOT, "", key))]
+    own = connections["default"]
+    statement = lease_table_of(own).texts.held_by_others(wanted, NOBODY)
+    wait_until(lambda: execute(own, one(statement)).rows, lambda: "Nobody holds it.")
+
+
+def swept(lock: str, kind: str) -> str:
+    """Sweep here; return what the command says."""
+    bots = {BOT: {"SESSION": path(kind), "APPLICATION": path("nothing"), "LOCK": lock}}
+    out = StringIO()
+    with override_settings(BOTSESSIONS={"BOTS": bots}):
+        call_command("sweep_sessions", stdout=out)
+    return out.getvalue().partition(" in ")[0]
+
+
+def stored(key: str) -> Any:
+    return BotSession.objects.values_list("data", flat=True).get(key=key)
+
+
+@both_kinds
+@both_locks
+def test_e12_what_expires_while_its_handler_runs(lock: str, kind: str) -> None:
+    found: list[Any] = []
+
+    def expires(key: str, other: Elsewhere) -> None:
+        wait_until_others_see(key)
+        let_expire(key)
+        found.append(other.sweep())
+        found.append(swept(lock, kind))
+
+    async def handle(update: Any, context: Any) -> None:
+        context.session["count"] += 1
+        await asyncio.to_thread(apart, expires, context.session_key, other)
+
+    async def main() -> None:
+        async with bot_running(lock, SESSIONS[kind], handle, errors=fail) as bot:
+            await bot.user(id=int(key)).send("x")
+
+    key, before = str(new_chat()), len(told)
+    with elsewhere(lock, path(kind)) as other:
+        make(key, MOMENT)
+        asyncio.run(main())
+        left = "0 sessions deleted, 1 left for the next sweep because a handler holds them"
+        assert found == [LEFT, left]
+        assert stored(key) == {"count": 6}
+        let_expire(key)
+        wait_until(lambda: other.sweep()["deleted"], lambda: "The key stays held.")
+        assert other.sweep()["told"] == ([key] if kind == "heard" else [])
+    assert len(told) == before
+
+
+@both_locks
+def test_e12_while_a_handler_blocks_its_event_loop(lock: str) -> None:
+    found: list[Any] = []
+
+    def expires(key: str, other: Elsewhere) -> None:
+        wait_until_others_see(key)
+        let_expire(key)
+        found.append(other.sweep())
+
+    async def handle(update: Any, context: Any) -> None:
+        context.session["count"] += 1
+        apart(expires, context.session_key, other)
+
+    async def main() -> None:
+        async with bot_running(lock, quiet, handle, errors=fail) as bot:
+            await bot.user(id=int(key)).send("x")
+
+    key = str(new_chat())
+    with elsewhere(lock, path("quiet")) as other:
+        make(key, MOMENT)
+        asyncio.run(main())
+    assert (found, stored(key)) == ([LEFT], {"count": 6})
+
+
+@both_locks
+def test_e12_what_is_saved_in_between_and_expires_then(lock: str) -> None:
+    async def handle(update: Any, context: Any) -> None:
+        context.session["count"] += 1
+        await context.save_session()
+        await asyncio.to_thread(apart, expires, context.session_key)
+        context.session["count"] += 1
+
+    def expires(key: str) -> None:
+        wait_until_others_see(key)
+        let_expire(key)
+        assert other.sweep() == LEFT
+
+    async def main() -> None:
+        async with bot_running(lock, quiet, handle, errors=fail) as bot:
+            await bot.user(id=int(key)).send("x")
+
+    key = str(new_chat())
+    with elsewhere(lock, path("quiet")) as other:
+        asyncio.run(main())
+    assert stored(key) == {"count": 2}
+
+
+@both_locks
+def test_e12_a_lazy_session_that_expires_after_it_was_read(lock: str) -> None:
+    declared = lazy_session(initial=counting, storage=enhance_storage(time_to_live=MOMENT))
+
+    async def handle(update: Any, context: Any) -> None:
+        data = await context.session
+        data["count"] += 1
+        await asyncio.to_thread(apart, expires, context.session_key)
+
+    def expires(key: str) -> None:
+        wait_until_others_see(key)
+        let_expire(key)
+        assert other.sweep() == LEFT
+
+    async def main() -> None:
+        async with bot_running(lock, declared, handle, errors=fail) as bot:
+            await bot.user(id=int(key)).send("x")
+
+    key = str(new_chat())
+    with elsewhere(lock, path("quiet")) as other:
+        make(key, MOMENT)
+        asyncio.run(main())
+    assert stored(key) == {"count": 6}
+
+
+@both_locks
+def test_e12_what_a_view_edits(lock: str) -> None:
+    key = str(new_chat())
+    bots = {BOT: {"SESSION": path("quiet"), "APPLICATION": path("nothing"), "LOCK": lock}}
+    with elsewhere(lock, path("quiet")) as other, override_settings(BOTSESSIONS={"BOTS": bots}):
+        make(key, MOMENT)
+        with quiet.edit(key) as data:
+            data["count"] += 1
+            wait_until_others_see(key)
+            let_expire(key)
+            assert other.sweep() == LEFT
+    assert stored(key) == {"count": 6}
+
+
+@both_locks
+def test_e12_what_is_idle(lock: str) -> None:
+    """With keys held in a process only, by a sweep in that process."""
+    found: list[Any] = []
+
+    async def handle(update: Any, context: Any) -> None:
+        context.session["count"] += 1
+        await asyncio.to_thread(apart, sweep, context.session_key)
+
+    def sweep(key: str) -> None:
+        BotSession.objects.update(updated_at=timezone.now() - timedelta(days=100))
+        out = StringIO()
+        call_command("sweep_sessions", idle_for=timedelta(days=90), stdout=out)
+        found.append(out.getvalue().partition(" deleted")[0])
+        if lock == "database":
+            found.append(other.sweep(idle_for=90 * 24 * 3600))
+
+    async def main() -> None:
+        async with bot_running(lock, quiet, handle, errors=fail) as bot:
+            await bot.user(id=int(key)).send("x")
+
+    key = str(new_chat())
+    with elsewhere(lock, path("quiet")) as other:
+        make(key, timedelta(days=1))
+        asyncio.run(main())
+    assert found == ["0 sessions", LEFT][: len(found)]
+    assert stored(key) == {"count": 6}
+
+
+@both_locks
+def test_e12_a_sweep_goes_on_behind_what_is_held_and_keeps_its_limit(lock: str) -> None:
+    async def handle(update: Any, context: Any) -> None:
+        await asyncio.to_thread(apart, sweep, context.session_key)
+
+    def sweep(key: str) -> None:
+        BotSession.objects.filter(key=key).update(expires_at=timezone.now() - timedelta(days=1))
+        for number in range(5):
+            make(f"old {number}", -MOMENT)
+        out = StringIO()
+        call_command("sweep_sessions", batch_size=2, limit=4, stdout=out)
+        assert out.getvalue().startswith("4 sessions deleted, 1 left for the next sweep")
+        assert BotSession.objects.count() == 2
+
+    async def main() -> None:
+        async with bot_running(lock, quiet, handle, errors=fail) as bot:
+            await bot.user(id=int(key)).send("x")
+
+    key = str(new_chat())
+    make(key, timedelta(days=1))
+    asyncio.run(main())
+    assert stored(key) == {"count": 5}
+
+
+def test_a19_what_somebody_deletes_while_its_handler_runs_is_not_brought_back() -> None:
+    conflicts: list[Any] = []
+
+    async def handle(update: Any, context: Any) -> None:
+        context.session["count"] += 1
+        await asyncio.to_thread(apart, forget)
+
+    def forget() -> None:
+        let_expire(key)
+        BotSession.objects.all().delete()
+
+    async def note(update: Any, context: Any) -> None:
+        conflicts.append(context.error)
+
+    async def main() -> None:
+        async with bot_running("process", quiet, handle, errors=note) as bot:
+            await bot.user(id=int(key)).send("x")
+
+    key = str(new_chat())
+    make(key, MOMENT)
+    asyncio.run(main())
+    assert [type(error) for error in conflicts] == [SessionConflict]
+    assert not BotSession.objects.exists()
