@@ -29,6 +29,10 @@ class SessionDataError(SessionError):
         self.path = path
 
 
+class ConversationStateError(SessionError):
+    """A stored conversation is in a state that its ``ConversationHandler`` does not have."""
+
+
 class SessionConflict(SessionError):
     """Somebody else changed or deleted the stored session since it was read.
 

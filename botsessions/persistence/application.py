@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from telegram.ext import Application, ExtBot, JobQueue
+from telegram.ext import Application, ConversationHandler, ExtBot, JobQueue
 
 from ..unit import Unit
+from .conversations import Conversations, adopt
 from .mappings import OpenData, data_here
 from .persistence import BOT_DATA, CHAT_DATA, THE_BOT, USER_DATA, BotPersistence
 
@@ -19,9 +21,13 @@ class PersistentApplication(
 ):
     """An application that may have a :class:`BotPersistence`, or any other, or none."""
 
+    session_bot: str
+    session_lock: str
+
     def __init__(self, **kwargs: Any) -> None:
         self._outside: Unit | None = None
         self._in_memory: Any = None
+        self._conversations: list[Conversations] = []
         super().__init__(**kwargs)
         self.kept = self.persistence if isinstance(self.persistence, BotPersistence) else None
         """The persistence, if it is ours."""
@@ -65,6 +71,16 @@ class PersistentApplication(
             await super()._initialize_persistence()
         elif BOT_DATA in self.kept.fragments:
             self._outside = await self.kept.bot_data_outside()
+
+    async def _add_ch_to_persistence(self, handler: ConversationHandler[Any]) -> None:
+        if self.kept is None:
+            await super()._add_ch_to_persistence(handler)
+        else:
+            self._conversations.append(adopt(handler, self, self.kept.storage))
+
+    def conversations_of(self, update: object) -> Sequence[Conversations]:
+        """Return those whose states decide which handler takes an update."""
+        return [needed for known in self._conversations for needed in known.needed(update)]
 
     async def start(self) -> None:
         """Start; see PTB. What ``post_init`` has changed in ``bot_data`` is saved."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cached_property
 from typing import Any, TypeVar
@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 from telegram.ext import ApplicationHandlerStop, Job
 
 from ..beside import beside
-from ..database.claims import Claim
+from ..database.claims import AlreadyHandled, Claim, ClaimedElsewhere
 from ..database.model import check_django
 from ..declaration import Declaration, Fragment
 from ..keys import migration
 from ..locks import process_lock
 from ..persistence.application import PersistentApplication
+from ..persistence.conversations import Conversations
 from ..records import awaited
 from ..sources import FromJob, FromMigration, FromUpdate
 from ..storages.layers import peel
@@ -78,7 +79,9 @@ class SessionApplication(PersistentApplication):
     async def process_update(self, update: object) -> None:
         """Handle an update with its session; errors go to the error handlers."""
         delivery = self.deliveries.pop(id(update), None)
-        unit = self._unit(update, claim=None if delivery is None else delivery.claim)
+        conversations = self.conversations_of(update)
+        claim = None if delivery is None else delivery.claim
+        unit = self._unit(update, claim=claim, conversations=conversations)
         with self.handling(update), CurrentUnit(unit):
             # A conversation's state must not be looked at while another update may change it.
             # If nobody holds a key it is enough to wait until a handler takes the update.
@@ -86,12 +89,25 @@ class SessionApplication(PersistentApplication):
                 await unit.enter()
             if unit.comes_first and unit.error is not None:
                 await self.process_error(update, unit.error)
-            else:
+            elif not conversations or await self._open(unit, update):
                 await super().process_update(update)
             await self._save(unit, update)
+            for known in conversations:
+                if (unknown := known.unknown_state(unit)) is not None:
+                    await self.process_error(update, unknown)
             if delivery is not None:
                 delivery.note(unit)
         await look_after_connections()
+
+    async def _open(self, unit: Unit, update: object) -> bool:
+        """Load what handlers are chosen by; return whether any may handle the update."""
+        try:
+            await unit.open()
+        except (AlreadyHandled, ClaimedElsewhere):
+            unit.failed = True
+        except Exception as exc:
+            await self.process_error(update, exc)
+        return not unit.failed
 
     async def _save(self, unit: Unit, update: object = None, job: Job[Any] | None = None) -> None:
         """Save the session for the last time, if handlers have seen it and none failed."""
@@ -200,8 +216,12 @@ class SessionApplication(PersistentApplication):
         holds: bool = True,
         origin: Unit | None = None,
         claim: Claim | None = None,
+        conversations: Sequence[Conversations] = (),
     ) -> Unit:
         fragments, bot = self.fragments, self.session_bot
+        if conversations:
+            more = {known.fragment.name: known.fragment for known in conversations}
+            fragments = {**fragments, **more}
         if (moved := migration(subject)) is not None and holds:
             source = FromMigration(subject, moved[1])
             return MovingUnit(

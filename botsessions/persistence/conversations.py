@@ -1,0 +1,234 @@
+"""The states of ``ConversationHandler``: read before it looks for a handler, saved as all is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, MutableMapping
+from inspect import Parameter, Signature
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from django.core.exceptions import ImproperlyConfigured
+from telegram import Update
+from telegram.ext import BaseHandler, ConversationHandler
+from telegram.ext._handlers.conversationhandler import PendingState
+
+from ..data import Data
+from ..declaration import Fragment
+from ..editing import AsyncEdit
+from ..exceptions import ConversationStateError, SessionClosed
+from ..keys import joined
+from ..records import MAX_NAME_LENGTH, Storage
+from ..sources import Source
+from ..unit import Unit, current
+from .mappings import data_here
+from .values import ValueCodec
+
+if TYPE_CHECKING:
+    from .application import PersistentApplication
+
+Key = tuple[Any, ...]
+"""A conversation's, as python-telegram-bot makes it: the ids of chat, user, message."""
+
+CONVERSATION: Final = "ptb:conversation:"
+"""What the names of conversations' fragments begin with; the handler's name follows."""
+
+
+class Conversations(MutableMapping[Key, Any]):
+    """What a ``ConversationHandler`` keeps its states in: those of the running update.
+
+    A step that runs with ``block=False`` is known to this process alone until it has ended.
+    """
+
+    def __init__(
+        self,
+        handler: ConversationHandler[Any],
+        application: PersistentApplication,
+        storage: Storage,
+    ) -> None:
+        self.handler = handler
+        self.fragment = fragment_of(handler, storage)
+        self.nested = [adopt(child, application, storage) for child in handler._child_conversations]
+        self._application = application
+        self._pending: dict[Key, PendingState] = {}
+
+    def needed(self, update: object) -> Iterator[Conversations]:
+        """Yield itself and those nested in it whose states decide who handles an update."""
+        if may_take(self.handler, update):
+            yield self
+            for conversations in self.nested:
+                yield from conversations.needed(update)
+
+    def __getitem__(self, key: Key) -> Any:
+        if key in self._pending:
+            return self._pending[key]
+        data = self._data(key)
+        if data is None or data.stored is None or not data.stored.is_known:
+            raise KeyError(key)
+        conversation = data.get()
+        if conversation is None:
+            raise KeyError(key)
+        return conversation["state"]
+
+    def __setitem__(self, key: Key, state: Any) -> None:
+        data = self._data(key)
+        if isinstance(state, PendingState):
+            self._wait_for(key, state)
+        elif data is not None:
+            self._pending.pop(key, None)
+            data.assign({"state": state})
+        elif key not in self._pending:  # What is pending is saved when it has ended.
+            raise SessionClosed("This conversation's update is over.")
+
+    def __delitem__(self, key: Key) -> None:
+        self._pending.pop(key, None)
+        data = self._data(key)
+        if data is not None:
+            data.assign(None)
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError("Only the running update's conversations are in memory.")
+
+    def __len__(self) -> NoReturn:
+        raise TypeError("Only the running update's conversations are in memory.")
+
+    def unknown_state(self, unit: Unit) -> ConversationStateError | None:
+        """Return the error that a unit's conversation is in a state that the code does not have."""
+        data = unit.all_data.get(self.fragment.name)
+        conversation = None if data is None or data.error is not None else data.get()
+        if conversation is None or conversation["state"] in self.handler.states:
+            return None
+        # A state's name is the code's: it says nothing of a person.
+        return ConversationStateError(
+            f"Conversation {data and data.address} is in state {conversation['state']!r}, which "
+            "its ConversationHandler does not have (any more). It stays stored; fallbacks, and "
+            "entry points with allow_reentry, still take its updates. Give the state back to the "
+            "code, or delete the conversation in the admin."
+        )
+
+    def _data(self, key: Key) -> Data[Any] | None:
+        return data_here(self.fragment.name, joined(*key))
+
+    def _wait_for(self, key: Key, pending: PendingState) -> None:
+        unit = current.get()
+        assert unit is not None
+        self._pending[key] = pending
+        self._application.create_task(self._settle(key, pending, unit.source))
+
+    async def _settle(self, key: Key, pending: PendingState, source: Source) -> None:
+        """Save the state that a step with ``block=False`` has led to."""
+        await asyncio.wait([pending.task])
+        current.set(None)  # It is not the handlers' code any more.
+        application = self._application
+        edit = AsyncEdit(self.fragment, application.session_bot, source, application.session_lock)
+        try:
+            async with edit:
+                # Unless the next update has found it already.
+                if self._pending.get(key) is pending:
+                    state = result_of(pending)
+                    ended = state is None or state == self.handler.END
+                    edit.data = None if ended else {"state": state}
+        finally:
+            if self._pending.get(key) is pending:
+                del self._pending[key]
+
+
+def adopt(
+    handler: ConversationHandler[Any], application: PersistentApplication, storage: Storage
+) -> Conversations:
+    """Have a handler keep its states with the sessions.
+
+    It keeps them in a private attribute. That is the only place where they can be had before it
+    decides: what it calls itself, ``BasePersistence.get_conversations()``, it calls once, at the
+    start, for the conversations of everybody.
+    """
+    conversations = Conversations(handler, application, storage)
+    handler._conversations = conversations
+    return conversations
+
+
+def fragment_of(handler: ConversationHandler[Any], storage: Storage) -> Fragment[Any]:
+    if not (handler.persistent and handler.name):
+        raise ImproperlyConfigured(
+            "A ConversationHandler within a persistent one needs persistent=True and a name, too."
+        )
+    name = f"{CONVERSATION}{handler.name}"
+    if len(name) > MAX_NAME_LENGTH:
+        raise ImproperlyConfigured(
+            f"The name of the conversation {handler.name!r} is too long: it may have "
+            f"{MAX_NAME_LENGTH - len(CONVERSATION)} characters."
+        )
+    return Fragment(name, nothing, ConversationKey(handler), storage, ValueCodec(), lazy=False)
+
+
+def nothing() -> None:
+    """Return what a conversation is that has not begun."""
+
+
+class ConversationKey:
+    """From an update to the key of a conversation, for handlers as they are declared."""
+
+    def __init__(self, handler: ConversationHandler[Any]) -> None:
+        self._handler = handler
+        parts = {
+            "chat": handler.per_chat,
+            "user": handler.per_user,
+            "message": handler.per_message,
+        }
+        ids = [
+            Parameter(name, Parameter.KEYWORD_ONLY) for name, is_part in parts.items() if is_part
+        ]
+        update = Parameter("update", Parameter.POSITIONAL_OR_KEYWORD, default=None)
+        # It tells whose a conversation is.
+        self.__signature__ = Signature([update, *ids])
+
+    def __call__(self, update: Any = None, **ids: Any) -> str | None:
+        if update is None:
+            return joined(*ids.values())
+        key = key_of(self._handler, update)
+        return None if key is None else joined(*key)
+
+
+def key_of(handler: ConversationHandler[Any], update: object) -> Key | None:
+    """Return the key of an update's conversation; ``None`` for one that it never takes."""
+    if not isinstance(update, Update) or update.channel_post or update.edited_channel_post:
+        return None
+    query = update.callback_query
+    if (
+        (handler.per_chat and not update.effective_chat)
+        or (handler.per_user and not update.effective_user)
+        or (handler.per_message and not query)
+        or (query and handler.per_chat and not query.message)
+    ):
+        return None
+    return handler._get_key(update)
+
+
+def may_take(handler: ConversationHandler[Any], update: object) -> bool:
+    """Whether a conversation takes an update in some state, so that its own has to be known."""
+    if type(handler).check_update is not ConversationHandler.check_update:
+        return True
+    if key_of(handler, update) is None:
+        return False
+    lists = [handler.entry_points, handler.fallbacks, *states_of(handler).values()]
+    return any(takes(one, update) for handlers in lists for one in handlers)
+
+
+def states_of(handler: ConversationHandler[Any]) -> Mapping[object, Any]:
+    """Return the handlers of the states in which an update may come."""
+    timeout = handler.TIMEOUT
+    return {state: some for state, some in handler.states.items() if state != timeout}
+
+
+def takes(handler: BaseHandler[Any, Any, Any], update: object) -> bool:
+    if isinstance(handler, ConversationHandler):
+        return may_take(handler, update)
+    try:
+        check = handler.check_update(update)
+    except Exception:  # Whoever handles the update will meet it.
+        return True
+    return check is not None and check is not False
+
+
+def result_of(pending: PendingState) -> Any:
+    """Return the state that a step has led to that has ended; ``None`` for the end."""
+    return pending.old_state if pending.task.cancelled() else pending.resolve()

@@ -1,0 +1,318 @@
+"""Conversations: their states are read before a handler is looked for, and saved with the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import SimpleTestCase, TransactionTestCase, override_settings
+from telegram.ext import CommandHandler, ConversationHandler, MessageHandler, filters
+from telegram.ext._handlers.conversationhandler import PendingState
+
+from botsessions import multi_session, session
+from botsessions.exceptions import ConversationStateError
+from botsessions.models import BotSession
+from botsessions.persistence import BotPersistence
+from botsessions.testing import AsyncBotClient
+
+from .bots import dialogues
+from .harness import Store
+from .restarting import Restarting
+from .statements import noted_statements
+
+# Of python-telegram-bot, on conversations that are not per message.
+pytestmark = pytest.mark.filterwarnings("ignore:If 'per_message=False'")
+
+
+def with_store(
+    build: Callable[[Any], Any], store: Any, declared: Any = None, lock: str = "process"
+) -> Callable[[Any], Any]:
+    """Return what builds a bot that keeps its conversations in ``store``."""
+    declared = declared or multi_session()
+
+    def build_kept(builder: Any) -> Any:
+        builder.persistence(BotPersistence(storage=store))
+        return build(declared.install(builder, lock=lock))
+
+    return build_kept
+
+
+def states(store: Store) -> dict[str, Any]:
+    """Return the stored states by fragment and key."""
+    return {
+        f"{address.name.rpartition(':')[2]} {address.key}": store.values[address.key]["state"]
+        for address in store._stored
+        if address.name.startswith("ptb:conversation:")
+    }
+
+
+class Restarted(SimpleTestCase):
+    async def test_f12_a_conversation_goes_on_after_each_restart(self) -> None:
+        store = Store()
+        maria = Restarting(with_store(dialogues.build_ordering, store))
+        assert (await maria.send("/order")).text == "Name?"
+        assert (await maria.send("Maria")).text == "City?"
+        assert (await maria.send("Rome")).text == "Size?"
+        assert (await maria.send("huge")).text is None
+        assert (await maria.send("large")).text == "Note?"
+        assert (await maria.send("Ring twice")).text == "Maria, Rome, large, Ring twice"
+        assert states(store) == {}
+        assert (await maria.send("Maria")).text is None
+        await maria.send("/order")
+        assert (await maria.send("/cancel")).text == "Cancelled."
+        assert states(store) == {}
+        await maria.stop()
+
+    async def test_f12_nested_conversations_go_on_after_each_restart(self) -> None:
+        store = Store()
+        maria = Restarting(with_store(dialogues.build_family, store))
+        await maria.send("/family")
+        for name in ("Ann", "Bob"):
+            await maria.press("add")
+            assert (await maria.send(name)).text == "What?"
+        assert (await maria.press("done")).text == "Ann and Bob"
+        assert states(store) == {}
+        await maria.send("/family")
+        await maria.press("add")
+        assert (await maria.send("/stop")).text == "Stopped."
+        assert states(store) == {}
+        await maria.stop()
+
+    async def test_f12_a_conversation_per_message_goes_on_after_each_restart(self) -> None:
+        maria = Restarting(with_store(dialogues.build_counters, Store()))
+        first = (await maria.send("/poll")).message
+        second = (await maria.send("/poll")).message
+        assert (await maria.press("close", message=second)).text is None
+        assert (await maria.press("up", message=first)).text == "1"
+        assert (await maria.press("close", message=second)).text is None
+        assert (await maria.press("close", message=first)).text == "closed"
+        await maria.stop()
+
+
+def plain(callback: Any = None, **options: Any) -> Callable[[Any], Any]:
+    """Return what builds a bot with one small conversation."""
+
+    async def begin(update: Any, context: Any) -> str:
+        return "begun"
+
+    def build(builder: Any) -> Any:
+        application = builder.build()
+        application.add_handler(
+            ConversationHandler(
+                entry_points=[CommandHandler("start", begin)],
+                states={"begun": [MessageHandler(filters.Regex("^x"), callback or begin)]},
+                fallbacks=[CommandHandler("cancel", dialogues.cancel)],
+                name="plain",
+                persistent=True,
+                **options,
+            )
+        )
+        return application
+
+    return build
+
+
+class Costs(SimpleTestCase):
+    async def _calls(self, text: str, **options: Any) -> list[str]:
+        store = Store()
+        bot = AsyncBotClient(build=with_store(plain(**options), store))
+        maria = bot.user("Maria", id=5)
+        await maria.send("/start")
+        store.calls.clear()
+        await maria.send(text)
+        return store.operations
+
+    async def test_a17_an_update_that_no_step_takes_is_not_looked_up(self) -> None:
+        assert await self._calls("nothing like that") == []
+
+    async def test_a17_one_that_a_step_might_take_is_looked_up_once(self) -> None:
+        reads = ["read"] * 4  # In one statement: the state, user_data, chat_data and bot_data.
+        assert await self._calls("xyz") == reads
+        assert await self._calls("/cancel") == [*reads, "delete"]
+
+    async def test_a17_channel_posts_have_no_conversation(self) -> None:
+        store = Store()
+        bot = AsyncBotClient(build=with_store(plain(), store))
+        maria = bot.user("Maria")
+        await maria.send("/start")
+        store.calls.clear()
+        await maria.in_chat(bot.channel()).send("x")
+        assert store.calls == []
+
+    async def test_a12_a_state_that_cannot_be_read_is_an_error_and_nothing_is_handled(self) -> None:
+        store, errors = Store(), []
+
+        async def note(update: Any, context: Any) -> None:
+            errors.append(context.error)
+
+        def build(builder: Any) -> Any:
+            application = plain()(builder)
+            application.add_error_handler(note)
+            return application
+
+        bot = AsyncBotClient(build=with_store(build, store))
+        maria = bot.user("Maria")
+        await maria.send("/start")
+        store.fails["read"] = OSError("gone")
+        await maria.send("/cancel")
+        assert [str(e) for e in errors] == ["gone"]
+        del store.fails["read"]
+        assert (await maria.send("/cancel")).text == "Cancelled."
+
+
+class States(SimpleTestCase):
+    async def test_f12_a_step_that_raises_leaves_the_conversation_as_it_was(self) -> None:
+        async def fail(update: Any, context: Any) -> None:
+            context.user_data["a"] = 1
+            raise ValueError
+
+        store = Store()
+        bot = AsyncBotClient(build=with_store(plain(fail), store), raise_errors=False)
+        maria = bot.user("Maria", id=5)
+        await maria.send("/start")
+        await maria.send("x")
+        assert states(store) == {"plain 5/5": "begun"}
+        assert "5" not in store.values
+
+    async def test_f12_a_state_that_the_code_no_longer_has_is_told_and_kept(self) -> None:
+        store = Store()
+        old = AsyncBotClient(build=with_store(dialogues.build_ordering, store))
+        await old.user("Maria", id=5).send("/order")
+
+        def build(builder: Any) -> Any:
+            application = builder.build()
+            conversation = dialogues.ordering()
+            del conversation.states[dialogues.NAME]
+            application.add_handler(conversation)
+            return application
+
+        new = AsyncBotClient(build=with_store(build, store))
+        maria = new.user("Maria", id=5)
+        with pytest.raises(ConversationStateError, match="is in state 0, which its"):
+            await maria.send("Maria")
+        assert states(store) == {"ordering 5/5": 0}
+        assert (await maria.send("/cancel")).text == "Cancelled."
+        assert states(store) == {}
+
+    async def test_f12_two_people_in_a_group_have_a_conversation_each(self) -> None:
+        store = Store()
+        bot = AsyncBotClient(build=with_store(dialogues.build_ordering, store))
+        group = bot.supergroup("Friends", id=-100)
+        maria = bot.user("Maria", id=5).in_chat(group)
+        tom = bot.user("Tom", id=6).in_chat(group)
+        for word in ("/order", "M", "Rome", "small", "-"):
+            answers = [(await who.send(word)).text for who in (maria, tom)]
+        assert answers == ["M, Rome, small, -"] * 2
+
+    async def test_f12_a_step_beside_others_lets_the_next_update_wait(self) -> None:
+        store = Store()
+        bot = AsyncBotClient(build=with_store(dialogues.build_working, store), raise_errors=False)
+        maria = bot.user("Maria", id=5)
+        for word, state in (("x", "worked"), ("fail", "begun")):
+            gate = dialogues.gates["work"] = asyncio.Event()
+            await maria.send("/start")
+            await maria.send(word, wait=False)
+            assert states(store) == {"working 5/5": "begun"}
+            assert (await maria.send("y", wait=False)).text == "Wait."
+            gate.set()
+            await bot.conversation._settle()
+            assert states(store) == {"working 5/5": state}
+            again = AsyncBotClient(build=with_store(dialogues.build_working, store))
+            if state == "worked":
+                assert (await again.user("Maria", id=5).send("z")).text == "It has worked."
+        handler = bot.application.handlers[0][0]
+        assert isinstance(handler, ConversationHandler)
+        assert handler._conversations._pending == {}  # type: ignore[attr-defined]
+
+    async def test_e5_no_conversation_stays_in_memory(self) -> None:
+        bot = AsyncBotClient(build=with_store(dialogues.build_ordering, Store()))
+        for n in range(20):
+            await bot.user(f"P{n}").send("/order")
+        (handler,) = bot.application.handlers[0]
+        assert isinstance(handler, ConversationHandler)
+        conversations: Any = handler._conversations
+        assert conversations._pending == {}
+        with pytest.raises(TypeError, match="running update's"):
+            len(conversations)
+
+    def test_f12_a_long_name_is_refused(self) -> None:
+        handler = dialogues.ordering()
+        handler._name = "n" * 48  # python-telegram-bot lets nobody assign it.
+
+        def build(builder: Any) -> Any:
+            application = builder.build()
+            application.add_handler(handler)
+            return application
+
+        bot = AsyncBotClient(build=with_store(build, Store()))
+        with pytest.raises(Exception, match="may have 47 characters"):
+            asyncio.run(bot.application.initialize())
+
+
+class PythonTelegramBot(SimpleTestCase):
+    """What we rely on that python-telegram-bot does not document."""
+
+    async def test_it_adds_persistent_conversations_by_one_method_of_the_application(self) -> None:
+        bot = AsyncBotClient(build=with_store(dialogues.build_family, Store()))
+        added: list[Any] = []
+
+        async def add(handler: Any) -> None:
+            added.append(handler)
+
+        bot.application._add_ch_to_persistence = add  # type: ignore[method-assign]
+        await bot.application.initialize()
+        assert added == bot.application.handlers[0]
+        await bot.application.shutdown()
+
+    def test_it_keeps_states_and_nested_conversations_in_these_attributes(self) -> None:
+        handler = dialogues.ordering()
+        assert handler._conversations == {}
+        assert handler._child_conversations == set()
+        assert handler.timeout_jobs == {}
+        assert PendingState.__slots__ == ("old_state", "task")
+
+    async def test_it_asks_for_the_state_under_the_key_of_the_update(self) -> None:
+        handler, asked = dialogues.ordering(), []
+
+        class Asked(dict[Any, Any]):
+            def get(self, key: Any, default: Any = None) -> Any:
+                asked.append(key)
+                return default
+
+        handler._conversations = Asked()
+        client = AsyncBotClient(build=with_store(dialogues.build_ordering, Store()))
+        maria = client.user("Maria", id=5)
+        updates = client.conversation.updates
+        message = updates.message(maria.place.sender, maria.place.chat, "/order")
+        await client.application.initialize()
+        update = client.conversation._update(updates.update(message=message))
+        assert handler.check_update(update) is not None
+        assert asked == [(5, 5)]
+        await client.application.shutdown()
+
+
+@override_settings(USE_TZ=True)
+class Stored(TransactionTestCase):
+    async def test_f12_a_step_is_one_read_and_one_write(self) -> None:
+        for lock in ("process", "database"):
+            build = with_store(dialogues.build_ordering, None, session(initial=dict), lock)
+            bot = AsyncBotClient(build=build)
+            maria = bot.user("Maria", id=5)
+            await maria.send("/order")
+            with noted_statements(lambda text: text.split()[0]) as made:
+                await maria.send("Maria")
+            assert len([m for m in made if m == "SELECT"]) <= (1 if lock == "process" else 2)
+            await maria.send("/cancel")
+            await bot.conversation.close()
+
+    async def test_f12_the_row_says_whose_the_conversation_is(self) -> None:
+        build = with_store(dialogues.build_ordering, None)
+        bot = AsyncBotClient(build=build)
+        maria = bot.user("Maria", id=5).in_chat(bot.supergroup("Friends", id=-100))
+        await maria.send("/order")
+        row = await BotSession.objects.aget(name="ptb:conversation:ordering")
+        assert (row.key, row.chat_id, row.user_id) == ("-100/5", -100, 5)
+        assert row.data == {"state": 0}
+        await bot.conversation.close()
