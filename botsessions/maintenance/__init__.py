@@ -3,6 +3,7 @@
 from .batches import BATCH_SIZE, Batch, Failure, Work
 from .declared import declared, fragments_in, unlisted
 from .migrating import Migrate
+from .overdue import end_overdue
 from .sweeping import Sweep
 from .tables import tables
 from .unused import forget_handled, forget_incidents, forget_leases
@@ -17,6 +18,7 @@ __all__ = [
     "Versions",
     "Work",
     "declared",
+    "end_overdue",
     "forget_handled",
     "forget_incidents",
     "forget_leases",

@@ -13,6 +13,7 @@ from django.utils import timezone
 from ..arguments import wrong
 from ..deleting import delete_rows
 from ..models import AbstractBotSession
+from ..persistence.conversations import CONVERSATION
 from .batches import BATCH_SIZE, Batch, Row, check_choice, next_rows, unit_of_work, with_keys
 from .busy import busy, left
 from .telling import Telling
@@ -92,7 +93,8 @@ class Sweep:
             yield batch
 
     def _due(self, model: type[AbstractBotSession], using: str, now: Any) -> Any:
-        due = Q(expires_at__lte=now)
+        # Conversations are not to be deleted, but to be ended: see end_overdue().
+        due = Q(expires_at__lte=now) & ~Q(name__startswith=CONVERSATION)
         if self.idle_for is not None:
             due |= Q(updated_at__lte=now - self.idle_for)
         sessions = model._default_manager.using(using).filter(due)

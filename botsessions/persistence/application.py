@@ -11,9 +11,13 @@ from ..unit import Unit
 from .conversations import Conversations, adopt
 from .mappings import OpenData, data_here
 from .persistence import BOT_DATA, CHAT_DATA, THE_BOT, USER_DATA, BotPersistence
+from .timeouts import Overdue, Watch
 
 if TYPE_CHECKING:
-    from telegram import Message
+    from telegram import Message, Update
+    from telegram.ext import BaseHandler
+
+    from ..declaration import Fragment
 
 
 class PersistentApplication(
@@ -28,6 +32,7 @@ class PersistentApplication(
         self._outside: Unit | None = None
         self._in_memory: Any = None
         self._conversations: list[Conversations] = []
+        self._watch: Watch | None = None
         super().__init__(**kwargs)
         self.kept = self.persistence if isinstance(self.persistence, BotPersistence) else None
         """The persistence, if it is ours."""
@@ -86,6 +91,36 @@ class PersistentApplication(
         """Start; see PTB. What ``post_init`` has changed in ``bot_data`` is saved."""
         await self.update_persistence()
         await super().start()
+        if self.kept is not None:
+            self._watch = self.watch()
+            self._watch.start()
+
+    async def stop(self) -> None:
+        """Stop; see PTB."""
+        if self._watch is not None:
+            await self._watch.stop()
+            self._watch = None
+        await super().stop()
+
+    def watch(self) -> Watch:
+        """Return what ends conversations whose time is over."""
+        known = {one.fragment.name: one for some in self._conversations for one in some.all()}
+
+        async def end(overdue: Overdue) -> None:
+            await known[overdue.name].end(overdue)
+
+        handlers = [(n, one.handler, one.fragment.storage) for n, one in known.items()]
+        return Watch(self.session_bot, handlers, end)
+
+    async def load_overdue(self, fragment: Fragment[Any], update: Update) -> None:
+        """Load a conversation whose time is over, among all processes, so that it is ended."""
+        raise NotImplementedError
+
+    async def run_timeout(
+        self, handlers: Sequence[BaseHandler[Any, Any, Any]], update: Update
+    ) -> None:
+        """Run the handlers for a conversation whose time is over, with its last update."""
+        raise NotImplementedError
 
     async def update_persistence(self) -> None:
         """Save what code outside of updates has changed in ``bot_data``; all else is saved."""

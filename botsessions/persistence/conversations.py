@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import replace
 from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any, Final, NoReturn
+from weakref import WeakKeyDictionary, WeakSet
 
 from django.core.exceptions import ImproperlyConfigured
 from telegram import Update
@@ -21,6 +23,8 @@ from ..records import MAX_NAME_LENGTH, Storage
 from ..sources import Source
 from ..unit import Unit, current
 from .mappings import data_here
+from .packing import unpacked
+from .timeouts import UPDATE, NoJobs, Overdue, Timeout
 from .values import ValueCodec
 
 if TYPE_CHECKING:
@@ -46,10 +50,22 @@ class Conversations(MutableMapping[Key, Any]):
         storage: Storage,
     ) -> None:
         self.handler = handler
+        if handler.conversation_timeout:
+            storage = Timeout(storage, handler, self._time_out)
         self.fragment = fragment_of(handler, storage)
         self.nested = [adopt(child, application, storage) for child in handler._child_conversations]
         self._application = application
         self._pending: dict[Key, PendingState] = {}
+        self._waiting: WeakKeyDictionary[Unit, Update] = WeakKeyDictionary()
+        """By the unit, the updates after which the conversation is to go on in time."""
+        self._beside: WeakSet[Unit] = WeakSet()
+        """Of the updates whose step runs beside others."""
+
+    def all(self) -> Iterator[Conversations]:
+        """Yield itself and those nested in it."""
+        yield self
+        for conversations in self.nested:
+            yield from conversations.all()
 
     def needed(self, update: object) -> Iterator[Conversations]:
         """Yield itself and those nested in it whose states decide who handles an update."""
@@ -75,7 +91,8 @@ class Conversations(MutableMapping[Key, Any]):
             self._wait_for(key, state)
         elif data is not None:
             self._pending.pop(key, None)
-            data.assign({"state": state})
+            unit = current.get()
+            data.assign(kept(state, None if unit is None else self._waiting.get(unit)))
         elif key not in self._pending:  # What is pending is saved when it has ended.
             raise SessionClosed("This conversation's update is over.")
 
@@ -90,6 +107,32 @@ class Conversations(MutableMapping[Key, Any]):
 
     def __len__(self) -> NoReturn:
         raise TypeError("Only the running update's conversations are in memory.")
+
+    def wait(self, key: Key, update: Update) -> None:
+        """Let the conversation expire if nothing comes in time after this update."""
+        data, unit = self._data(key), current.get()
+        if data is None or unit is None or unit.origin in self._beside:
+            return  # The step that runs beside others sees to it when it has ended.
+        self._waiting[unit] = update
+        conversation = data.get()
+        if conversation is not None:
+            data.assign(kept(conversation["state"], update))
+
+    async def end(self, overdue: Overdue) -> None:
+        """End a conversation whose time is over, unless that is done or it has gone on."""
+        fragment = replace(self.fragment, key=overdue.key)
+        await self._application.load_overdue(fragment, self._update(overdue.stored))
+
+    async def _time_out(self, stored: dict[str, Any]) -> None:
+        handlers = self.handler.states.get(self.handler.TIMEOUT, [])
+        await self._application.run_timeout(handlers, self._update(stored))
+
+    def _update(self, stored: dict[str, Any]) -> Update:
+        bot = self._application.bot
+        content = unpacked(stored[UPDATE], bot)
+        update = Update.de_json(content, bot)
+        assert update is not None
+        return update
 
     def unknown_state(self, unit: Unit) -> ConversationStateError | None:
         """Return the error that a unit's conversation is in a state that the code does not have."""
@@ -112,6 +155,7 @@ class Conversations(MutableMapping[Key, Any]):
         unit = current.get()
         assert unit is not None
         self._pending[key] = pending
+        self._beside.add(unit.origin)
         self._application.create_task(self._settle(key, pending, unit.source))
 
     async def _settle(self, key: Key, pending: PendingState, source: Source) -> None:
@@ -126,7 +170,8 @@ class Conversations(MutableMapping[Key, Any]):
                 if self._pending.get(key) is pending:
                     state = result_of(pending)
                     ended = state is None or state == self.handler.END
-                    edit.data = None if ended else {"state": state}
+                    waits = has_timeouts(self.handler, application)
+                    edit.data = None if ended else kept(state, source.subject if waits else None)
         finally:
             if self._pending.get(key) is pending:
                 del self._pending[key]
@@ -143,6 +188,7 @@ def adopt(
     """
     conversations = Conversations(handler, application, storage)
     handler._conversations = conversations
+    handler.timeout_jobs = NoJobs()
     return conversations
 
 
@@ -158,6 +204,29 @@ def fragment_of(handler: ConversationHandler[Any], storage: Storage) -> Fragment
             f"{MAX_NAME_LENGTH - len(CONVERSATION)} characters."
         )
     return Fragment(name, nothing, ConversationKey(handler), storage, ValueCodec(), lazy=False)
+
+
+def kept(state: Any, update: Any) -> dict[str, Any]:
+    """Return what is stored of a conversation; with the update, if it is to go on in time."""
+    return {"state": state} if update is None else {"state": state, UPDATE: update.to_dict()}
+
+
+def has_timeouts(handler: ConversationHandler[Any], application: PersistentApplication) -> bool:
+    """Whether a timeout is not ignored, as python-telegram-bot does without a job queue."""
+    jobs = application.job_queue
+    return bool(handler.conversation_timeout and jobs is not None and jobs.scheduler.running)
+
+
+def is_kept(callback: Any, context: Any) -> bool:
+    """Take note of a timeout that a handler asks the job queue for, if its states are kept."""
+    handler = getattr(callback, "__self__", None)
+    conversations = getattr(handler, "_conversations", None)
+    if handler is None or not isinstance(conversations, Conversations):
+        return False
+    if callback != handler._trigger_timeout:
+        return False
+    conversations.wait(context.conversation_key, context.update)
+    return True
 
 
 def nothing() -> None:

@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cached_property
 from typing import Any, TypeVar
 
-from telegram.ext import ApplicationHandlerStop, Job
+from telegram import Update
+from telegram.ext import ApplicationHandlerStop, BaseHandler, Job
 
 from ..beside import beside
 from ..database.claims import AlreadyHandled, Claim, ClaimedElsewhere
@@ -193,6 +194,36 @@ class SessionApplication(PersistentApplication):
             await run()
             await self._save(unit, job=job)
         await look_after_connections()
+
+    async def load_overdue(self, fragment: Fragment[Any], update: Update) -> None:
+        """Load a conversation whose time is over, among all processes, so that it is ended."""
+        fragments = {**self.fragments, fragment.name: fragment}
+        unit = Unit(fragments, self.session_bot, FromUpdate(update), lock="database")
+        with CurrentUnit(unit):
+            try:
+                await unit.load()
+            except Exception as exc:
+                await self.process_error(update, exc)
+
+    async def run_timeout(
+        self, handlers: Sequence[BaseHandler[Any, Any, Any]], update: Update
+    ) -> None:
+        """Run the handlers for a conversation whose time is over, with its last update."""
+        unit = self._unit(update)
+        with CurrentUnit(unit):
+            context = self.context_types.context.from_update(update, self)
+            try:
+                await context.refresh_data()
+                for handler in handlers:
+                    check = handler.check_update(update)
+                    if check is not None and check is not False:
+                        with suppress(ApplicationHandlerStop):
+                            await handler.handle_update(update, self, check, context)
+            except Exception as exc:
+                if unit.unloaded:
+                    raise
+                await self.process_error(update, exc)
+            await self._save(unit, update)
 
     def stop_running(self) -> None:
         """Let the application end what it has begun, and stop; see PTB."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from telegram.ext import Job, JobQueue
 
+from ..persistence.conversations import is_kept
 from ..unit import current
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class SessionJobQueue(JobQueue[Any]):
         await JobQueue.job_callback(job_queue, job)
 
     def run_once(self, *args: Any, **kwargs: Any) -> Job[Any]:
+        if is_kept(args[0] if args else kwargs["callback"], kwargs.get("data")):
+            return Job(args[0])
         return with_session(super().run_once(*args, **kwargs))
 
     def run_repeating(self, *args: Any, **kwargs: Any) -> Job[Any]:

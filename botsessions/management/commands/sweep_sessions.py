@@ -6,10 +6,16 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from botsessions.logs import tokens_hidden
-from botsessions.maintenance import Sweep, forget_handled, forget_incidents, forget_leases
+from botsessions.logs import hide, tokens_hidden
+from botsessions.maintenance import (
+    Sweep,
+    end_overdue,
+    forget_handled,
+    forget_incidents,
+    forget_leases,
+)
 from botsessions.management.batches import EXIT_STATUS, BatchCommand
 from botsessions.management.migration import migration, not_migrated
 from botsessions.management.report import Task
@@ -49,7 +55,18 @@ class Command(BatchCommand):
                 for _ in forget(options["database"], batch_size=options["batch_size"]):
                     pass
         with tokens_hidden():  # Who is told of what has expired may talk to Telegram.
+            failed = [] if options["dry_run"] else self.end_conversations(options)
             super().work(options)
+        if failed:
+            raise CommandError(f"Conversations of {', '.join(failed)} were not ended: see above.")
+
+    def end_conversations(self, options: dict[str, Any]) -> list[str]:
+        """End those whose time is over; return the bots of which that failed."""
+        failed = []
+        for alias, error in end_overdue(options["bot"], options["database"]):
+            failed.append(alias)
+            self.stderr.write(f"Bot {alias!r}: {type(error).__name__}: {hide(str(error))}")
+        return failed
 
     def unreached(self, options: dict[str, Any]) -> list[str]:
         return not_migrated(options) if options["migrate"] else []

@@ -1,0 +1,218 @@
+"""Timeouts of conversations come true, once, whatever ran or did not run when they were due."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.test import SimpleTestCase, TransactionTestCase, override_settings
+from msgspec.structs import replace
+from telegram.ext import ConversationHandler, MessageHandler, filters
+
+from botsessions.models import BotSession
+from botsessions.persistence.timeouts import NoJobs, Watch
+from botsessions.records import utcnow
+from botsessions.testing import AsyncBotClient, BotClient
+
+from .bots import dialogues
+from .harness import Store
+from .test_persistence_conversations import states, with_store
+
+LATE = "Too late, Maria."
+LONG_AGO = timedelta(minutes=5)
+
+
+def expire(store: Store) -> None:
+    """Let the time of stored conversations be over."""
+    for address, (record, text) in store._stored.items():
+        if record.expires_at is not None:
+            over = replace(record, expires_at=record.expires_at - LONG_AGO)
+            store._stored[address] = over, text
+
+
+class NextUpdate(SimpleTestCase):
+    async def test_f12_the_next_update_finds_that_the_time_is_over(self) -> None:
+        store = Store()
+        bot = AsyncBotClient(build=with_store(dialogues.build_hurried, store))
+        maria = bot.user("Maria", id=5)
+        await maria.send("/order")
+        await maria.send("Maria")
+        expire(store)
+        answers = await maria.send("Rome")
+        assert answers.texts == [LATE]
+        assert states(store) == {}
+        assert store.values["5"]["late"] == 1
+        assert (await maria.send("Rome")).text is None
+
+    async def test_f12_an_update_in_time_renews_it_whatever_the_state(self) -> None:
+        store = Store()
+        bot = AsyncBotClient(build=with_store(dialogues.build_hurried, store))
+        maria = bot.user("Maria", id=5)
+        await maria.send("/order")
+        ends = [r.expires_at for r, _ in store._stored.values() if r.expires_at]
+        await maria.send("Maria")
+        later = [r.expires_at for r, _ in store._stored.values() if r.expires_at]
+        assert later[0] is not None
+        assert ends[0] is not None
+        assert later[0] > ends[0]
+        await maria.send("/cancel")
+        assert [r.expires_at for r, _ in store._stored.values() if r.expires_at] == []
+
+    async def test_f12_a_timeout_handler_that_raises_is_told_and_ends_it(self) -> None:
+        store, errors = Store(), []
+
+        async def fail(update: Any, context: Any) -> None:
+            raise ValueError("no")
+
+        async def note(update: Any, context: Any) -> None:
+            errors.append(str(context.error))
+
+        def build(builder: Any) -> Any:
+            application = builder.build()
+            conversation = dialogues.hurried()
+            conversation.states[ConversationHandler.TIMEOUT] = [MessageHandler(filters.ALL, fail)]
+            application.add_handler(conversation)
+            application.add_error_handler(note)
+            return application
+
+        bot = AsyncBotClient(build=with_store(build, store))
+        maria = bot.user("Maria", id=5)
+        await maria.send("/order")
+        expire(store)
+        assert (await maria.send("/order")).text == "Name?"
+        assert errors == ["no"]
+        assert states(store) == {"ordering 5/5": 0}
+
+    async def test_f12_no_job_is_kept_for_a_conversation(self) -> None:
+        bot = AsyncBotClient(build=with_store(dialogues.build_hurried, Store()))
+        for n in range(3):
+            await bot.user(f"P{n}").send("/order")
+        (handler,) = bot.application.handlers[0]
+        assert isinstance(handler, ConversationHandler)
+        assert isinstance(handler.timeout_jobs, NoJobs)
+        assert handler.timeout_jobs == {}
+        assert bot.application.job_queue is not None
+        assert bot.application.job_queue.jobs() == ()
+
+    async def test_f12_a_step_beside_others_has_a_timeout_when_it_has_ended(self) -> None:
+        store = Store()
+
+        def build(builder: Any) -> Any:
+            application = dialogues.build_working(builder)
+            application.handlers[0][0]._conversation_timeout = 60
+            return application
+
+        bot = AsyncBotClient(build=with_store(build, store))
+        maria = bot.user("Maria", id=5)
+        dialogues.gates["work"] = asyncio.Event()
+        dialogues.gates["work"].set()
+        await maria.send("/start")
+        await maria.send("x")
+        assert states(store) == {"working 5/5": "worked"}
+        assert [r.expires_at is not None for r, _ in store._stored.values() if r.about] == [True]
+
+
+def build_late(builder: Any) -> Any:
+    return dialogues.build_hurried(builder)
+
+
+BOTS = {"shop": {"APPLICATION": build_late, "PERSISTENCE": True}}
+
+
+async def let_time_pass() -> None:
+    due = BotSession.objects.filter(expires_at__isnull=False)
+    assert await due.aupdate(expires_at=utcnow() - LONG_AGO) == 1
+
+
+@override_settings(BOTSESSIONS={"BOTS": BOTS})
+class Processes(TransactionTestCase):
+    """The process that began the conversation is gone."""
+
+    async def _begin(self) -> None:
+        bot = AsyncBotClient("shop")
+        maria = bot.user("Maria", id=5)
+        await maria.send("/order")
+        await maria.send("Maria")
+        await bot.conversation.close()
+        await let_time_pass()
+
+    async def test_f12_a_bot_that_starts_tells_it_once(self) -> None:
+        await self._begin()
+        told = []
+        for _ in range(2):
+            bot = AsyncBotClient("shop")
+            await bot.conversation._start()
+            await bot.application.watch().look()
+            told += [
+                call.parameters["text"] for call in bot.telegram.calls if "text" in call.parameters
+            ]
+            await bot.conversation.close()
+        assert told == [LATE]
+        assert await BotSession.objects.filter(name__startswith="ptb:conv").acount() == 0
+        user_data = await BotSession.objects.aget(name="ptb:user_data")
+        assert user_data.data == {"name": "Maria", "late": 1}
+
+    async def test_f12_of_many_processes_one_tells_it(self) -> None:
+        await self._begin()
+        bots = [AsyncBotClient("shop") for _ in range(4)]
+        for bot in bots:
+            await bot.application.initialize()
+            await bot.conversation._start()
+        await asyncio.gather(*(bot.application.watch().look() for bot in bots))
+        for bot in bots:
+            await bot.conversation.close()
+        told = [c for bot in bots for c in bot.telegram.calls if c.parameters.get("text") == LATE]
+        assert len(told) == 1
+
+    async def test_f12_a_running_bot_looks_by_itself(self) -> None:
+        await self._begin()
+        told = asyncio.Event()
+        bot = AsyncBotClient("shop")
+        bot.telegram.on_call = lambda call: told.set() if "text" in call.parameters else None
+        await bot.conversation._start()
+        await asyncio.wait_for(told.wait(), 20)
+        await bot.conversation.close()
+
+    async def test_f12_one_that_goes_on_in_time_is_not_told(self) -> None:
+        bot = AsyncBotClient("shop")
+        maria = bot.user("Maria", id=5)
+        await maria.send("/order")
+        await bot.application.watch().look()
+        assert (await maria.send("Maria")).text == "City?"
+        await bot.conversation.close()
+
+
+@override_settings(BOTSESSIONS={"BOTS": BOTS})
+class Sweep(TransactionTestCase):
+    def test_f12_sweep_sessions_tells_it_once_where_no_bot_runs(self) -> None:
+        bot = BotClient("shop")
+        maria = bot.user("Maria", id=5)
+        maria.send("/order")
+        maria.send("Maria")
+        BotSession.objects.filter(expires_at__isnull=False).update(expires_at=utcnow() - LONG_AGO)
+        bot.telegram.calls.clear()
+        call_command("sweep_sessions", "--dry-run", verbosity=0)
+        assert BotSession.objects.filter(name__startswith="ptb:conv").count() == 1
+        for _ in range(2):
+            call_command("sweep_sessions", verbosity=0)
+        assert [call.parameters["text"] for call in bot.telegram.calls] == [LATE]
+        assert BotSession.objects.filter(name__startswith="ptb:conv").count() == 0
+
+    def test_f12_a_bot_that_cannot_be_reached_is_told_and_nothing_is_lost(self) -> None:
+        BotSession.objects.create(
+            bot="shop", name="ptb:conversation:ordering", key="5/5", data={}, expires_at=utcnow()
+        )
+        with pytest.raises(Exception, match="Conversations of shop were not ended"):
+            call_command("sweep_sessions", verbosity=0)
+        assert BotSession.objects.count() == 1
+
+
+def test_a_watch_looks_often_enough_for_the_shortest_timeout() -> None:
+    from botsessions import DatabaseStorage  # noqa: PLC0415
+
+    for seconds, pause in ((1, 0.2), (20, 2), (3600, 5)):
+        handlers = [("a", dialogues.hurried(seconds), DatabaseStorage())]
+        assert Watch("shop", handlers, None)._pause == pause  # type: ignore[arg-type]
