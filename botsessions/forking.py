@@ -7,8 +7,15 @@ its workers from a process that has imported the whole project, which may have a
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from django.db import connections
+
+
+def at_fork(**functions: Callable[[], object]) -> None:
+    """Have functions called as by :func:`os.register_at_fork`, where processes can fork at all."""
+    if hasattr(os, "register_at_fork"):  # Windows has none.
+        os.register_at_fork(**functions)
 
 
 def close_connections() -> None:
@@ -24,5 +31,4 @@ def close_connections() -> None:
 
 
 def close_connections_before_forks() -> None:
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=close_connections)
+    at_fork(before=close_connections)

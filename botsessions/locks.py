@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Hashable
 from itertools import islice
 from typing import Protocol
+
+from .forking import at_fork
 
 
 class Handed(Protocol):
@@ -164,4 +165,4 @@ def _renew() -> None:
 
 
 # A forked child has none of its parent's holders, which would never release their keys in it.
-os.register_at_fork(after_in_child=_renew)
+at_fork(after_in_child=_renew)

@@ -6,7 +6,6 @@ import asyncio
 import enum
 import inspect
 import json
-import os
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
@@ -19,6 +18,7 @@ from asgiref.sync import sync_to_async
 from msgspec.structs import asdict, replace
 
 from .exceptions import SessionConflict
+from .forking import at_fork
 
 T = TypeVar("T")
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
@@ -262,7 +262,7 @@ REVISIONS_AT_ONCE = 128
 """To ask the system for a random number takes longer than to make it."""
 _revisions: list[int] = []
 # A child would use its parent's.
-os.register_at_fork(after_in_child=_revisions.clear)
+at_fork(after_in_child=_revisions.clear)
 
 
 def conflict(address: Address) -> SessionConflict:

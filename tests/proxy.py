@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import tempfile
 import threading
@@ -30,6 +31,8 @@ class Proxy:
         self._swallow = threading.Event()
         self.swallowed = threading.Event()
         """Set once an answer was swallowed."""
+        self.given_up = threading.Event()
+        """Set once a client has closed a connection that was silent."""
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(self.path))
@@ -68,7 +71,10 @@ class Proxy:
         is_answer = source is pair[1]
         with suppress(OSError):
             while data := source.recv(65536):
-                self._open.wait()
+                while not self._open.wait(0.02):
+                    if not is_answer and is_closed(source):
+                        self.given_up.set()
+                        return
                 if is_answer and self._swallow.is_set():
                     self._swallow.clear()
                     self.swallowed.set()
@@ -84,6 +90,12 @@ class Proxy:
 
     def _start(self, function: Any, *args: Any) -> None:
         threading.Thread(target=function, args=args, daemon=True).start()
+
+
+def is_closed(client: socket.socket) -> bool:
+    closed = select.poll()
+    closed.register(client, select.POLLRDHUP)
+    return bool(closed.poll(0))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 from unittest import IsolatedAsyncioTestCase, mock
 
@@ -27,6 +27,7 @@ from botsessions.models import BotSession, BotSessionLease
 from botsessions.storages import ANY, Address, Record
 
 from .proxy import between
+from .servers import wait_until
 from .test_database_connections import BACKENDS, kill
 
 PEOPLE = [Address("pizza", "", str(number)) for number in range(20)]
@@ -274,6 +275,46 @@ class Networks(Base):
             found = await self.storage.read(MARIA)
             assert found == Record(1, revision=revision)
 
+    async def test_a17_a_thread_gives_up_a_network_that_falls_silent(self) -> None:
+        works: list[Callable[[], Any]] = [
+            lambda: self.storage.of_chat("pizza", 1),
+            lambda: self.storage.read_many(PEOPLE),
+        ]
+        for options in ({}, {"prepare_threshold": None}):
+            if options and connection.vendor != "postgresql":
+                continue
+            with (
+                between() as proxy,
+                mock.patch.dict(connections.settings["default"], OPTIONS=options, CONN_MAX_AGE=60),
+                retrying_for(1),
+            ):
+                for work in works:
+                    await work()
+                    proxy.given_up.clear()
+                    proxy.fall_silent()
+                    under_way = asyncio.ensure_future(work())
+                    assert await asyncio.to_thread(proxy.given_up.wait, 10)
+                    proxy.go_on()
+                    await asyncio.wait_for(under_way, 15)
+                await asyncio.to_thread(close_databases)
+
+    async def test_a17_keys_are_given_back_once_a_network_has_been_silent(self) -> None:
+        def unit() -> DatabaseTransaction:
+            lease = Lease("default", [MARIA])
+            return DatabaseTransaction("default", {MARIA: self.storage}, lease=lease)
+
+        lasting = mock.patch.dict(connections.settings["default"], CONN_MAX_AGE=60)
+        with between() as proxy, lasting, retrying_for(1):
+            await self.stored([MARIA])
+            holder = unit()
+            await holder.read([MARIA])
+            await asyncio.to_thread(wait_for_renewal)
+            proxy.fall_silent()
+            assert await asyncio.to_thread(proxy.given_up.wait, 10)
+            proxy.go_on()
+            holder.give_up()
+            await asyncio.wait_for(unit().read([]), 10)
+
     async def test_a_connection_that_was_cut_is_noticed_and_nothing_is_lost(self) -> None:
         if connection.vendor not in BACKENDS:
             self.skipTest(f"{connection.vendor} has no connections that could be cut.")
@@ -282,6 +323,14 @@ class Networks(Base):
             await asyncio.to_thread(kill_all_others)
             revision = await self.write(MARIA, revision, count)
             assert await self.value() == count
+
+
+def wait_for_renewal() -> None:
+    """Wait until the only lease is renewed, over the connection for that."""
+    ends_at = BotSessionLease.objects.values_list("ends_at", flat=True)
+    with closing(connections["default"]):
+        before = ends_at.get()
+        wait_until(lambda: ends_at.get() != before, lambda: "It is not renewed.")
 
 
 def kill_all_others() -> None:

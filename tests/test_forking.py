@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +20,7 @@ from botsessions.models import BotSession
 from project.settings import DATABASE
 
 from .botapi import serving
+from .commands import ROOT
 from .sessions import make
 from .sites import BOT, SERVERS, TOKEN, served
 from .tables import Tables
@@ -83,3 +86,25 @@ def test_a_connection_that_was_closed_for_a_fork_is_opened_again() -> None:
     close_connections()
     assert BotSession.objects.get().data == {"n": 1}
     assert connection.connection is not before
+
+
+IMPORTS = """
+import concurrent.futures.thread, logging, os, pkgutil, random, threading
+import asgiref.sync, django, telegram.ext
+del os.register_at_fork
+django.setup()
+import botsessions
+found = pkgutil.walk_packages(botsessions.__path__, "botsessions.")
+names = [module.name for module in found if ".migrations" not in module.name]
+for name in names:
+    __import__(name)
+print(len(names))
+"""
+
+
+def test_all_can_be_imported_where_processes_cannot_fork() -> None:
+    imported = subprocess.run(  # noqa: S603 (nothing in it comes from outside)
+        [sys.executable, "-c", IMPORTS], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert imported.returncode == 0, imported.stderr
+    assert int(imported.stdout) > 100

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,6 +13,7 @@ from weakref import WeakKeyDictionary
 from asgiref.sync import AsyncToSync, sync_to_async
 from django.db import connections
 
+from ..forking import at_fork
 from .batch import carry_out
 from .batching import Batching, Done
 from .execution import execute
@@ -253,5 +253,5 @@ _inherited: list[Any] = []
 
 # A child that inherits a connection may end it for its parent: MySQL's client says goodbye when the
 # child's copy is freed.
-os.register_at_fork(before=close_threads, after_in_child=forget)
+at_fork(before=close_threads, after_in_child=forget)
 atexit.register(close_databases)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import queue
 import threading
 import time
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.db import connections
 
+from ..forking import at_fork
 from . import leases_table
 from .care import close_broken_connections, close_unusable_connections, forget_statements, rest
 from .claims import Claim
@@ -30,6 +30,7 @@ from .leases_table import lease_table_of
 from .options import connect_as_ours
 from .rights import Right
 from .statements import Work
+from .watch import watched
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -215,7 +216,8 @@ class Keeper:
         close_unusable_connections()
         try:
             connection = connections[self._using]
-            execute(connection, of(connection, rights))
+            with watched(connection):
+                execute(connection, of(connection, rights))
         except Exception as exc:
             logger.debug("Leases or claims are not written.", exc_info=True)
             close_broken_connections(exc)
@@ -277,7 +279,5 @@ def resume_keepers() -> None:
 
 
 # A forked child has none of its parent's leases, nor its threads.
-os.register_at_fork(
-    before=close_keepers, after_in_parent=resume_keepers, after_in_child=_keepers.clear
-)
+at_fork(before=close_keepers, after_in_parent=resume_keepers, after_in_child=_keepers.clear)
 atexit.register(close_keepers)

@@ -21,6 +21,7 @@ from .care import is_too_old
 from .options import manner_of, our_connection
 from .pipeline import Pipeline
 from .statements import Answer, Work
+from .watch import watched
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -53,7 +54,8 @@ def connect(using: str) -> BaseDatabaseWrapper | None:
     ):
         return None
     connection.inc_thread_sharing()
-    connection.ensure_connection()
+    with watched(connection):
+        connection.ensure_connection()
     driver: Any = connection.connection
     manner = manner_of(connection)
     is_ours_alone = manner is not None and not manner.prefix

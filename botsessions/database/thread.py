@@ -23,6 +23,7 @@ from .cursors import keep_cursors_in_this_thread
 from .execution import execute
 from .options import connect_as_ours
 from .requests import Request
+from .watch import watched
 
 Done: TypeAlias = "Callable[[Any, BaseException | None], object]"
 """Is given what work has come to, or why it has failed."""
@@ -48,7 +49,8 @@ class DatabaseThread:
             try:
                 connection = connections[self.using]
                 work = carry_out(requests, connection, singly=requests[0].met_lock)
-                return execute(connection, work)
+                with watched(connection):
+                    return execute(connection, work)
             except Exception as exc:
                 close_broken_connections(exc)
                 raise
@@ -59,7 +61,12 @@ class DatabaseThread:
 
     def run(self, function: Callable[[], Any], done: Done) -> None:
         """Call a function, again if the database fails for a moment, and tell the event loop."""
-        self.call(lambda: looked_after(lambda again: function()), done)
+
+        def attempt(again: bool) -> Any:
+            with watched(*connections.all(initialized_only=True)):  # Of this thread.
+                return function()
+
+        self.call(lambda: looked_after(attempt), done)
 
     def call(self, function: Callable[[], Any], done: Done) -> None:
         """Call a function, and tell the running event loop."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -17,6 +16,7 @@ from django.db import connections
 from django.utils import timezone
 
 from ..bots import Bot, all_bots
+from ..forking import at_fork
 from ..logs import hide, tokens_hidden
 from ..ptb.account import Info, TelegramRefused, account, asked
 
@@ -121,4 +121,4 @@ def forget(**kwargs: Any) -> None:
 
 
 setting_changed.connect(forget, dispatch_uid="botsessions.figures.webhooks")
-os.register_at_fork(after_in_child=forget)
+at_fork(after_in_child=forget)

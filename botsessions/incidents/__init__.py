@@ -7,9 +7,9 @@ connection of its own. What it cannot write is counted, and told once it can.
 from __future__ import annotations
 
 import atexit
-import os
 
 from ..failures import Failure, listeners
+from ..forking import at_fork
 from .notebook import Notebook
 
 __all__ = ["listen", "note", "notebook"]
@@ -43,5 +43,5 @@ def end() -> None:
     _notebook.end()
 
 
-os.register_at_fork(after_in_child=start_anew)
+at_fork(after_in_child=start_anew)
 atexit.register(end)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures.thread
 import logging
-import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,6 +16,7 @@ from http import HTTPStatus
 from typing import Any
 
 from ..bots import Bot
+from ..forking import at_fork
 from ..logs import tokens_hidden
 from .reception import AGAIN, Reception
 
@@ -177,7 +177,7 @@ def _forget_home() -> None:
     _home, _mutex = None, threading.Lock()
 
 
-os.register_at_fork(after_in_child=_forget_home)
+at_fork(after_in_child=_forget_home)
 # Not atexit: before that, concurrent.futures closes all executors, which handlers use that are
 # still running. Its own callback is registered by the import above, and the last one comes first.
 threading._register_atexit(stop_and_wait)  # type: ignore[attr-defined]
