@@ -208,6 +208,48 @@ def test_the_tree_folds_by_keyboard(log_in: Callable[..., Page]) -> None:
     expect(summary).to_be_hidden()
 
 
+def test_a_value_is_found_and_edited_in_its_place(log_in: Callable[..., Page]) -> None:
+    page = log_in()
+    find(page, "Maria")
+    page.get_by_role("link", name="Maria Rossi").click()
+    address = page.url
+    seek = page.get_by_label("Find in the data")
+    seek.fill("margherita")
+    expect(page.get_by_text("1 / 1")).to_be_visible()
+    expect(page.locator(".bs-at")).to_contain_text("Margherita")
+    expect(page.locator(".bs-at")).to_be_visible()
+    page.get_by_role("link", name="Edit $.orders[0].pizza").click()
+    value = page.get_by_label("$.orders[0].pizza", exact=True)
+    expect(value).to_be_focused()
+    value.press("Escape")
+    expect(value).to_be_hidden()
+    page.get_by_role("link", name="Edit $.orders[0].pizza").press("Enter")
+    value.fill("Quattro")
+    value.press("Control+Enter")
+    expect(page.get_by_text("The data was saved.")).to_be_visible()
+    assert page.url == address
+    page.get_by_role("button", name="Unfold all").click()
+    expect(page.locator(".bs-tree")).to_contain_text('"Quattro"')
+
+
+def test_it_is_said_that_the_bot_has_just_changed_what_is_shown(
+    log_in: Callable[..., Page], site: Site
+) -> None:
+    page = log_in()
+    chat = page.context.new_page()
+    chat.goto(site.url)
+    say(chat, "🍕")
+    expect(chat.get_by_label("Session data")).to_contain_text("pizza_count")
+    page.goto(site.url + LIST)
+    page.locator(".field-whose a").first.click()
+    news = page.get_by_text("Changed just now.")
+    expect(news).to_be_hidden()
+    say(chat, "🍕")
+    expect(news).to_be_visible()
+    page.get_by_role("link", name="Reload").click()
+    expect(page.locator(".bs-tree")).to_contain_text("2")
+
+
 def test_the_tree_folds_without_scripts(log_in: Callable[..., Page]) -> None:
     page = log_in(java_script_enabled=False)
     find(page, "Maria")
@@ -245,6 +287,10 @@ def visit(page: Page, name: str) -> None:
         page.get_by_role("link", name="Overview").click()
         expect(page.get_by_role("heading", name="Largest sessions")).to_be_visible()
         return
+    if name == "activity":
+        page.goto(page.url.split("?")[0] + "activity/")
+        expect(page.get_by_role("heading", level=1)).to_contain_text("What people did")
+        return
     if name == "empty":
         find(page, "nobody is called so")
         expect(page.get_by_text("0 sessions", exact=True)).to_be_visible()
@@ -263,6 +309,15 @@ def visit(page: Page, name: str) -> None:
     if name == "history":
         page.get_by_role("link", name="History").click()
         expect(page.get_by_role("heading", level=1)).to_contain_text("Change history")
+    if name in ("menu", "reset"):
+        page.get_by_text("Actions", exact=True).click()
+        expect(page.get_by_role("link", name="Reset to initial")).to_be_visible()
+    if name == "reset":
+        page.get_by_role("link", name="Reset to initial").click()
+        expect(page.get_by_role("heading", name="Before and after")).to_be_visible()
+    if name == "value":
+        page.get_by_role("link", name="Edit $.pizza_count").click()
+        expect(page.get_by_label("$.pizza_count", exact=True)).to_be_visible()
     if name in ("edit", "conflict", "error"):
         page.get_by_role("link", name="Edit data").click()
         expect(page.get_by_label("Data, as JSON")).to_be_visible()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Iterable
 from datetime import timedelta
@@ -69,12 +70,12 @@ def text(response: Any) -> str:
 
 
 def test_it_is_asked_first_how_many_and_which(operator: Client) -> None:
-    rows = [make(n, title=f"Title {n}") for n in range(25)]
+    rows = [make(n, title=f"Title {n}") for n in range(105)]
     page = text(run(operator, "expire", rows))
-    assert "Expire now: 25 sessions" in page
-    assert "Title 24" in page
+    assert "Expire now: 105 sessions" in page
+    assert "Title 104" in page
     assert "and 5 more" in page
-    assert page.count('name="_selected_action"') == 25
+    assert page.count('name="_selected_action"') == 105
     assert not BotSession.objects.exclude(expires_at=None).exists()
 
 
@@ -106,7 +107,8 @@ def test_extend_by_a_chosen_time(operator: Client) -> None:
 def test_a_time_that_makes_no_sense_is_asked_again(operator: Client, amount: str) -> None:
     row = make(expires_at=timezone.now() + HOUR)
     page = text(run(operator, "extend", [row], confirmed="yes", amount=amount, unit="weeks"))
-    assert "errorlist" in page
+    assert "From now on, for:" in page
+    assert "amount:" not in page
     assert BotSession.objects.get().revision == row.revision
 
 
@@ -134,7 +136,10 @@ def test_migrate(operator: Client, settings: Any) -> None:
     new = make("3", {"pets": []}, version=2)
     page = text(run(operator, "migrate", [old, broken, new], confirmed="yes"))
     assert "Migrate: 1 session done." in page
+    assert "For 1 there was nothing to do." in page
     assert "1 session was left as it was." in page
+    link = f"""<a href="{url("change", broken)}">'2' of bot 'default'</a>"""
+    assert link in html.unescape(page)
     assert "sesame" not in page
     old.refresh_from_db()
     assert (old.data, old.version) == ({"pets": ["Rex"]}, 2)
@@ -166,12 +171,16 @@ def test_export_as_json_lines(operator: Client) -> None:
 
 
 def test_forget_user(operator: Client) -> None:
-    row = make("1", chat_id=5, chat_type="private")
-    make("5/-42", user_id=5, chat_id=-42)
-    make("5", user_id=5, bot="gone")
+    row = make("1", chat_id=5, chat_type="private", title="private")
+    make("5/-42", user_id=5, chat_id=-42, title="member")
+    make("5", user_id=5, bot="gone", title="elsewhere")
     group, other = make("-42", chat_id=-42), make("6", user_id=6)
     page = text(run(operator, "forget_user", [row, group]))
-    assert "Users: 1. 3 sessions in all." in page
+    assert "Forget user: 3 sessions" in page
+    assert "1 user." in page
+    for title in ("private", "member", "elsewhere"):
+        assert title in page
+    assert "gone" in page
     page = text(run(operator, "forget_user", [row, group], confirmed="yes"))
     assert "Forget user: 3 sessions done." in page
     assert set(BotSession.objects.all()) == {group, other}
@@ -274,6 +283,51 @@ def test_django_own_way_to_delete_asks_in_the_same_way(operator: Client) -> None
     assert "Delete: 1 session" in page
     assert operator.post(url("delete", row), {"confirmed": "yes"}).url == LIST
     assert not BotSession.objects.exists()
+
+
+def test_a_reset_says_what_becomes_of_the_data(operator: Client) -> None:
+    row = make(data={"old": 1, "pin": "sesame"})
+    page = html.unescape(text(operator.get(url("operation", row, "reset"))))
+    assert "<code>$.old</code>" in page
+    assert "<code>$.new</code>" in page
+    assert "sesame" not in page
+    operator.force_login(staff("change"))
+    assert "$.old" not in text(operator.get(url("operation", row, "reset")))
+
+
+def test_a_session_s_page_offers_only_what_applies(operator: Client) -> None:
+    private = make("5", chat_id=5)
+    channel = make("-7", chat_id=-7, chat_type="channel", expires_at=timezone.now() + HOUR)
+    expired = make("8", chat_id=8, expires_at=timezone.now() - HOUR)
+    stranger = make("9", user_id=GROUP_ANONYMOUS, bot="gone")
+    offered = {
+        row: {
+            name
+            for name in ("expire", "extend", "reset", "migrate", "export", "forget_user")
+            if url("operation", row, name) in text(operator.get(url("change", row)))
+        }
+        for row in (private, channel, expired, stranger)
+    }
+    assert offered[private] == {"expire", "reset", "export", "forget_user"}
+    assert offered[channel] == {"expire", "extend", "reset", "export"}
+    assert offered[expired] == {"extend", "reset", "forget_user"}
+    assert offered[stranger] == {"expire", "export"}
+
+
+def test_what_people_did_is_listed(operator: Client) -> None:
+    rows = [make(n, title=f"Title {n}") for n in range(3)]
+    assert "Nobody has changed a session" in text(operator.get(f"{LIST}activity/"))
+    assert "What its bot writes is not noted" in text(operator.get(url("history", rows[0])))
+    run(operator, "expire", rows[:2], confirmed="yes")
+    run(operator, "delete_selected", rows[2:], confirmed="yes")
+    page = text(operator.get(f"{LIST}activity/"))
+    assert page.index(f"Session {rows[2].pk} of default") < page.index("Title 1")
+    assert f'<a href="{url("change", rows[0])}">Title 0</a>' in page
+    assert "Changed Expires." in page
+    user = User.objects.get()
+    assert "Title 0" in text(operator.get(f"{LIST}activity/?who={user.pk}"))
+    assert "Title 0" not in text(operator.get(f"{LIST}activity/?who={user.pk + 1}"))
+    assert "Title 0" not in text(operator.get(f"{LIST}activity/?before=1"))
 
 
 def test_the_history_names_what_was_done(operator: Client) -> None:

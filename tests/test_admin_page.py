@@ -259,6 +259,101 @@ def test_the_page_changes_nothing(admin_client: Client) -> None:
     assert row.data == {"pizza_count": 1}
 
 
+def test_letters_that_nobody_sees_are_escapes(reader: Client) -> None:
+    row = make(data={"": 7, "a\u202e": "b\u200bc\u0007"}, chat_id=5, title="\u202eevil")
+    text = page(reader, row)
+    assert '<span class="bs-name">""</span>' in text
+    for escaped in ("a\\u202e", "b\\u200bc\\u0007", "\\u202eevil"):
+        assert escaped in text
+    assert "\u202e" not in text
+
+
+@pytest.mark.parametrize("title", ["", "   ", "\u2800\u2800", "\u200b\u3164"])
+def test_a_title_that_nobody_sees_is_none(reader: Client, title: str) -> None:
+    make("424242", chat_id=424242, title=title)
+    listed = reader.get(LIST).content.decode()
+    assert '<span class="bs-title">424242</span>' in listed
+
+
+def test_a_long_title_is_cut_where_there_is_no_place_for_it(reader: Client) -> None:
+    row = make("5", chat_id=5, title="x" * 255)
+    assert f">{'x' * 80}…<" in reader.get(LIST).content.decode()
+    text = page(reader, row)
+    assert f"<h1>{'x' * 255}</h1>" in text
+    assert "x" * 81 not in text.split("</ol>")[0].split("</title>")[1]
+
+
+def test_topics_and_bots_are_told_apart(reader: Client) -> None:
+    rows = [make(f"-42/{topic}", chat_id=-42, chat_type="supergroup") for topic in (7, 9)]
+    other = make("-42", bot="shop", chat_id=-42, chat_type="supergroup")
+    assert "Supergroup -42, topic 7 · default" in page(reader, rows[0])
+    assert "Supergroup -42, topic 9" in page(reader, rows[0])
+    assert "Supergroup -42 · shop" in page(reader, other)
+
+
+def test_types_and_moments_explain_values(reader: Client) -> None:
+    text = page(
+        reader, make("k", {"pizzas": 1, "notes": ["a"], "at": "2026-01-02T03:04:05Z"}, "shop")
+    )
+    assert '<span class="bs-note">int</span>' in text
+    assert '<span class="bs-note">str</span>' in text
+    assert 'datetime="2026-01-02T03:04:05+00:00"' in text
+
+
+def one(client: Client, row: BotSession, path: str, value: str, opened: Any, kind: str) -> Any:
+    form = {"path": path, "value": value, "opened": json.dumps(opened), "kind": kind}
+    return client.post(url("value", row), form)
+
+
+def test_a_single_value_is_edited(reader: Client) -> None:
+    row = make(data={"a": [{"b": "old"}], "n": 1, "yes": True, "pin": "sesame"})
+    reader.force_login(staff("change", "view_contents"))
+    assert f"{url('value', row)}?path=%24.a%5B0%5D.b" in page(reader, row)
+    asked = reader.get(url("value", row), {"path": "$.a[0].b", "part": "1"}).content.decode()
+    assert ">\nold</textarea>" in asked
+    assert "<html" not in asked
+    assert one(reader, row, "$.a[0].b", 'new "b"', "old", "text").url == url("change", row)
+    BotSession.objects.filter(pk=row.pk).update(revision=5)  # It is of another value.
+    assert one(reader, row, "$.n", "[2]", 1, "json").status_code == 302
+    assert one(reader, row, "$.yes", "false", True, "truth").status_code == 302
+    row.refresh_from_db()
+    assert row.data == {"a": [{"b": 'new "b"'}], "n": [2], "yes": False, "pin": "sesame"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "opened", "told"),
+    [
+        ("$.pizzas", "many", 1, "this is no JSON"),
+        ("$.pizzas", '"many"', 1, "$.pizzas does not fit Basket"),
+        ("$.pizzas", "3", 2, "It was changed meanwhile"),
+    ],
+)
+def test_a_value_that_cannot_be_saved_stays_to_be_mended(
+    reader: Client, path: str, value: str, opened: Any, told: str
+) -> None:
+    row = make("k", {"pizzas": 1}, "shop", version=2)
+    reader.force_login(staff("change", "view_contents"))
+    answer = html.unescape(one(reader, row, path, value, opened, "json").content.decode())
+    assert told in answer
+    row.refresh_from_db()
+    assert row.data == {"pizzas": 1}
+
+
+@pytest.mark.parametrize("path", ["", "$.gone", "$.pizzas[0]", "nonsense", "$.pizzas x", "$[9]"])
+def test_a_path_that_leads_nowhere_leads_to_the_session(reader: Client, path: str) -> None:
+    row = make(data={"pizzas": 1})
+    reader.force_login(staff("change", "view_contents"))
+    assert reader.get(url("value", row), {"path": path}).url == url("change", row)
+
+
+def test_the_revision_is_told(reader: Client) -> None:
+    row = make()
+    assert reader.get(url("revision", row)).content.decode() == str(row.revision)
+    gone = url("revision", row)
+    row.delete()
+    assert reader.get(gone).content == b""
+
+
 @pytest.mark.once
 class TestTree:
     def test_many_items_are_grouped(self) -> None:

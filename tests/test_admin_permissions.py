@@ -37,6 +37,8 @@ PAGES: dict[str, set[str]] = {
     "history": {"view"},
     "data": {"view", "view_contents"},
     "edit": {"change", "view_contents"},
+    "value": {"change", "view_contents"},
+    "revision": {"view"},
 }
 PEOPLE = [
     (),
@@ -58,7 +60,8 @@ def bots(settings: Any) -> None:
 
 @pytest.fixture
 def row() -> BotSession:
-    return make(data={"secret": SECRET}, user_id=5)
+    soon = timezone.now() + timedelta(hours=1)
+    return make(data={"secret": SECRET}, user_id=5, expires_at=soon)
 
 
 def allowed(permissions: tuple[str, ...], needed: set[str]) -> bool:
@@ -70,10 +73,13 @@ def test_pages_open_for_those_who_may(
     client: Client, row: BotSession, permissions: tuple[str, ...]
 ) -> None:
     client.force_login(staff(*permissions))
-    for path in (LIST, f"{LIST}overview/", f"{LIST}overview/webhooks/"):
+    for path in (
+        LIST,
+        *(f"{LIST}{page}/" for page in ("overview", "overview/webhooks", "activity")),
+    ):
         assert (client.get(path).status_code == 200) == allowed(permissions, {"view"}), path
     for page, needed in PAGES.items():
-        status = client.get(url(page, row)).status_code
+        status = client.get(url(page, row), {"path": "$.secret"}).status_code
         assert status == (200 if allowed(permissions, needed) else 403), page
     for name, needed in OPERATIONS.items():
         status = client.get(url("operation", row, name)).status_code
@@ -120,6 +126,8 @@ def test_only_those_who_may_see_and_change_contents_edit(
 ) -> None:
     client.force_login(staff(*permissions))
     client.post(url("edit", row), {"text": "{}", "revision": row.revision})
+    one = {"path": "$.secret", "kind": "text", "opened": f'"{SECRET}"', "value": "mine"}
+    client.post(url("value", row), one)
     row.refresh_from_db()
     edited = allowed(permissions, {"change", "view_contents"})
     assert row.data == ({} if edited else {"secret": SECRET})
@@ -131,7 +139,7 @@ def test_without_contents_nothing_shows_what_is_stored(
 ) -> None:
     client.force_login(staff(*permissions))
     answers = [client.get(path) for path in (LIST, f"{LIST}overview/", "/admin/botsessions/")]
-    answers += [client.get(url(page, row)) for page in PAGES]
+    answers += [client.get(url(page, row), {"path": "$.secret"}) for page in PAGES]
     answers += [client.get(url("operation", row, name)) for name in OPERATIONS]
     answers += [client.post(url("edit", row), {"text": "{", "revision": "1"})]
     answers += [client.post(url("operation", row, "export"), {"confirmed": "yes"})]
@@ -180,6 +188,7 @@ def test_every_change_needs_a_token_against_forgery(row: BotSession, name: str) 
         (url("operation", row, name), {"confirmed": "yes", "amount": "1", "unit": "days"}),
         (url("delete", row), {"confirmed": "yes"}),
         (url("edit", row), {"text": "{}", "revision": row.revision}),
+        (url("value", row), {"path": "$", "kind": "json", "opened": "{}", "value": "{}"}),
     ):
         assert client.post(where, data).status_code == 403
     assert stored() == before
@@ -218,6 +227,8 @@ def test_markup_is_text_everywhere(client: Client, settings: Any) -> None:
         INCIDENTS,
     ]
     pages += [url(page, row) for page in ("change", "history", "edit")]
+    pages += [f"{url('value', row)}?path={path}" for path in (SCRIPT, "$", f"$[{SCRIPT}]")]
+    pages += [f"{LIST}activity/"]
     pages += [url("operation", row, name) for name in OPERATIONS]
     answers = [client.get(page, follow=True) for page in pages]
     answers += [

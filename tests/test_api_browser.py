@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from . import axe
 from .browser import CHROMIUM, Site, chromium
 
 pytestmark = pytest.mark.once
@@ -91,3 +92,18 @@ def test_what_changed_since_it_was_shown_is_not_overwritten(page: Page, site: Si
     page.get_by_label("Content:").fill('{"data": {"pizza_count": 6}}')
     page.get_by_role("button", name="PATCH").click()
     expect(page.locator(".response-info")).to_contain_text("HTTP 200 OK")
+
+
+@pytest.mark.parametrize("look", ["light", "dark"])
+def test_the_docs_are_led_to_after_a_login_and_can_be_read_by_all(
+    site: Site, browser: Browser, look: Any
+) -> None:
+    page = browser.new_page(color_scheme=look)
+    page.goto(f"{site.url}/api/docs/")
+    page.get_by_label("Username").fill("admin")
+    page.get_by_label("Password").fill("admin")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_text("/api/sessions/export/").first).to_be_visible()
+    dark = page.evaluate("document.documentElement.classList.contains('dark-mode')")
+    assert dark == (look == "dark")
+    assert axe.violations(page, axe.script()) == {}

@@ -56,3 +56,8 @@ def test_nothing_is_open(client: Client, path: str) -> None:
     assert client.get(f"/api/{path}", headers={"Accept": "*/*"}).status_code == 403
     client.logout()
     assert client.get(f"/api/{path}", headers={"Accept": "*/*"}).status_code in (401, 403)
+
+
+def test_a_stranger_s_browser_is_led_to_the_login(client: Client) -> None:
+    answer = client.get("/api/docs/", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert answer.headers["Location"] == "/admin/login/?next=/api/docs/"

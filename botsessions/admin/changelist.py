@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import connections
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
 from django.utils import formats
 from django.utils.translation import gettext
 
@@ -70,6 +71,8 @@ class SessionChangeList(ChangeList):
         self.paginator = None
         model_admin: Any = self.model_admin
         self.overview_url = model_admin.url("overview")
+        self.activity_url = model_admin.url("activity")
+        self.api_url = api_url()
         self.newest_url = self.get_query_string()
         self.newer_url = self.get_query_string({PAGE_VAR: self.newer})
         self.older_url = self.get_query_string({PAGE_VAR: self.older})
@@ -95,6 +98,14 @@ class SessionChangeList(ChangeList):
             return self.lookup_opts.pk.to_python(text)
         except ValidationError as exc:
             raise IncorrectLookupParameters from exc
+
+
+def api_url() -> str:
+    """Return where people read about the API, if the project has that page."""
+    try:
+        return reverse("botsessions-api:docs")
+    except NoReverseMatch:
+        return ""
 
 
 def hinted(query: str, params: Mapping[str, str]) -> tuple[list[Q], list[str]] | None:

@@ -14,9 +14,12 @@ from django.utils.translation import gettext, gettext_lazy, ngettext, pgettext_l
 from ..finding import SOON, State, state_of
 from ..models import AbstractBotSession
 from .contents import Contents
-from .plain import visible
+from .plain import UNSEEN, visible
 
 ICONS = {State.LIVE: "●", State.SOON: "◔", State.EXPIRED: "○"}
+SHORT = 80
+BLANK = "\u115f\u1160\u2800\u3164\uffa0"
+"""Letters without a shape."""
 CHAT_TYPES = {
     "private": gettext_lazy("Private chat"),
     "group": pgettext_lazy("a Telegram chat", "Group"),
@@ -28,11 +31,45 @@ CHAT_TYPES = {
 
 def title_of(session: AbstractBotSession) -> str:
     """Return what people know a session by: the chat's title or the user's name, or the key."""
-    return visible(session.title or session.key)
+    return visible(session.key if is_blank(session.title) else session.title)
+
+
+def short_title_of(session: AbstractBotSession) -> str:
+    """Return the same where there is no place for more than a line or two."""
+    title = title_of(session)
+    return title if len(title) <= SHORT else f"{title[:SHORT]}…"
+
+
+def is_blank(text: str) -> bool:
+    """Whether nobody sees anything of a text."""
+    return all(letter.isspace() or letter in BLANK for letter in UNSEEN.sub("", text))
 
 
 def kind_of(session: AbstractBotSession) -> str:
-    """Return whose session it is: "Group -42", "User 5 in chat -42", "Key abc"."""
+    """Return whose session it is: "Group -42, topic 7", "User 5 in chat -42", "Key abc"."""
+    topic = topic_of(session)
+    if topic:
+        return gettext("{chat}, topic {topic}").format(chat=whose_of(session), topic=topic)
+    return whose_of(session)
+
+
+def topic_of(session: AbstractBotSession) -> str:
+    """Return the id of the topic whose session it is, as its key says it; empty for a chat's."""
+    chat, _, topic = session.key.rpartition("/")
+    is_one = session.user_id is None and topic.isdecimal()
+    return topic if is_one and chat.rpartition("/")[2] == str(session.chat_id) else ""
+
+
+def where_of(session: AbstractBotSession) -> str:
+    """Return the bot whose session it is, and the fragment."""
+    return f"{session.bot} · {session.name}" if session.name else session.bot
+
+
+def subtitle_of(session: AbstractBotSession) -> str:
+    return f"{kind_of(session)} · {visible(where_of(session))}"
+
+
+def whose_of(session: AbstractBotSession) -> str:
     chat, user = session.chat_id, session.user_id
     if user is not None and user < 0:  # Somebody who writes as a channel.
         if chat is None:
@@ -51,7 +88,7 @@ def kind_of(session: AbstractBotSession) -> str:
 def whose(session: AbstractBotSession) -> SafeString:
     return format_html(
         '<span class="bs-title">{}</span> <span class="bs-kind">{}</span>',
-        title_of(session),
+        short_title_of(session),
         kind_of(session),
     )
 

@@ -17,7 +17,7 @@ from ..declaration import Fragment
 from ..exceptions import SessionDataError
 from ..finding import Age, State, age_of, state_of
 from ..maintenance import declared
-from ..masking import HIDDEN, mask, mask_text, masked_fields
+from ..masking import HIDDEN, hidden, mask, mask_text, masked_fields
 from ..models import AbstractBotSession
 from ..reading import UNKNOWN, UNREADABLE, data_of, text_of
 from .editing import pretty
@@ -65,6 +65,11 @@ class Contents:
         if self.data is UNREADABLE:
             return self.raw
         return pretty(mask(self.data, masked_fields()))
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether there is a field that is masked."""
+        return any(True for _field in hidden(self.data, masked_fields()))
 
     @property
     def is_hidden(self) -> bool:

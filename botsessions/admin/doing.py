@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import QuerySet
 
 from .. import audit
-from ..maintenance import BATCH_SIZE, Batch
+from ..maintenance import BATCH_SIZE, Batch, changing
 from ..maintenance.changing import batches_of_keys
 from ..models import AbstractBotSession
-from ..storages import Address
 
 if TYPE_CHECKING:
     from .operations import Operation
@@ -26,7 +25,8 @@ class Left:
     """Sessions that were left as they were, for one reason."""
 
     count: int = 0
-    first: list[Address | str] = field(default_factory=list)
+    first: list[tuple[Any, str]] = field(default_factory=list)
+    """The primary keys and session keys of the first."""
 
 
 @dataclass
@@ -38,13 +38,23 @@ class Outcome:
     left: dict[str, Left] = field(default_factory=dict)
     """By reason."""
 
-    def add(self, batch: Batch) -> None:
+    @property
+    def untouched(self) -> int:
+        """How many there was nothing to do for."""
+        return max(0, self.seen - self.done - sum(left.count for left in self.left.values()))
+
+    def add(self, batch: Batch, rows: Mapping[Any, Any]) -> None:
+        """Add what has become of a batch.
+
+        Args:
+            rows: the primary keys of its sessions by address.
+        """
         self.done += batch.done
         for failure in batch.failures:
             left = self.left.setdefault(failure.reason, Left())
             left.count += 1
             if len(left.first) < NAMED:
-                left.first.append(failure.address)
+                left.first.append((rows.get(failure.address), str(failure.address)))
 
 
 def do(
@@ -59,11 +69,12 @@ def do(
     try:
         for keys in batches_of_keys(sessions, BATCH_SIZE):
             batch = sessions.filter(pk__in=keys)
-            before = list(batch.only("bot", "name", "revision"))
+            before = list(batch.only("bot", "name", "key", "revision"))
+            rows = {changing.address_of(session): session.pk for session in before}
             outcome.seen += len(before)
             try:
                 for part in operation.run(batch, chosen):
-                    outcome.add(part)
+                    outcome.add(part, rows)
             finally:
                 if not operation.is_anonymous:
                     audit.log(user, changed(before), operation.flag, message)

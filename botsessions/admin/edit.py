@@ -12,12 +12,9 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext
 from django.views.decorators.csrf import csrf_protect
 
-from .. import audit
 from ..conf import max_bytes
 from ..exceptions import SessionConflict, SessionError
-from ..maintenance import changing
-from ..maintenance.changing import write_data
-from ..masking import mask, masked_fields, unmask
+from ..masking import mask, masked_fields
 from ..parsing import NotJson, parsed
 from ..reading import UNREADABLE
 from . import columns
@@ -26,9 +23,10 @@ from .differences import differences
 from .editing import DataForm, pretty
 from .large_forms import FormTooLarge, is_large, read_large
 from .merging import ABSENT, Merge
+from .saving import save, storable
 
 if TYPE_CHECKING:
-    from .sessions import BotSessionAdmin
+    from .pages import SessionPages
 
 CHECK, EDIT, MERGED = "check", "edit", "merged"
 """What else a button asks for: to look at the text only, to edit what was merged, to save it."""
@@ -36,7 +34,7 @@ CHOICE = "take "
 """Before a path: the name of a choice between what is stored and what somebody wrote."""
 
 
-def edit_page(model_admin: BotSessionAdmin, request: HttpRequest, object_id: str) -> HttpResponse:
+def edit_page(model_admin: SessionPages, request: HttpRequest, object_id: str) -> HttpResponse:
     """Answer a request whose CSRF token nobody has looked at yet."""
     contents = contents_of(model_admin, request, object_id)
     if is_large(request):
@@ -48,15 +46,13 @@ def edit_page(model_admin: BotSessionAdmin, request: HttpRequest, object_id: str
     return csrf_protect(answer)(request, model_admin, object_id, contents)
 
 
-def contents_of(
-    model_admin: BotSessionAdmin, request: HttpRequest, object_id: str
-) -> Contents | None:
+def contents_of(model_admin: SessionPages, request: HttpRequest, object_id: str) -> Contents | None:
     session = model_admin.stored(request, object_id, contents=True)
     return None if session is None else Contents(session)
 
 
 def answer(
-    request: HttpRequest, model_admin: BotSessionAdmin, object_id: str, contents: Contents | None
+    request: HttpRequest, model_admin: SessionPages, object_id: str, contents: Contents | None
 ) -> HttpResponse:
     form = DataForm(request.POST) if request.method == "POST" else None
     if contents is None:
@@ -111,7 +107,7 @@ def merged(request: HttpRequest, contents: Contents, form: DataForm) -> Merge:
 
 
 def checked(
-    model_admin: BotSessionAdmin, request: HttpRequest, contents: Contents, form: DataForm
+    model_admin: SessionPages, request: HttpRequest, contents: Contents, form: DataForm
 ) -> HttpResponse:
     """Say what saving would change, or why it would be refused; nothing is saved."""
     shown = None
@@ -134,7 +130,7 @@ def checked(
     return edited(model_admin, request, contents, form, **context)
 
 
-def begun(model_admin: BotSessionAdmin, request: HttpRequest, contents: Contents) -> HttpResponse:
+def begun(model_admin: SessionPages, request: HttpRequest, contents: Contents) -> HttpResponse:
     session = contents.session
     if contents.expired:
         text = gettext("The session has expired: there is no data that could be edited.")
@@ -151,38 +147,7 @@ def begun(model_admin: BotSessionAdmin, request: HttpRequest, contents: Contents
     return redirect(model_admin.url("change", quote(session.pk)))
 
 
-def save(
-    model_admin: BotSessionAdmin, request: HttpRequest, contents: Contents, value: Any
-) -> HttpResponse:
-    session = contents.session
-    page = redirect(model_admin.url("change", quote(session.pk)))
-    # With the masks in place: otherwise people could guess what is masked, and be told.
-    if value is UNREADABLE or pretty(value) == contents.text:
-        model_admin.message_user(request, gettext("The data is what it was: nothing was saved."))
-        return page
-    names = masked_fields()
-    stored = None if contents.data is UNREADABLE else contents.data
-    write_data(session, unmasked(contents, value), session.revision)
-    changes = audit.changed_data(mask(stored, names), value)
-    audit.log(request.user, [session], audit.CHANGE, changes)
-    model_admin.message_user(
-        request, gettext("The data was saved. The bot sees it from now on."), messages.SUCCESS
-    )
-    return page
-
-
-def unmasked(contents: Contents, value: Any) -> Any:
-    stored = None if contents.data is UNREADABLE else contents.data
-    return unmask(value, stored, masked_fields())
-
-
-def storable(contents: Contents, value: Any) -> None:
-    """Raise SessionError if a value could not be saved."""
-    session = contents.session
-    changing.checked(contents.fragment, session, unmasked(contents, value))
-
-
-def too_large(model_admin: BotSessionAdmin, request: HttpRequest, object_id: str) -> HttpResponse:
+def too_large(model_admin: SessionPages, request: HttpRequest, object_id: str) -> HttpResponse:
     text = gettext(
         "Your text is longer than any session may be (MAX_BYTES). Nothing was saved. Your browser "
         "still has it, one page back."
@@ -192,7 +157,7 @@ def too_large(model_admin: BotSessionAdmin, request: HttpRequest, object_id: str
 
 
 def edited(
-    model_admin: BotSessionAdmin,
+    model_admin: SessionPages,
     request: HttpRequest,
     contents: Contents,
     form: DataForm,
@@ -202,10 +167,10 @@ def edited(
     context |= {
         "form": form,
         "session": session,
-        "subtitle": subtitle(contents),
+        "subtitle": f"{columns.title_of(session)} · {columns.subtitle_of(session)}",
         "session_url": model_admin.url("change", quote(session.pk)),
         "problems": contents.problems(),
-        "has_masks": bool(masked_fields()),
+        "has_masks": contents.has_masks,
     }
     return model_admin.render(request, "edit.html", gettext("Edit data"), context)
 
@@ -216,7 +181,7 @@ def begun_with(contents: Contents, text: str) -> dict[str, Any]:
 
 
 def conflict(
-    model_admin: BotSessionAdmin,
+    model_admin: SessionPages,
     request: HttpRequest,
     contents: Contents,
     form: DataForm,
@@ -228,14 +193,10 @@ def conflict(
         "form": form,
         "revision": session.revision,
         "session": session,
-        "subtitle": subtitle(contents),
+        "subtitle": f"{columns.title_of(session)} · {columns.subtitle_of(session)}",
         "session_url": model_admin.url("change", quote(session.pk)),
         "problems": contents.problems(),
         "differences": differences(merge),
         "choice": CHOICE,
     }
     return model_admin.render(request, "conflict.html", gettext("Changed by both"), context)
-
-
-def subtitle(contents: Contents) -> str:
-    return f"{columns.title_of(contents.session)} · {columns.kind_of(contents.session)}"

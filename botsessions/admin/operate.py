@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
@@ -12,67 +13,108 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.utils import formats
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from django.utils.translation import ngettext
 
 from .. import audit
+from ..maintenance import changing
+from ..masking import mask, masked_fields
 from ..models import AbstractBotSession
+from ..reading import UNKNOWN, UNREADABLE
 from . import columns
+from .affected import MOST_NAMED, Affected
 from .contents import Contents
-from .doing import NAMED, Outcome, do
+from .differences import differences
+from .doing import Left, Outcome, do
+from .merging import Merge
+from .plain import visible
 
 if TYPE_CHECKING:
     from .operations import Operation
-    from .sessions import BotSessionAdmin
+    from .pages import SessionPages
 
 
 def operate(
-    model_admin: BotSessionAdmin,
+    model_admin: SessionPages,
     request: HttpRequest,
     operation: Operation,
     sessions: QuerySet[Any],
-    session: AbstractBotSession | None = None,
+    contents: Contents | None = None,
 ) -> HttpResponseBase:
     """Ask, or do it if that was confirmed.
 
     Args:
-        session: the one on whose page it was chosen; ``None`` for the list.
+        contents: of the session on whose page it was chosen; ``None`` for the list.
     """
     confirmed = request.method == "POST" and "confirmed" in request.POST
     form = operation.form(request.POST if confirmed else None)
+    session = contents.session if contents else None
     if confirmed and form.is_valid():
         return done(model_admin, request, operation, sessions, session, form.cleaned_data)
-    return ask(model_admin, request, operation, sessions, session, form)
+    return ask(model_admin, request, operation, sessions, contents, form)
 
 
 def ask(
-    model_admin: BotSessionAdmin,
+    model_admin: SessionPages,
     request: HttpRequest,
     operation: Operation,
     sessions: QuerySet[Any],
-    session: AbstractBotSession | None,
+    contents: Contents | None,
     form: Any,
 ) -> HttpResponseBase:
-    count = sessions.order_by().count()
-    named = list(model_admin.judged(request, sessions).order_by("-pk")[:NAMED])
+    affected = operation.affected(sessions)
+    session = contents.session if contents else None
     across = request.POST.get("select_across") == "1"
-    question = ngettext("{what}: {n} session", "{what}: {n} sessions", count)
     context = {
         "operation": operation,
         "session": session,
         "session_url": session and model_admin.url("change", quote(session.pk)),
         "form": form,
-        "details": operation.details(sessions),
-        "named": [
-            (s, columns.whose(s), columns.state(Contents(s), model_admin.expires_soon))
-            for s in named
-        ],
-        "unnamed": number(count - len(named)) if count > len(named) else "",
+        "note": affected.note,
+        "named": list(named(model_admin, request, affected)),
         "across": across,
         "checkbox": helpers.ACTION_CHECKBOX_NAME,
         "selected": selected(request, across),
+        **(result(operation, contents) if contents else {}),
     }
-    title = question.format(what=operation.short_description, n=number(count))
+    context["unnamed"] = max(0, (affected.count or 0) - len(context["named"]))
+    title = str(operation.short_description)
+    if affected.count is not None:
+        text = ngettext("{what}: {n} session", "{what}: {n} sessions", affected.count)
+        title = text.format(what=title, n=number(affected.count))
     return model_admin.render(request, "confirm.html", title, context)
+
+
+def named(
+    model_admin: SessionPages, request: HttpRequest, affected: Affected
+) -> Iterator[dict[str, Any]]:
+    """Yield the first sessions that something is to be done to."""
+    sessions: Any = affected.sessions
+    if isinstance(sessions, QuerySet):
+        sessions = model_admin.judged(request, sessions).order_by("-pk")[:MOST_NAMED]
+    for session in sessions or ():
+        is_here = type(session) is model_admin.model
+        yield {
+            "whose": columns.whose(session),
+            "where": columns.where_of(session),
+            "state": columns.state(Contents(session), model_admin.expires_soon),
+            "url": model_admin.url("change", quote(session.pk)) if is_here else "",
+        }
+
+
+def result(operation: Operation, contents: Contents) -> dict[str, Any]:
+    """Return what a session's data becomes, or why it cannot, for those who may see it."""
+    if contents.data in (UNKNOWN, UNREADABLE) or contents.expired:
+        return {}
+    try:
+        after = operation.result(contents)
+    except Exception as exc:  # Of the author's own code, too.
+        return {"refused": changing.reason(exc)}
+    if after is None:
+        return {}
+    stored, after = (mask(value, masked_fields()) for value in (contents.data, after))
+    return {"differences": differences(Merge(stored, stored, after))}
 
 
 def selected(request: HttpRequest, across: bool) -> list[str]:
@@ -82,7 +124,7 @@ def selected(request: HttpRequest, across: bool) -> list[str]:
 
 
 def done(
-    model_admin: BotSessionAdmin,
+    model_admin: SessionPages,
     request: HttpRequest,
     operation: Operation,
     sessions: QuerySet[Any],
@@ -101,19 +143,40 @@ def done(
 
 
 def tell(
-    model_admin: BotSessionAdmin, request: HttpRequest, operation: Operation, outcome: Outcome
+    model_admin: SessionPages, request: HttpRequest, operation: Operation, outcome: Outcome
 ) -> None:
     count = outcome.done
     text = ngettext("{what}: {n} session done.", "{what}: {n} sessions done.", count)
-    level = messages.SUCCESS if count else messages.INFO
     what = operation.short_description
-    model_admin.message_user(request, text.format(what=what, n=number(count)), level)
-    for reason, left in outcome.left.items():
-        text = ngettext(
-            "{n} session was left as it was.", "{n} were left as they were.", left.count
+    texts = [text.format(what=what, n=number(count))]
+    if outcome.untouched and not operation.is_anonymous:
+        untouched = ngettext(
+            "For {n} there was nothing to do.",
+            "For {n} there was nothing to do.",
+            outcome.untouched,
         )
-        problem = f"{text.format(n=number(left.count))} {reason}"
-        model_admin.message_user(request, problem, messages.ERROR)
+        texts.append(untouched.format(n=number(outcome.untouched)))
+    level = messages.SUCCESS if count else messages.INFO
+    model_admin.message_user(request, " ".join(texts), level)
+    for reason, left in outcome.left.items():
+        model_admin.message_user(request, problem(model_admin, reason, left), messages.ERROR)
+
+
+def problem(model_admin: SessionPages, reason: str, left: Left) -> SafeString:
+    """Return why sessions were left as they were, with links to the first."""
+    text = ngettext("{n} session was left as it was.", "{n} were left as they were.", left.count)
+    links = (
+        (model_admin.url("change", quote(pk)), visible(name))
+        for pk, name in left.first
+        if pk is not None
+    )
+    return format_html(
+        '{} {} <span class="bs-links">{}{}</span>',
+        text.format(n=number(left.count)),
+        reason,
+        format_html_join(" ", '<a href="{}">{}</a>', links),
+        " …" if left.count > len(left.first) else "",
+    )
 
 
 def number(count: int) -> str:

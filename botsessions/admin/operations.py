@@ -18,10 +18,16 @@ from django.utils.translation import gettext_lazy as _
 
 from ..audit import CHANGE, DELETION, changed
 from ..downloads import download
+from ..finding import Age
 from ..maintenance import BATCH_SIZE, Batch, Migrate, changing
 from ..maintenance.changing import batches_of_keys
-from ..maintenance.people import count_user, forget_user
+from ..maintenance.people import forget_user, stored_elsewhere
+from ..maintenance.taking_part import in_tables
+from ..models import AbstractBotSession
+from ..records import Json
 from ..updates import STAND_INS
+from .affected import Affected
+from .contents import Contents
 from .operate import operate
 
 COUNTED_USERS = 20
@@ -39,10 +45,11 @@ class Operation:
     explanation: ClassVar[str | Promise] = ""
     button: ClassVar[str | Promise]
     form: ClassVar[type[forms.Form]] = forms.Form
-    destroys = False
     flag: ClassVar[int] = CHANGE
     fields: ClassVar[tuple[str, ...]] = ()
     """The columns that it changes, for the log."""
+    is_safe = False
+    """Whether nothing is lost by it: such ones stand apart."""
     is_anonymous = False
     """Whether the log is to say only how many sessions there were."""
 
@@ -58,9 +65,21 @@ class Operation:
         """Ask, or do it: what Django calls for the list."""
         return operate(model_admin, request, self, queryset)
 
-    def details(self, sessions: QuerySet[Any]) -> str:
-        """Return what else is to be known before it is done."""
-        return ""
+    def applies(self, contents: Contents) -> bool:
+        """Whether there is anything to do to a session."""
+        return True
+
+    def affected(self, sessions: QuerySet[Any]) -> Affected:
+        """Return which sessions it is going to be done to."""
+        return Affected(sessions.order_by().count(), sessions)
+
+    def result(self, contents: Contents) -> Json:
+        """Return what a session's data becomes, ``None`` where that is nothing to be shown.
+
+        Raises:
+            Exception: it cannot be done; :func:`.changing.reason` says what may be told of it.
+        """
+        return None
 
     def run(self, sessions: QuerySet[Any], chosen: Mapping[str, Any]) -> Iterator[Batch]:
         """Do it, and yield what each batch has done.
@@ -90,6 +109,9 @@ class Expire(Operation):
     button = _("Expire now")
     fields = ("expires_at",)
 
+    def applies(self, contents: Contents) -> bool:
+        return not contents.expired
+
     def run(self, sessions: QuerySet[Any], chosen: Mapping[str, Any]) -> Iterator[Batch]:
         return changing.expire(sessions)
 
@@ -116,6 +138,10 @@ class Extend(Operation):
     button = _("Extend")
     form = ExtendForm
     fields = ("expires_at",)
+    is_safe = True
+
+    def applies(self, contents: Contents) -> bool:
+        return contents.session.expires_at is not None
 
     def run(self, sessions: QuerySet[Any], chosen: Mapping[str, Any]) -> Iterator[Batch]:
         return changing.extend(sessions, timedelta(**{chosen["unit"]: chosen["amount"]}))
@@ -129,8 +155,13 @@ class Reset(Operation):
         "The data is replaced by what the bot gives to a new chat. What was stored is lost."
     )
     button = _("Reset")
-    destroys = True
     fields = ("data", "version", "size", "expires_at")
+
+    def applies(self, contents: Contents) -> bool:
+        return contents.fragment is not None and contents.fragment.initial is not None
+
+    def result(self, contents: Contents) -> Json:
+        return changing.initial_record(changing.address_of(contents.session)).value
 
     def run(self, sessions: QuerySet[Any], chosen: Mapping[str, Any]) -> Iterator[Batch]:
         return changing.reset(sessions)
@@ -146,6 +177,10 @@ class MigrateNow(Operation):
     )
     button = _("Migrate")
     fields = ("data", "version")
+    is_safe = True
+
+    def applies(self, contents: Contents) -> bool:
+        return contents.age == Age.BEHIND and not contents.expired
 
     def run(self, sessions: QuerySet[Any], chosen: Mapping[str, Any]) -> Iterator[Batch]:
         return Migrate().run(sessions.model, sessions.db, among=sessions.defer(None))
@@ -157,7 +192,6 @@ class Delete(Operation):
     short_description = _("Delete")
     explanation = _("What was stored is lost. The next update starts anew.")
     button = _("Delete")
-    destroys = True
     flag = DELETION
 
     def run(self, sessions: QuerySet[Any], chosen: Mapping[str, Any]) -> Iterator[Batch]:
@@ -173,6 +207,10 @@ class Export(Operation):
         "left out, and masked fields are masks."
     )
     button = _("Export")
+    is_safe = True
+
+    def applies(self, contents: Contents) -> bool:
+        return not contents.expired
 
     def response(self, request: HttpRequest, sessions: QuerySet[Any]) -> HttpResponseBase:
         live = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
@@ -184,7 +222,6 @@ class ForgetUser(Operation):
     permission = "delete"
     short_description = _("Forget user")
     button = _("Forget")
-    destroys = True
     is_anonymous = True
     flag = DELETION
     explanation = _(
@@ -192,15 +229,24 @@ class ForgetUser(Operation):
         "take part, in all bots, not only those below."
     )
 
-    def details(self, sessions: QuerySet[Any]) -> str:
+    def applies(self, contents: Contents) -> bool:
+        return person_of(contents.session) is not None
+
+    def affected(self, sessions: QuerySet[Any]) -> Affected:
         users = list(islice(users_of(sessions), COUNTED_USERS + 1))
         if len(users) > COUNTED_USERS:
-            return gettext("More than {n} users.").format(n=COUNTED_USERS)
-        count = sum(map(count_user, users))
-        text = ngettext(
-            "Users: {users}. {n} session in all.", "Users: {users}. {n} sessions in all.", count
-        )
-        return text.format(users=len(users), n=count)
+            return Affected(None, None, gettext("More than {n} users.").format(n=COUNTED_USERS))
+        text = ngettext("{n} user.", "{n} users.", len(users)).format(n=len(users))
+        found = [of for user in users for of in in_tables(user, None, None)]
+        elsewhere = sum(len(list(stored_elsewhere(user, None, None))) for user in users)
+        if elsewhere:
+            besides = ngettext(
+                "{n} further session stands outside the database.",
+                "{n} further sessions stand outside the database.",
+                elsewhere,
+            )
+            text = f"{text} {besides.format(n=elsewhere)}"
+        return Affected.of(found, text)
 
     def run(self, sessions: QuerySet[Any], chosen: Mapping[str, Any]) -> Iterator[Batch]:
         for user in users_of(sessions):
@@ -212,14 +258,20 @@ def users_of(sessions: QuerySet[Any]) -> Iterator[int]:
 
     Nobody is to be forgotten by an id that Telegram gives to many.
     """
-    seen = set[int](STAND_INS)
+    seen = set[int]()
     for keys in batches_of_keys(sessions, BATCH_SIZE):
         people = sessions.model._default_manager.using(sessions.db).filter(pk__in=keys)
-        for user, chat in people.values_list("user_id", "chat_id"):
-            person = user if user is not None else chat
-            if person is not None and person > 0 and person not in seen:
+        for one in people.only("user_id", "chat_id"):
+            person = person_of(one)
+            if person is not None and person not in seen:
                 seen.add(person)
                 yield person
+
+
+def person_of(session: AbstractBotSession) -> int | None:
+    """Return the user whose session it is, if that is a person."""
+    person = session.user_id if session.user_id is not None else session.chat_id
+    return person if person is not None and person > 0 and person not in STAND_INS else None
 
 
 OPERATIONS = (

@@ -17,6 +17,7 @@ from ..models import AbstractBotSession
 from ..reading import UNREADABLE
 from . import columns, incidents
 from .contents import Contents, version_text
+from .declared_types import declared_type
 from .filters import Whose, whose_else
 from .held import held_text
 from .moments import moment
@@ -24,7 +25,8 @@ from .plain import visible
 from .tree import MAX_TEXT, tree
 
 if TYPE_CHECKING:
-    from .sessions import BotSessionAdmin
+    from .operations import Operation
+    from .pages import SessionPages
 
 OTHERS = 5
 SHOWN = {
@@ -43,7 +45,7 @@ class Others(NamedTuple):
 
 
 def session_page(
-    model_admin: BotSessionAdmin,
+    model_admin: SessionPages,
     request: HttpRequest,
     contents: Contents,
     may_see: bool,
@@ -53,33 +55,47 @@ def session_page(
     readable = contents.data is not UNREADABLE
     shown = may_see and not contents.expired and readable
     pk = quote(session.pk)
+    may_edit = (
+        model_admin.has_edit_permission(request) and not contents.expired and not contents.is_hidden
+    )
+    value_url = model_admin.url("value", pk) if may_edit else ""
+    declared = declared_type(contents.fragment.codec) if contents.fragment else None
     context = {
         "session": session,
         "original": session,
-        "subtitle": columns.kind_of(session),
+        "subtitle": columns.subtitle_of(session),
         "state": columns.state(contents, model_admin.expires_soon),
         "facts": list(facts(model_admin, contents)),
         "may_see": may_see,
         "problems": contents.problems(in_detail=may_see),
-        "tree": tree(contents.data, masked_fields()) if shown else "",
+        "tree": tree(contents.data, masked_fields(), declared, value_url) if shown else "",
+        "revision_url": model_admin.url("revision", pk),
         "raw": raw(contents) if may_see and not contents.expired and not readable else "",
         "data_url": model_admin.url("data", pk) if shown else "",
-        "edit_url": model_admin.url("edit", pk)
-        if model_admin.has_edit_permission(request)
-        and not contents.expired
-        and not contents.is_hidden
-        else "",
+        "edit_url": model_admin.url("edit", pk) if may_edit else "",
         "history_url": model_admin.url("history", pk),
-        "operations": [
-            (operation, model_admin.url("operation", pk, name))
-            for name, operation in model_admin.operations(request).items()
-        ],
+        "operations": offered(model_admin, request, contents),
         "incidents": incidents.of_session(session, may_see),
         "incidents_url": incidents.listing_of(request, model_admin.admin_site, session),
         "others": list(others(model_admin, request, session)),
     }
     title = columns.title_of(session)
     return model_admin.render(request, "session.html", title, context | (extra or {}))
+
+
+def offered(
+    model_admin: SessionPages, request: HttpRequest, contents: Contents
+) -> list[tuple[str, list[tuple[Operation, str]]]]:
+    """Return what can be done to a session, what loses nothing apart from what does."""
+    found = [
+        (operation, model_admin.url("operation", quote(contents.session.pk), operation.name))
+        for operation in model_admin.operations(request).values()
+        if operation.applies(contents)
+    ]
+    safe = [one for one in found if one[0].is_safe]
+    others = [one for one in found if not one[0].is_safe]
+    groups = [(gettext("Nothing is lost"), safe), (gettext("Data is lost"), others)]
+    return [group for group in groups if group[1]]
 
 
 def raw(contents: Contents) -> str:
@@ -97,9 +113,7 @@ def data(contents: Contents) -> HttpResponse:
     return response
 
 
-def facts(
-    model_admin: BotSessionAdmin, contents: Contents
-) -> Iterator[tuple[str, str | SafeString]]:
+def facts(model_admin: SessionPages, contents: Contents) -> Iterator[tuple[str, str | SafeString]]:
     session = contents.session
     yield gettext("Bot"), session.bot
     if session.name:
@@ -130,7 +144,7 @@ def facts(
 
 
 def others(
-    model_admin: BotSessionAdmin, request: HttpRequest, session: AbstractBotSession
+    model_admin: SessionPages, request: HttpRequest, session: AbstractBotSession
 ) -> Iterator[Others]:
     for whose in whose_else(session):
         sessions = whose.sessions(model_admin.get_queryset(request)).exclude(pk=session.pk)
@@ -140,10 +154,10 @@ def others(
             yield Others(whose.title, [(s, other(model_admin, s)) for s in found], url)
 
 
-def other(model_admin: BotSessionAdmin, session: AbstractBotSession) -> dict[str, Any]:
+def other(model_admin: SessionPages, session: AbstractBotSession) -> dict[str, Any]:
     return {
         "url": model_admin.url("change", quote(session.pk)),
         "whose": columns.whose(session),
-        "where": f"{session.bot} · {session.name}" if session.name else session.bot,
+        "where": columns.where_of(session),
         "state": columns.state(Contents(session), model_admin.expires_soon),
     }

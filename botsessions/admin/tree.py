@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterator
+from contextlib import suppress
+from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext, ngettext
+from msgspec.inspect import Type
 
-from ..codec import MAX_DEPTH
-from .plain import visible
+from ..codec import MAX_DEPTH, step
+from .declared_types import name_of, part_of
+from .moments import moment
+from .plain import plain, visible
 
 OPEN_LEVELS = 2
 LONG_TEXT = 200
@@ -22,61 +29,94 @@ MANY_ITEMS = 50
 MAX_NODES = 2000
 """Of a page: what comes after that is counted only."""
 MAX_TEXT = 100_000
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)")
 
 
-def tree(value: Any, masked: Collection[str] = ()) -> SafeString:
+def tree(
+    value: Any,
+    masked: Collection[str] = (),
+    declared: Type | None = None,
+    edit_url: str = "",
+) -> SafeString:
     """Return JSON as nested, foldable HTML.
 
     Args:
         masked: names of fields whose values are not shown, at any depth.
+        declared: what is declared of the value.
+        edit_url: where a single value can be edited, but for its path.
     """
-    return Tree(masked).node("", value, 0)
+    return Tree(masked, edit_url).node(None, value, "$", declared)
+
+
+class Parts(NamedTuple):
+    """What is to be known of a container to show its parts."""
+
+    path: str
+    declared: Type | None
+    depth: int
 
 
 class Tree:
     """A tree under construction, which counts its nodes."""
 
-    def __init__(self, masked: Collection[str]) -> None:
-        self._masked = masked
+    def __init__(self, masked: Collection[str], edit_url: str) -> None:
+        self._masked, self._edit_url = masked, edit_url
         self._left = MAX_NODES
 
-    def node(self, name: Any, value: Any, depth: int) -> SafeString:
+    def node(
+        self, name: Any, value: Any, path: str, declared: Type | None, depth: int = 0
+    ) -> SafeString:
         self._left -= 1
-        label = self._label(name)
         if isinstance(name, str) and name in self._masked:
-            return leaf(label, "bs-masked", gettext("hidden"))
+            return leaf(self._label(name), "bs-masked", gettext("hidden"))
         if isinstance(value, (dict, list)) and value:
-            return self._branch(label, value, depth)
+            return self._branch(self._label(name), value, path, declared, depth)
         if isinstance(value, str) and len(value) > LONG_TEXT:
-            return folded_text(label, value)
-        return leaf(label, f"bs-{kind(value)}", scalar(value))
+            return folded_text(self._label(name), value, path, self._editor(path))
+        link = format_html("{}{}", self._label(name), self._editor(path))
+        return leaf(link, f"bs-{kind(value)}", scalar(value), path, after(value, declared))
 
     def _label(self, name: Any) -> SafeString:
-        if name == "":
+        if name is None:
             return mark_safe("")
-        return format_html('<span class="bs-name">{}</span>', visible(str(name)))
+        shown = visible(str(name)) if name != "" else '""'
+        return format_html('<span class="bs-name">{}</span>', shown)
 
-    def _branch(self, label: SafeString, value: Any, depth: int) -> SafeString:
+    def _editor(self, path: str) -> SafeString:
+        """Return a link to where a value is edited; the style sheet says where it stands."""
+        if not self._edit_url:
+            return mark_safe("")
+        return format_html(
+            '<a class="bs-edit-one" href="{}?path={}" aria-label="{}">✎</a>',
+            self._edit_url,
+            quote(plain(path)),
+            gettext("Edit {path}").format(path=visible(path)),
+        )
+
+    def _branch(
+        self, label: SafeString, value: Any, path: str, declared: Type | None, depth: int
+    ) -> SafeString:
         if depth >= MAX_DEPTH:
             return leaf(label, "bs-more", gettext("nested too deeply to be shown"))
         return format_html(
-            '<details class="bs-node"{}><summary>{}<span class="bs-count">{}</span></summary>'
-            "{}</details>",
+            '<details class="bs-node"{}><summary data-path="{}">{}<span class="bs-count">{}</span>'
+            "</summary>{}</details>",
             mark_safe(" open") if depth < OPEN_LEVELS and len(value) <= MANY_ITEMS else "",
+            visible(path),
             label,
             length(value),
-            self._children(value, depth + 1),
+            self._children(value, Parts(path, declared, depth + 1)),
         )
 
-    def _children(self, value: Any, depth: int) -> SafeString:
+    def _children(self, value: Any, parts: Parts) -> SafeString:
         pairs = iter(value.items() if isinstance(value, dict) else enumerate(value))
         if len(value) <= MANY_ITEMS:
-            return self._list(pairs, len(value), depth)
+            return self._list(pairs, len(value), parts)
         return format_html_join(
-            "", "{}", ((group,) for group in self._groups(pairs, len(value), depth))
+            "", "{}", ((group,) for group in self._groups(pairs, len(value), parts))
         )
 
-    def _groups(self, pairs: Iterator[Any], count: int, depth: int) -> Iterator[SafeString]:
+    def _groups(self, pairs: Iterator[Any], count: int, parts: Parts) -> Iterator[SafeString]:
         for start in range(0, count, MANY_ITEMS):
             if self._left <= 0:
                 yield left_out(count - start)
@@ -86,35 +126,59 @@ class Tree:
                 '<details class="bs-node bs-group"><summary>{} – {}</summary>{}</details>',
                 start,
                 end - 1,
-                self._list(islice(pairs, MANY_ITEMS), end - start, depth),
+                self._list(islice(pairs, MANY_ITEMS), end - start, parts),
             )
 
-    def _list(self, pairs: Iterator[Any], count: int, depth: int) -> SafeString:
+    def _list(self, pairs: Iterator[Any], count: int, parts: Parts) -> SafeString:
         return format_html(
-            "<ul>{}</ul>", format_html_join("", "<li>{}</li>", self._items(pairs, count, depth))
+            "<ul>{}</ul>", format_html_join("", "<li>{}</li>", self._items(pairs, count, parts))
         )
 
-    def _items(self, pairs: Iterator[Any], count: int, depth: int) -> Iterator[tuple[SafeString]]:
+    def _items(self, pairs: Iterator[Any], count: int, parts: Parts) -> Iterator[tuple[SafeString]]:
         for shown, (name, value) in enumerate(pairs):
             if self._left <= 0:
                 yield (left_out(count - shown),)
                 return
-            yield (self.node(name, value, depth),)
+            path, declared = parts.path + step(name), part_of(parts.declared, name)
+            yield (self.node(name, value, path, declared, parts.depth),)
 
 
-def leaf(label: SafeString, kind: str, text: str) -> SafeString:
-    return format_html('<div class="bs-leaf">{}<span class="{}">{}</span></div>', label, kind, text)
+def leaf(
+    label: SafeString, kind: str, text: str, path: str = "", after: SafeString | str = ""
+) -> SafeString:
+    return format_html(
+        '<div class="bs-leaf"{}>{}<span class="{}">{}</span>{}</div>',
+        format_html(' data-path="{}"', visible(path)) if path else "",
+        label,
+        kind,
+        text,
+        after,
+    )
 
 
-def folded_text(label: SafeString, text: str) -> SafeString:
+def after(value: Any, declared: Type | None) -> SafeString | str:
+    """Return what explains a value: when that is, and the type that is declared."""
+    texts = []
+    if isinstance(value, str) and MOMENT.fullmatch(value):
+        with suppress(ValueError):
+            texts.append(moment(datetime.fromisoformat(value.replace("Z", "+00:00"))))
+    if named := name_of(declared):
+        texts.append(named)
+    joined = format_html_join(" · ", "{}", ((text,) for text in texts))
+    return format_html(' <span class="bs-note">{}</span>', joined) if texts else ""
+
+
+def folded_text(label: SafeString, text: str, path: str, editor: SafeString) -> SafeString:
     count = ngettext("{n} character", "{n} characters", len(text)).format(n=len(text))
     return format_html(
-        '<details class="bs-node"><summary>{}<span class="bs-text">{}…</span> '
-        '<span class="bs-count">{}</span></summary><pre class="bs-long">{}</pre></details>',
+        '<details class="bs-node"><summary data-path="{}">{}<span class="bs-text">{}…</span> '
+        '<span class="bs-count">{}</span></summary><pre class="bs-long">{}</pre>{}</details>',
+        visible(path),
         label,
         visible(text[:80]),
         count,
         visible(text[:MAX_TEXT]) + ("…" if len(text) > MAX_TEXT else ""),
+        editor,
     )
 
 

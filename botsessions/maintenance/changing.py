@@ -35,6 +35,7 @@ from .declared import declared
 
 PATIENCE_SECONDS = 15.0
 """So long a key is waited for: behind a change there is a person, or a request that waits."""
+CHANGED = "It was changed meanwhile."
 
 if TYPE_CHECKING:
     Sessions: TypeAlias = QuerySet[AbstractBotSession]
@@ -154,7 +155,7 @@ def reset_batch(sessions: Sessions) -> Batch:
                 Change(address, replace(record, revision=session.revision), new_revision())
             )
     landed = table_of(stored[0]).write(changes) if changes else set()
-    failures += [Failure(c.address, str(conflict(c.address))) for c in changes if c not in landed]
+    failures += [Failure(c.address, CHANGED) for c in changes if c not in landed]
     return Batch(len(landed), tuple(failures))
 
 

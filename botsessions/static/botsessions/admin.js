@@ -19,3 +19,109 @@ for (const place of document.querySelectorAll("[data-fetch]")) {
     .catch(() => {}) // What stands there says that there is no answer yet.
     .finally(() => place.removeAttribute("aria-busy"));
 }
+
+// Copying the path and the value of what the pointer or the keyboard is at.
+for (const tree of document.querySelectorAll(".bs-tree")) {
+  const tools = document.createElement("span");
+  tools.className = "bs-copy";
+  const copying = (text, label) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = label;
+    button.addEventListener("click", (event) => {
+      event.preventDefault(); // Of the part that would fold.
+      navigator.clipboard.writeText(text(tools.closest("[data-path]"))).then(() => {
+        button.textContent = tree.dataset.copied;
+        setTimeout(() => { button.textContent = label; }, 1500);
+      });
+    });
+    return button;
+  };
+  const path = copying((place) => place.dataset.path, tree.dataset.copyPath);
+  const value = copying((place) => {
+    const long = place.parentElement.querySelector(":scope > .bs-long");
+    return (long ?? place.querySelector(".bs-text, .bs-number, .bs-word, .bs-empty")).textContent;
+  }, tree.dataset.copyValue);
+  tools.append(path, value);
+  const show = (event) => {
+    const place = event.target.closest("[data-path]");
+    if (!place || tools.parentElement === place) return;
+    value.hidden = place.matches("summary") && !place.parentElement.querySelector(":scope > .bs-long");
+    place.append(tools);
+  };
+  tree.addEventListener("pointerover", show);
+  tree.addEventListener("focusin", show);
+
+  // A single value is edited in its place; without this script on a page of its own.
+  tree.addEventListener("click", (event) => {
+    const link = event.target.closest("a.bs-edit-one");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    fetch(`${link.href}&part=1`, { credentials: "same-origin" })
+      .then((answer) => (answer.ok && !answer.redirected ? answer.text() : Promise.reject()))
+      .then((html) => {
+        tree.querySelector(".bs-one-value")?.remove();
+        link.parentElement.insertAdjacentHTML("beforeend", html);
+        const form = tree.querySelector(".bs-one-value");
+        form.querySelector("[name=value]").focus();
+        const close = (again) => { again.preventDefault(); form.remove(); link.focus(); };
+        form.querySelector(`a[href="${location.pathname}"]`)?.addEventListener("click", close);
+        form.addEventListener("keydown", (key) => {
+          if (key.key === "Escape") close(key);
+          if (key.key === "Enter" && (key.ctrlKey || key.metaKey)) form.requestSubmit();
+        });
+      })
+      .catch(() => location.assign(link.href));
+  });
+}
+
+// Finding text in names and values; Enter goes to the next place.
+for (const seek of document.querySelectorAll(".bs-seek")) {
+  const tree = seek.parentElement.querySelector(".bs-tree");
+  const [field, count] = [seek.querySelector("input"), seek.querySelector("output")];
+  let found = [];
+  let at = -1;
+  const go = (step) => {
+    if (!found.length) return;
+    found[at]?.classList.remove("bs-at");
+    at = (at + step + found.length) % found.length;
+    found[at].classList.add("bs-at");
+    for (let node = found[at]; node !== tree; node = node.parentElement) {
+      if (node.tagName === "DETAILS") node.open = true;
+    }
+    found[at].scrollIntoView({ block: "nearest" });
+    count.value = `${at + 1} / ${found.length}`;
+  };
+  const look = () => {
+    for (const place of found) place.classList.remove("bs-found", "bs-at");
+    const text = field.value.toLowerCase();
+    const has = (place) => [...place.querySelectorAll(".bs-name, .bs-text, .bs-number, .bs-word")]
+      .some((part) => part.textContent.toLowerCase().includes(text));
+    found = text ? [...tree.querySelectorAll("[data-path]")].filter(has) : [];
+    for (const place of found) place.classList.add("bs-found");
+    at = -1;
+    count.value = text ? `0 / ${found.length}` : "";
+    go(1);
+  };
+  seek.hidden = false;
+  field.addEventListener("input", look);
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") {
+      event.preventDefault();
+      go(event.shiftKey ? -1 : 1);
+    }
+  });
+}
+
+// Whether what is shown is still what is stored.
+for (const news of document.querySelectorAll(".bs-news")) {
+  const look = () => {
+    if (document.hidden || !news.hidden) return;
+    fetch(news.dataset.url, { credentials: "same-origin" })
+      .then((answer) => (answer.ok && !answer.redirected ? answer.text() : Promise.reject()))
+      .then((revision) => { news.hidden = revision === news.dataset.revision; })
+      .catch(() => {}); // The next time, then.
+  };
+  setInterval(look, 5000);
+  document.addEventListener("visibilitychange", look);
+}

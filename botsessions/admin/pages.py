@@ -1,0 +1,197 @@
+"""The pages of the admin of sessions: who may see them, and where they are."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from django.contrib import messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext
+from django.views.decorators.csrf import csrf_exempt
+
+from ..figures.webhooks import telegram_says
+from ..finding import SOON
+from ..models import AbstractBotSession
+from ..reading import with_text
+from . import activity, columns, edit, one_value, operate, overview, page, webhooks
+from .contents import JUDGED_BYTES, Contents
+from .rights import SessionRights
+
+
+class SessionPages(SessionRights):
+    """Pages of their own in the place of Django's form."""
+
+    expires_soon: ClassVar[timedelta] = SOON
+
+    def get_urls(self) -> list[URLPattern]:
+        def named(route: str, view: Any, name: str) -> URLPattern:
+            options = self.opts
+            name = f"{options.app_label}_{options.model_name}_{name}"
+            pattern: URLPattern = path(route, self.admin_site.admin_view(view), name=name)
+            return pattern
+
+        return [
+            named("overview/", self.overview_view, "overview"),
+            named("overview/webhooks/", self.webhooks_view, "webhooks"),
+            named("activity/", self.activity_view, "activity"),
+            named("<path:object_id>/value/", self.value_view, "value"),
+            named("<path:object_id>/revision/", self.revision_view, "revision"),
+            named("<path:object_id>/edit/", self.edit_view, "edit"),
+            named("<path:object_id>/data.json", self.data_view, "data"),
+            named("<path:object_id>/action/<slug:name>/", self.operation_view, "operation"),
+            *super().get_urls(),
+        ]
+
+    def url(self, name: str, *arguments: Any) -> str:
+        """Return the address of a page, like ``url("change", pk)``."""
+        pattern = f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}"
+        return reverse(pattern, args=arguments, current_app=self.admin_site.name)
+
+    def overview_view(self, request: HttpRequest) -> HttpResponse:
+        """Show how many sessions there are of each kind, and whether all that serves them runs."""
+        if not self.has_overview_permission(request):
+            raise PermissionDenied
+        request.current_app = self.admin_site.name
+        context = overview.overview_for(request)
+        return self.render(request, "overview.html", gettext("Overview"), context)
+
+    def webhooks_view(self, request: HttpRequest) -> HttpResponse:
+        """Show what Telegram says of the webhooks, which may take a while."""
+        if not self.has_overview_permission(request):
+            raise PermissionDenied
+        said = telegram_says(webhooks.PATIENCE_SECONDS)
+        context = {"webhooks": webhooks.webhooks(said)}
+        return TemplateResponse(request, "admin/botsessions/webhooks.html", context)
+
+    def activity_view(self, request: HttpRequest) -> HttpResponse:
+        """Show what people did to sessions."""
+        if not self.has_overview_permission(request):
+            raise PermissionDenied
+        return activity.activity_page(self, request)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show what people did to a session."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        session = self.stored(request, object_id)
+        if session is None:
+            return self.missing(request, object_id)
+        return activity.activity_page(self, request, session)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show a session. It is changed elsewhere."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET"])
+        may_see = self.has_view_contents_permission(request)
+        session = self.stored(request, object_id, contents=may_see)
+        if session is None:
+            return self.missing(request, object_id)
+        return page.session_page(self, request, Contents(session), may_see, extra_context)
+
+    def data_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        if not self.has_view_contents_permission(request):
+            raise PermissionDenied
+        session = self.stored(request, object_id, contents=True)
+        return self.missing(request, object_id) if session is None else page.data(Contents(session))
+
+    def revision_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Answer with the revision that a session has now, for pages that show an older one."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        session = self.stored(request, object_id)
+        return HttpResponse(session.revision if session else "", content_type="text/plain")
+
+    def value_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Edit a single value."""
+        if not self.has_edit_permission(request):
+            raise PermissionDenied
+        session = self.stored(request, object_id, contents=True)
+        if session is None:
+            return self.missing(request, object_id)
+        return one_value.value_page(self, request, object_id, Contents(session))
+
+    @method_decorator(csrf_exempt)  # Its page looks at the token when it has read a large form.
+    def edit_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        if not self.has_edit_permission(request):
+            raise PermissionDenied
+        return edit.edit_page(self, request, object_id)
+
+    def operation_view(self, request: HttpRequest, object_id: str, name: str) -> HttpResponseBase:
+        """Do to one session what the list's actions do to many."""
+        operation = self.operations(request).get(name)
+        if operation is None:
+            raise PermissionDenied
+        may_see = self.has_view_contents_permission(request)
+        session = self.stored(request, object_id, contents=may_see)
+        if session is None:
+            return self.missing(request, object_id)
+        found = self.get_queryset(request).filter(pk=session.pk)
+        return operate.operate(self, request, operation, found, Contents(session))
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        return self.operation_view(request, object_id, "delete_selected")
+
+    def stored(
+        self, request: HttpRequest, object_id: str, *, contents: bool = False
+    ) -> AbstractBotSession | None:
+        """Return a session, :func:`.with_text` if ``contents`` are asked for."""
+        try:
+            sessions = self.get_queryset(request).filter(pk=unquote(object_id))
+        except (ValueError, ValidationError):
+            return None
+        session: AbstractBotSession | None
+        session = (with_text(sessions) if contents else sessions.defer("data")).first()
+        return session
+
+    def judged(self, request: HttpRequest, sessions: QuerySet[Any]) -> QuerySet[Any]:
+        """Have sessions loaded with what shows whether their bots can read them, if that may be."""
+        if not self.has_view_contents_permission(request):
+            return sessions.defer("data")
+        return with_text(sessions, JUDGED_BYTES)
+
+    def missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Say that a session is not there (any more), and lead to the list."""
+        text = gettext("There is no session with the ID {id}. Perhaps it was deleted.")
+        self.message_user(request, text.format(id=unquote(object_id)), messages.WARNING)
+        return redirect(self.url("changelist"))
+
+    def render(
+        self, request: HttpRequest, template: str, title: str, context: dict[str, Any]
+    ) -> TemplateResponse:
+        """Return a page of the admin.
+
+        Args:
+            template: the name of a template of this package's, which projects can override.
+        """
+        request.current_app = self.admin_site.name
+        session = context.get("session")
+        standard = {
+            "session_title": session and columns.short_title_of(session),
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": title,
+            "media": self.media,
+            "list_url": self.url("changelist"),
+        }
+        return TemplateResponse(request, f"admin/botsessions/{template}", standard | context)
