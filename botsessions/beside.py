@@ -39,7 +39,7 @@ async def edit_session(unit: Unit) -> AsyncIterator[None]:
     """
     await unit.load()
     if unit.holds:
-        with Undo(unit.all_data.values()):
+        with Undo(unit.contents.all.values()):
             yield
         return
     # Whoever has started this code may wait for it, with the keys held.
@@ -63,8 +63,8 @@ async def edit_session(unit: Unit) -> AsyncIterator[None]:
             holder.failed = True
             raise
         await holder.save(last=True)
-        unit.all_data |= holder.all_data
-        holder.all_data = {}
+        unit.contents.replace(holder.contents.all)
+        holder.contents.forget()
     finally:
         holder.close()
         current.reset(token)

@@ -78,6 +78,8 @@ async def written(
     try:
         outcomes = await transaction.write(stored, last=last, hand_on=hand_on)
     except Exception as exc:
+        if not changes:  # Nothing is lost: keys end by themselves, and updates are claimed still.
+            logger.debug("Keys are given back late.", exc_info=True)
         return [exc] * len(changes)
     for (data, address, record), outcome in zip(changes, outcomes, strict=True):
         if not isinstance(outcome, Exception):

@@ -65,11 +65,11 @@ class MovingUnit(Unit):
         """Ask the key functions, also for the other chat."""
         await super().find_keys()
         try:
-            for name, data in self.all_data.items():
+            for name, data in self.contents.all.items():
                 if data.stored is not None:
                     await self._find_move(name, data.stored)
         except Exception:
-            self.all_data = {}
+            self.contents.forget()
             raise
 
     async def _find_move(self, name: str, stored: Stored[Any]) -> None:

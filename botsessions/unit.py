@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any
 
-from .data import OVER, Data, Snapshot, data_for
+from .contents import Contents
+from .data import OVER, Data
 from .database.claims import Claim
 from .declaration import Fragment
 from .exceptions import SessionClosed, SessionError, SessionLockTimeout
@@ -27,14 +28,6 @@ from .storages.transactions import Transaction, begin
 current: ContextVar[Unit | None] = ContextVar("botsessions_unit", default=None)
 """The unit of work that the running code belongs to. It leaks into tasks, jobs and threads that the
 code starts, so one that is found here may be over."""
-
-
-class Joined(NamedTuple):
-    """Data of a unit around this one, which holds the key and will save it."""
-
-    holder: Unit
-    data: Data[Any]
-    before: Snapshot
 
 
 class Unit:
@@ -84,18 +77,18 @@ class Unit:
         """Whether a write was refused because other processes had the keys, or the update."""
         self.refused = False
         """Whether handlers were not run because the session could not be shown."""
-        self.all_data: dict[str, Data[Any]] = {}
-        """By fragment, its own and what it has joined."""
+        self.contents = Contents()
         self.known: dict[str, Record | None] = {}
         """By fragment, what another unit has read just now."""
         self._origin = origin
+        self.opened = False
+        """Whether handlers may have seen the session, or why there is none."""
         self._claim = claim
         around = () if outer is None else [unit._hold for unit in enclosing(outer)]
         self._hold: Hold = Hold(around, kept, patience)
-        self._joined: dict[str, Joined] = {}
         self._transaction: Transaction | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._entered = self._loaded = self._loading = self._just_loaded = False
+        self._entered = self._loading = self._just_loaded = False
         self._saving = asyncio.Lock()
         self._writes = 0
         self._ended = False
@@ -118,7 +111,7 @@ class Unit:
                 if self.holds:
                     await self._acquire()
             except Exception as exc:
-                self.error = exc
+                self.error, self.opened = exc, True
 
     async def find_keys(self) -> None:
         """Ask the key functions.
@@ -126,9 +119,9 @@ class Unit:
         Raises:
             Exception: one failed, or its key cannot be used.
         """
-        self.all_data = await data_for(self.fragments, self.bot, self.source)
+        await self.contents.find(self.fragments, self.bot, self.source)
         if self.holds and self.lock == "process":
-            for data in self.all_data.values():
+            for data in self.contents.own:
                 data.expecting = self._outlive
 
     async def _outlive(self, data: Data[Any], record: Record) -> None:
@@ -140,18 +133,9 @@ class Unit:
     async def _acquire(self) -> None:
         """Join the keys that the code around holds, and wait for the others."""
         if self.outer is not None:
-            self._join()
+            self.contents.join(enclosing(self.outer))
         if wanted := self._hold.missing(self.addresses):
             await self._hold.acquire(wanted, self.wanted_besides)
-
-    def _join(self) -> None:
-        for unit in enclosing(self.outer):
-            for name, data in self.all_data.items():
-                if name not in self._joined and data.address in unit.held:
-                    shared = unit.shared(data.address)
-                    if shared is not None:
-                        self.all_data[name] = shared
-                        self._joined[name] = Joined(unit, shared, shared.snapshot())
 
     def wanted_besides(self, wanted: Collection[Any]) -> Iterable[Address]:
         """Return what else to wait for, of the keys that somebody holds or waits for.
@@ -165,11 +149,7 @@ class Unit:
     @property
     def addresses(self) -> list[Address]:
         """The keys that it is to hold."""
-        return [
-            data.stored.address
-            for data in self.all_data.values()
-            if data.stored is not None and data.fragment.is_held
-        ]
+        return self.contents.addresses
 
     @property
     def held(self) -> Collection[Any]:
@@ -183,7 +163,7 @@ class Unit:
         """
         if self._loading or address in being_told():
             return None
-        return next((data for data in self.all_data.values() if data.address == address), None)
+        return self.contents.at(address)
 
     # Load.
 
@@ -195,7 +175,7 @@ class Unit:
         """
         try:
             await self.load()
-            for data in self.all_data.values():
+            for data in self.contents.all.values():
                 if data.error is not None and not data.fragment.lazy:
                     raise data.error
         except Exception:
@@ -210,11 +190,11 @@ class Unit:
         """
         if not self._entered:
             await self.enter()
-        if self.error is None and not self._loaded:
-            self._loaded = True
+        if self.error is None and not self.opened:
+            self.opened = True
             try:
-                await self.read([data for data in self.own if not data.fragment.lazy])
-                for joined in self._joined.values():
+                await self.read([data for data in self.contents.own if not data.fragment.lazy])
+                for joined in self.contents.joined.values():
                     if not joined.data.fragment.lazy:
                         await joined.holder.reach(joined.data.look())
             except Exception as exc:
@@ -257,31 +237,21 @@ class Unit:
                 )
             except SessionLockTimeout as exc:
                 raise hold.explained(exc) from None
-        return [found.get(address) for address in addresses]
+        return list(map(found.get, addresses))
 
     def _begun(self) -> Transaction:
         """Return the transaction with the storages of the unit's own data."""
         if self._transaction is None:
-            storages = {
-                data.stored.address: data.fragment.innermost
-                for data in self.own
-                if data.stored is not None
-            }
-            if self.lock == "process":
-                self._transaction = begin(storages, claim=self._claim)
-            else:
-                for address in self._hold.keys:
-                    if address.name in self.fragments:
-                        storages.setdefault(address, self.fragments[address.name].innermost)
-                self._transaction = begin(storages, self._hold, self._claim)
+            storages = {}
+            for data in self.contents.own:
+                if data.stored is not None:
+                    storages[data.stored.address] = data.fragment.innermost
+            hold = None if self.lock == "process" else self._hold
+            for address in () if hold is None else hold.keys:
+                if address.name in self.fragments:
+                    storages.setdefault(address, self.fragments[address.name].innermost)
+            self._transaction = begin(storages, hold, self._claim)
         return self._transaction
-
-    @property
-    def own(self) -> Collection[Data[Any]]:
-        """The data that this unit itself saves."""
-        if not self._joined:
-            return self.all_data.values()
-        return [data for name, data in self.all_data.items() if name not in self._joined]
 
     def _note_that_time_passes(self) -> None:
         self._just_loaded = False
@@ -293,23 +263,18 @@ class Unit:
         return any(s is not None and s is t for s in subjects for t in self.subjects)
 
     @property
-    def opened(self) -> bool:
-        """Whether handlers may have seen the session."""
-        return self._loaded or self.error is not None
-
-    @property
     def unloaded(self) -> bool:
         """Whether no handler has begun because a storage or a lock failed."""
         # Without data it was the key function; other SessionErrors are about the data.
         of_data = isinstance(self.error, SessionError) and not isinstance(
             self.error, SessionLockTimeout
         )
-        return bool(self.all_data) and self.error is not None and not of_data
+        return bool(self.contents.all) and self.error is not None and not of_data
 
     @property
     def fresh(self) -> Mapping[str, Data[Any]]:
         """What was read so lately that others may take it for what is stored."""
-        return self.all_data if self._just_loaded else {}
+        return self.contents.all if self._just_loaded else {}
 
     def data(self, name: str, *, over: bool = False) -> Data[Any]:
         """Return a fragment's data; ``over`` lets it be read when the unit is closed.
@@ -320,14 +285,14 @@ class Unit:
         """
         if self.error is not None:
             raise self.error
-        if name not in self.all_data or (self.closed and not over):
+        if name not in self.contents.all or (self.closed and not over):
             raise SessionClosed(OVER)
-        return self.all_data[name]
+        return self.contents.all[name]
 
     async def value(self, name: str) -> Any:
         """Return a fragment's data, read if need be."""
         data = self.data(name)
-        joined = self._joined.get(name)
+        joined = self.contents.joined.get(name)
         return await (data.aget() if joined is None else joined.holder.reach(data.aget()))
 
     async def reach(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -340,7 +305,7 @@ class Unit:
 
     async def follow(self, moves: Mapping[Address, Address]) -> None:
         """Go on under the new keys that sessions of the unit were given."""
-        for data in self.own:
+        for data in self.contents.own:
             if data.stored is not None and data.stored.address in moves:
                 await data.stored.follow(moves[data.stored.address])
                 self._transaction = None
@@ -360,12 +325,15 @@ class Unit:
             Exception: the storage failed.
         """
         async with self._saving:
-            holders = [joined.holder for joined in self._joined.values()]
-            if self.closed or self._ended or any(holder.closed for holder in holders):
+            if (
+                self.closed
+                or self._ended
+                or (self.contents.joined and self.contents.has_lost_holders)
+            ):
                 raise SessionClosed("The update is over: its session cannot be saved any more.")
             if not last:
-                for holder in holders:
-                    await holder.save()
+                for joined in self.contents.joined.values():
+                    await joined.holder.save()
             self._ended = last
             try:
                 await self._save(last)
@@ -375,10 +343,11 @@ class Unit:
                 raise
 
     async def _save(self, last: bool) -> None:
-        own = self.own
+        own = self.contents.own
         if unread := [data for data in own if data.replaces_unread]:
             await self._look_at(unread)
-        if changes := await changes_of(own):
+        changes = await changes_of(own)
+        if changes or (last and self._transaction and self._transaction.has_rights):
             hand_on = last and self.lock == "database" and self._hold.has_heir
             self._writes += 1
             try:
@@ -414,13 +383,7 @@ class Unit:
         if not self.closed:
             tell(self._failures())
         self.closed = True
-        for data in self.own:
-            data.close()
-        if self.failed:
-            for joined in self._joined.values():
-                joined.data.restore(joined.before)
-        else:
-            self.all_data.clear()
+        self.contents.close(failed=self.failed)
 
     def _failures(self) -> Iterator[Failure]:
         """Yield what has failed for the sessions that this unit itself loads and saves."""
@@ -429,7 +392,7 @@ class Unit:
                 for address in self._own_addresses() or [Address(self.bot, "", "")]:
                     yield Failure(address, "load", self.error, self.source)
             return
-        for data in self.own:
+        for data in self.contents.own:
             if data.error is not None and data.address is not None:
                 yield Failure(data.address, "load", data.error, self.source)
         if self.save_error is not None:
@@ -437,7 +400,7 @@ class Unit:
                 yield Failure(address, "save", self.save_error, self.source)
 
     def _own_addresses(self) -> list[Address]:
-        return [data.address for data in self.own if data.address is not None]
+        return [data.address for data in self.contents.own if data.address is not None]
 
     def _release(self) -> None:
         """Release the keys, or leave that to the write that is under way."""

@@ -71,7 +71,7 @@ class Claims(IsolatedAsyncioTestCase):
     def unit(self, claim: Claim | None = None, *, leased: bool = True) -> DatabaseTransaction:
         lease = Lease("default", [MARIA]) if leased else None
         claim = claim or Claim("pizza", 1001)
-        return DatabaseTransaction("default", {MARIA: self.storage}, lease=lease, claim=claim)
+        return DatabaseTransaction("default", {MARIA: self.storage.table}, lease=lease, claim=claim)
 
     async def count(self, unit: DatabaseTransaction) -> None:
         """Do what an update does."""

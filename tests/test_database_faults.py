@@ -212,7 +212,7 @@ class Locks(Base):
 
     def unit(self, address: Address) -> DatabaseTransaction:
         lease = Lease("default", [address])
-        return DatabaseTransaction("default", {address: self.storage}, lease=lease)
+        return DatabaseTransaction("default", {address: self.storage.table}, lease=lease)
 
 
 class Networks(Base):
@@ -239,7 +239,7 @@ class Networks(Base):
                 address = OTHERS[lose]
                 revision = (await self.stored([address]))[address]
                 lease = Lease("default", [address])
-                unit = DatabaseTransaction("default", {address: self.storage}, lease=lease)
+                unit = DatabaseTransaction("default", {address: self.storage.table}, lease=lease)
                 await unit.read([address])
                 proxy.swallow_an_answer()
                 await unit.write([(address, Record(1, revision=revision))], last=True)
@@ -247,7 +247,7 @@ class Networks(Base):
                 assert await self.value(address) == 1
                 unit.give_up()
                 other = DatabaseTransaction(
-                    "default", {address: self.storage}, lease=Lease("default", [address])
+                    "default", {address: self.storage.table}, lease=Lease("default", [address])
                 )
                 await asyncio.wait_for(other.read([]), 5)
             await asyncio.to_thread(close_databases)
@@ -256,7 +256,7 @@ class Networks(Base):
         with between() as proxy:
             await self.stored()
             lease = Lease("default", [MARIA])
-            unit = DatabaseTransaction("default", {MARIA: self.storage}, lease=lease)
+            unit = DatabaseTransaction("default", {MARIA: self.storage.table}, lease=lease)
             proxy.swallow_an_answer()
             assert (await unit.read([MARIA]))[MARIA].value == 0
             assert proxy.swallowed.is_set()

@@ -47,7 +47,7 @@ def lease_on(*keys: str) -> Lease:
 def unit_on(*keys: str, lease: Lease | None = None) -> DatabaseTransaction:
     """Return what a unit of work does that holds keys."""
     lease = lease or lease_on(*keys)
-    return DatabaseTransaction(DEFAULT, dict.fromkeys(lease.addresses, STORAGE), lease=lease)
+    return DatabaseTransaction(DEFAULT, dict.fromkeys(lease.addresses, STORAGE.table), lease=lease)
 
 
 async def ask(lease: Lease) -> bool:
@@ -142,8 +142,8 @@ class Costs(Base):
 
     async def test_fragments_in_two_tables_and_storages_are_written_all_or_none(self) -> None:
         storages = {
-            address_of("42", "a"): DatabaseStorage(),
-            address_of("42", "b"): DatabaseStorage(using=DEFAULT),
+            address_of("42", "a"): DatabaseStorage().table,
+            address_of("42", "b"): DatabaseStorage(using=DEFAULT).table,
         }
         lease = Lease(DEFAULT, list(storages))
         unit = DatabaseTransaction(DEFAULT, storages, lease=lease)

@@ -7,7 +7,7 @@ from typing import Any
 from unittest import IsolatedAsyncioTestCase, mock
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import connection, connections
 from django.test import override_settings
 
@@ -36,6 +36,17 @@ class OfHandlers(IsolatedAsyncioTestCase):
         ):
             maria = client(session(initial=dict), count).user()
             assert (await maria.send("x")).errors == []
+
+    async def test_what_others_open_elsewhere_costs_one_look(self) -> None:
+        maria = client(session(initial=dict), count).user()
+        await sync_to_async(connections.close_all)()
+        async with ThreadSensitiveContext():  # As each request to a site has one.
+            await ask_orm(None, None)
+            await sync_to_async(connections.close_all)()
+        with mock.patch.object(djangos, "tidy", side_effect=djangos.tidy) as tidy:
+            for _ in range(3):
+                assert (await maria.send("x")).errors == []
+        assert tidy.call_count == 1
 
     async def test_a_connection_that_was_cut_fails_one_update_at_most(self) -> None:
         if connection.vendor not in BACKENDS:

@@ -21,10 +21,11 @@ from botsessions.exceptions import (
     SessionVersionError,
 )
 from botsessions.locks import process_lock
-from botsessions.models import BotSession
+from botsessions.models import BotSession, BotSessionLease
+from botsessions.sources import FromKey
 from botsessions.storages import ANY, Address, Record
 from botsessions.testing import BotClient
-from botsessions.unit import current
+from botsessions.unit import Unit, current
 
 from .harness import Store, client, text
 
@@ -255,3 +256,18 @@ class CrossingTransactions(TransactionTestCase):
 
 async def work_nothing(update: Any, context: Any) -> None:
     pass
+
+
+class GivingBack(TransactionTestCase):
+    async def test_what_changes_nothing_gives_its_key_back_before_the_next_has_its_turn(
+        self,
+    ) -> None:
+        counter = session(initial=counting)
+        for _ in range(2):
+            unit = Unit(counter.fragments, "bot", FromKey("1001"), lock="database")
+            await unit.open()
+            assert [row.holder > 0 async for row in BotSessionLease.objects.all()] == [True]
+            await unit.save(last=True)
+            assert [row.holder > 0 async for row in BotSessionLease.objects.all()] == [False]
+            unit.close()
+        assert not process_lock().busy

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from django.db import DatabaseError
 
 from ..exceptions import SessionConflict
-from ..records import Address, conflict
+from ..records import Address, Record, conflict
 from .changes import Change, Group, Kind
 from .claims import ClaimedElsewhere
 from .claims_table import claim_table_of
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Outcome: TypeAlias = Any
 """What a request is answered, or why it fails."""
+Part: TypeAlias = "tuple[Work[None], Sequence[Request]]"
+"""Of the work for a batch, and the requests that it is for."""
 
 
 class Locked(Exception):
@@ -47,23 +49,23 @@ def carry_out(
     Args:
         singly: one after another, because some are likely to fail.
     """
-    batch = Batch([] if singly else requests, connection)
-    if singly:
-        batch.try_singly(requests)
+    batch = Batch(connection)
+    for request in requests:
+        batch.add(request, singly=singly)
     yield from batch.carry_out()
     # An error refers to the batch, which is not to refer to the error.
     outcomes, batch.outcomes = batch.outcomes, {}
-    return [outcomes[request] for request in requests]
+    return list(map(outcomes.__getitem__, requests))
 
 
 class Batch:
     """Requests by what has to be done, and what has come of them so far."""
 
-    def __init__(self, requests: Sequence[Request], connection: BaseDatabaseWrapper) -> None:
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.outcomes: dict[Request, Outcome] = {}
         self._connection = connection
-        self._leases = lease_table_of(connection)
         self._side_by_side = connection.vendor == "postgresql"
+        self._added = 0
         self._reads: list[Read] = []
         self._lone: dict[Table, dict[Change, Write]] = {}
         self._saves: list[Write] = []
@@ -71,60 +73,75 @@ class Batch:
         self._extensions: dict[Table, list[Extension]] = {}
         self._singly: list[Request] = []
         """Those that have failed together, and have to be tried by themselves."""
-        for request in requests:
-            self._sort_in(request)
+        self._takes = False
+        """Whether leases or claims are to be taken."""
 
-    def _sort_in(self, request: Request) -> None:
+    def add(self, request: Request, *, singly: bool = False) -> None:
+        self._added += 1
         for table in request.tables:
             table.adapt_to(self._connection)
-        if isinstance(request, Read):
+        if singly:
+            self._singly.append(request)
+        elif isinstance(request, Read):
             self._reads.append(request)
-        elif isinstance(request, Note):
-            self._notes.append(request)
-        elif isinstance(request, Extension):
-            self._extensions.setdefault(request.table, []).append(request)
+            self._takes = self._takes or bool(request.rights)
         elif isinstance(request, Write):
-            if request.is_lone and not request.tried:
+            if request.rights or len(request.changes) != 1 or request.tried:
+                self._saves.append(request)
+            else:  # A change that depends on nothing else.
                 ((table, (change,)),) = request.tables.items()
                 self._lone.setdefault(table, {})[change] = request
-            else:
-                self._saves.append(request)
+        elif isinstance(request, Extension):
+            self._extensions.setdefault(request.table, []).append(request)
+        elif isinstance(request, Note):
+            self._notes.append(request)
 
     def carry_out(self) -> Work[None]:
-        works = [*self._writing(), *self._claiming(), *self._taking()]
+        parts = list(self._writing())
+        if self._takes:
+            parts += [*self._claiming(), *self._taking()]
         if self._side_by_side:  # What is read in vain costs less than another round trip.
-            works += self._reading([read for read in self._reads if not read.is_waiting])
-            yield from together(works)
-        else:
-            for work in works:
-                yield from work
-        yield from self._take_several()
-        yield from self._read_the_rest()
-        if self._singly:
+            reads = [r for r in self._reads if not is_waiting(r)] if self._takes else self._reads
+            if reads:
+                parts.append((self._read(reads), reads))
+        yield from self._do(parts)
+        if len(self.outcomes) < self._added:
+            yield from self._take_several()
+            yield from self._read_the_rest()
             yield from self._carry_out_singly()
+
+    def _do(self, parts: Sequence[Part]) -> Work[None]:
+        """Do parts of the work, side by side where the server can."""
+        if self._side_by_side and len(parts) > 1:
+            yield from together([self._guarded(*part) for part in parts])
+        else:
+            for part in parts:
+                yield from self._guarded(*part)
 
     # Writing.
 
-    def _writing(self) -> Iterable[Work[None]]:
+    def _writing(self) -> Iterable[Part]:
         if self._saves:
-            yield self._guarded(self._save(), self._saves)
+            yield self._save(), self._saves
         for table, writes in self._lone.items():
             for kind, group in table.groups(writes):
-                some = [writes[change] for change in group.changes]
-                yield self._guarded(self._write_lone(table, kind, group, some), some)
+                some = list(map(writes.__getitem__, group.changes))
+                yield self._write_lone(table, kind, group, some), some
         for table, extensions in self._extensions.items():
-            yield self._guarded(self._extend(table, extensions), extensions)
+            yield self._extend(table, extensions), extensions
         if self._notes:
-            yield self._guarded(self._note(), self._notes)
+            yield self._note(), self._notes
 
     def _save(self) -> Work[None]:
         """Make changes in a transaction; if that fails, each request's alone."""
         writes = self._saves
         if len(writes) == 1:
             try:
-                self.outcomes[writes[0]] = yield from save_alone(writes[0], self._connection)
+                yield from save_alone(writes[0], self._connection)
             except SessionConflict as exc:
                 self.outcomes[writes[0]] = exc
+            else:
+                self.outcomes[writes[0]] = None
             return
         if any(write.tried for write in writes):
             self._singly += writes
@@ -134,7 +151,7 @@ class Batch:
         except SessionConflict:
             self._singly += writes
         else:
-            self.outcomes |= {write: write.outcome for write in writes}
+            self.outcomes |= dict.fromkeys(writes)
 
     def _write_lone(
         self, table: Table, kind: Kind, group: Group, writes: Sequence[Write]
@@ -142,8 +159,7 @@ class Batch:
         """Make single changes; one that conflicts does not fail the others."""
         landed = yield from table.making(kind, group)
         for change, write in zip(group.changes, writes, strict=True):
-            is_made = change in landed
-            self.outcomes[write] = write.outcome if is_made else conflict(change.address)
+            self.outcomes[write] = None if change in landed else conflict(change.address)
 
     def _extend(self, table: Table, extensions: Sequence[Extension]) -> Work[None]:
         yield from table.renewing([(each.address, each.record) for each in extensions])
@@ -159,8 +175,8 @@ class Batch:
 
     # Claims and leases.
 
-    def _claiming(self) -> Iterable[Work[None]]:
-        """Yield works that claim updates."""
+    def _claiming(self) -> Iterable[Part]:
+        """Yield what claims updates."""
         wanted: dict[tuple[str, int], Read] = {}
         for read in self._reads:
             if (claim := read.claim) is None:
@@ -169,7 +185,7 @@ class Batch:
                 self.outcomes[read] = ClaimedElsewhere(claim, 0)  # By the other of this batch.
         if wanted:
             reads = list(wanted.values())
-            yield self._guarded(self._claim(reads), reads)
+            yield self._claim(reads), reads
 
     def _claim(self, reads: Sequence[Read]) -> Work[None]:
         claims = [read.claim for read in reads if read.claim is not None]
@@ -179,52 +195,64 @@ class Batch:
             if (refusal := refusals[read.claim]) is not None:
                 self.outcomes[read] = refusal
 
-    def _taking(self) -> Iterable[Work[None]]:
-        """Yield works that take leases of one key each, or look whether they can be taken."""
+    def _taking(self) -> Iterable[Part]:
+        """Yield what takes leases of one key each, or looks whether they can be taken."""
         fresh: dict[int, Read] = {}
         waiting: dict[int, Read] = {}
         for read in self._reads:
             lease = read.lease
             if lease is not None and is_wanted(lease) and len(lease.keys) == 1:
                 (waiting if lease.numbers else fresh).setdefault(lease.keys[0], read)
-        for reads, take in (waiting, self._leases.look), (fresh, self._leases.draw):
+        table = lease_table_of(self._connection)
+        for reads, take in (waiting, table.look), (fresh, table.draw):
             if reads:
                 leases = [read.lease for read in reads.values() if read.lease is not None]
-                yield self._guarded(take(leases), list(reads.values()))
+                yield take(leases), list(reads.values())
 
     def _take_several(self) -> Work[None]:
         """Take leases of several keys."""
+        table = lease_table_of(self._connection)
         for read in self._reads:
             lease = read.lease
             if lease is not None and is_wanted(lease) and len(lease.keys) > 1:
-                take = self._leases.look_at_all if lease.numbers else self._leases.take_all
+                take = table.look_at_all if lease.numbers else table.take_all
                 yield from self._guarded(take(lease), [read])
 
     # Reading.
-
-    def _reading(self, reads: Sequence[Read]) -> Iterable[Work[None]]:
-        if reads:
-            yield self._guarded(self._read(reads), reads)
 
     def _read(self, reads: Sequence[Read]) -> Work[None]:
         wanted: dict[Table, dict[Address, None]] = {}
         for read in reads:
             for table, addresses in read.tables.items():
                 wanted.setdefault(table, {}).update(dict.fromkeys(addresses))
-        works = [table.reading(list(addresses)) for table, addresses in wanted.items()]
-        stored = dict(zip(wanted, (yield from together(works)), strict=True))
+        stored: dict[Table, dict[Address, Record]] = {}
+        if len(wanted) == 1:
+            ((table, some),) = wanted.items()
+            stored[table] = yield from table.reading([*some])
+        elif wanted:
+            works = [table.reading([*some]) for table, some in wanted.items()]
+            stored |= zip(wanted, (yield from together(works)), strict=True)
         for read in reads:
-            if read not in self.outcomes and is_readable(read):
-                self.outcomes[read] = read.found_in(stored)
+            if read not in self.outcomes and (read.lease is None or is_readable(read.lease)):
+                found: dict[Address, Record] = {}
+                for table, addresses in read.tables.items():
+                    for address in addresses:
+                        if (record := stored[table].get(address)) is not None:
+                            found[address] = record
+                self.outcomes[read] = found
 
     def _read_the_rest(self) -> Work[None]:
         singly = set(self._singly)
-        left = [read for read in self._reads if read not in self.outcomes and read not in singly]
-        for read in left:
-            if not is_readable(read):
+        left = []
+        for read in self._reads:
+            if read in self.outcomes or read in singly:
+                continue
+            if read.lease is None or is_readable(read.lease):
+                left.append(read)
+            else:
                 self.outcomes[read] = NotHeldYet()
-        for work in self._reading([read for read in left if read not in self.outcomes]):
-            yield from work
+        if left:
+            yield from self._guarded(self._read(left), left)
 
     # Failures.
 
@@ -241,21 +269,25 @@ class Batch:
             else:
                 self._singly += requests
 
-    def try_singly(self, requests: Sequence[Request]) -> None:
-        """Have requests tried by themselves."""
-        self._singly += requests
-
     def _carry_out_singly(self) -> Work[None]:
         """Find out which of the requests fail, without waiting for what is locked."""
+        if not self._singly:
+            return
         yield [IMPATIENT]
         for request in dict.fromkeys(self._singly):
             (self.outcomes[request],) = yield from carry_out([request], self._connection)
         yield [PATIENT]
 
 
-def is_readable(read: Read) -> bool:
+def is_waiting(read: Read) -> bool:
+    """Whether the lease of what is read cannot be had at once."""
+    lease = read.lease
+    return lease is not None and (bool(lease.numbers) or len(lease.keys) > 1)
+
+
+def is_readable(lease: Lease) -> bool:
     """Whether nobody else has the keys of what is read."""
-    return read.lease is None or (read.lease.held and not read.lease.given_up)
+    return lease.held and not lease.given_up
 
 
 def is_wanted(lease: Lease) -> bool:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from django.db import connections
@@ -89,11 +90,8 @@ class Batching:
             self._under_way = False
             return
 
-        def done(outcomes: Any, error: BaseException | None) -> None:
-            self._end(batch, outcomes, error)
-
         try:
-            self.driver.carry_out(batch, done)
+            self.driver.carry_out(batch, partial(self._end, batch))
         except Exception as exc:  # There are no more threads to be had, for example.
             self._end(batch, None, exc)
 
@@ -135,10 +133,14 @@ class Batching:
                 self._fail(request, outcome)
             else:
                 self._writing.difference_update(request.written)
-                self._settle(request)
+                if request.rights:
+                    self._settle(request)
                 if not request.future.done():
                     request.future.set_result(outcome)
-        self._begin()
+        if self._waiting:
+            self._begin()
+        else:
+            self._under_way = False
 
     def _fail(self, request: Request, error: BaseException) -> None:
         """Have a request tried again, or say why it has failed."""

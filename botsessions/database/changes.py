@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from ..records import ANY, ENCODER, Address, Record
 
@@ -26,31 +26,24 @@ class Kind(enum.Enum):
 class Change:
     """A record to be stored, or one without a value to delete what is stored."""
 
-    __slots__ = ("_data", "address", "record", "revision")
+    __slots__ = ("address", "data", "kind", "outcome", "record", "revision")
 
     def __init__(self, address: Address, record: Record, revision: int) -> None:
         self.address = address
         self.record = record
         self.revision = revision
         """The one that the record will have."""
-        self._data: bytes | None = None
-
-    @property
-    def data(self) -> bytes:
+        value, old = record.value, record.revision
+        self.data = b"" if value is None else ENCODER.encode(value)
         """The value as JSON; empty for a deletion."""
-        if self._data is None:
-            value = self.record.value
-            self._data = b"" if value is None else ENCODER.encode(value)
-        return self._data
-
-    @property
-    def kind(self) -> Kind:
-        revision = self.record.revision
-        if self.record.value is None:
-            return Kind.DELETE_ANY if revision is ANY else Kind.DELETE
-        if revision is ANY:
-            return Kind.REPLACE
-        return Kind.INSERT if revision is None else Kind.UPDATE
+        self.outcome = None if value is None else revision
+        """The revision that is stored once the change is made."""
+        if value is None:
+            self.kind = Kind.DELETE_ANY if old is ANY else Kind.DELETE
+        elif old is ANY:
+            self.kind = Kind.REPLACE
+        else:
+            self.kind = Kind.INSERT if old is None else Kind.UPDATE
 
     def is_made(self, stored: Record | None) -> bool:
         """Whether what is stored is what it makes of it."""
@@ -66,33 +59,33 @@ class Change:
             return self.kind is Kind.UPDATE
         return stored.revision != self.record.revision
 
-    @property
-    def outcome(self) -> int | None:
-        """The revision that is stored once it is made."""
-        return None if self.record.value is None else self.revision
 
-
-class Group(NamedTuple):
+class Group:
     """Changes that one statement makes: all set the same columns."""
 
-    changes: list[Change]
-    rows: list[dict[str, Any]]
-    """The columns that each sets, by field name."""
+    __slots__ = ("addresses", "changes", "rows", "size")
+
+    def __init__(self) -> None:
+        self.changes: list[Change] = []
+        self.addresses: list[tuple[Any, ...]] = []
+        """Address and old revision of each."""
+        self.rows: list[dict[str, Any]] = []
+        """The columns that each sets, by field name."""
+        self.size = 0
+        """Of the data, in bytes."""
 
     @property
-    def addresses(self) -> list[tuple[Any, ...]]:
-        """Address and old revision of each."""
-        return [(*change.address, change.record.revision) for change in self.changes]
+    def is_full(self) -> bool:
+        """Whether no more fits into a statement on every database."""
+        return self.size >= MOST_BYTES or len(self.changes) == MOST_ROWS
 
-    def landed(self, revisions: Collection[Any]) -> set[Change]:
-        found = set(revisions)
+    def add(self, change: Change, row: dict[str, Any]) -> None:
+        self.changes.append(change)
+        self.addresses.append((*change.address, change.record.revision))
+        self.rows.append(row)
+        self.size += len(change.data)
+
+    def landed(self, rows: Iterable[Sequence[Any]]) -> set[Change]:
+        """Return the changes whose revisions a statement has returned."""
+        found = {revision for (revision,) in rows}
         return {change for change in self.changes if change.revision in found}
-
-    def portions(self) -> Iterator[Group]:
-        """Divide it so that each portion fits into a statement on every database."""
-        start, room = 0, MOST_BYTES
-        for end, change in enumerate(self.changes, 1):
-            room -= len(change.data)
-            if room <= 0 or end - start == MOST_ROWS or end == len(self.changes):
-                yield Group(self.changes[start:end], self.rows[start:end])
-                start, room = end, MOST_BYTES

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import enum
-import secrets
 from collections.abc import Sequence
 from hashlib import blake2b
 
 from ..exceptions import SessionConflict
-from ..records import Address
+from ..records import Address, new_revision
 from .rights import Right
 
 
@@ -33,7 +32,7 @@ class Lease(Right):
 
     def start_anew(self) -> None:
         """Forget a place that is lost."""
-        self.holder = secrets.randbits(62) + 1
+        self.holder = new_revision() or 1
         """Nobody else has ever had this number."""
         self.numbers: dict[int, int] = {}
         """By key; drawn by whoever waits."""

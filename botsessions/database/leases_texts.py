@@ -5,9 +5,9 @@ On PostgreSQL keys and holders are arrays, so a text does not depend on how many
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.apps import apps
 
@@ -43,16 +43,18 @@ class LeaseTexts:
         self._name = connection.ops.quote_name(table)
         # MariaDB returns the rows that it inserts, but not those that it updates.
         self.returns_drawn = connection.features.can_return_rows_from_bulk_insert
-        self._drawing = self._kept(self._text_of_draw)
-        self._at = self._kept(self._text_of_at)
+        self._drawing = lru_cache(maxsize=MOST_TEXTS)(self._text_of_draw)
+        self._setting = lru_cache(maxsize=MOST_TEXTS)(self._text_of_set)
         self._turn = self._text_of_turn()
-
-    def _kept(self, make: Callable[..., str]) -> Callable[..., str]:
-        """Have texts put together once."""
-        made = lru_cache(maxsize=MOST_TEXTS)(make)
-        if self.vendor == "postgresql":  # The numbers make no difference.
-            return lambda *counts: made(*[0] * len(counts))
-        return made
+        now, end, may_pass = self._now, self._end, self._may_pass
+        self._renewed = f"ends_at = {end}"
+        self._released = f"ends_at = {now}, holder = {NOBODY}"
+        self._handed_on = (
+            f"ends_at = CASE WHEN {may_pass} THEN {end} ELSE {now} END, "
+            f"holder = CASE WHEN {may_pass} THEN holder ELSE {NOBODY} END, "
+            "passed = CASE WHEN drawn = served THEN 0 "
+            f"WHEN {may_pass} THEN passed + 1 ELSE passed END, held_since = {now}"
+        )
 
     def draw(self, pairs: Sequence[tuple[int, int]]) -> Statement:
         """Take keys for their holders, or draw a number; return what the rows are then.
@@ -62,7 +64,7 @@ class LeaseTexts:
         """
         if self.vendor == "postgresql":
             keys, holders = zip(*pairs, strict=True)
-            return Statement(self._drawing(0), [array(keys), array(holders)])
+            return Statement(self._drawing(), [array(keys), array(holders)])
         parameters = [value for pair in pairs for value in pair]
         return Statement(self._drawing(len(pairs)), parameters)
 
@@ -82,7 +84,7 @@ class LeaseTexts:
         Args:
             unlocked: only those whose rows nobody has locked, if the database can say that.
         """
-        statement = self._set(f"ends_at = {self._end}", keys, holders)
+        statement = self._set(self._renewed, keys, holders)
         if unlocked and self.vendor == "postgresql":
             text = statement.text.replace("FOR UPDATE", "FOR UPDATE SKIP LOCKED")
             return statement._replace(text=text)
@@ -90,19 +92,11 @@ class LeaseTexts:
 
     def release(self, keys: Sequence[int], holders: Sequence[int]) -> Statement:
         """Give leases back."""
-        return self._set(f"ends_at = {self._now}, holder = {NOBODY}", keys, holders)
+        return self._set(self._released, keys, holders)
 
     def hand_on(self, keys: Sequence[int], holders: Sequence[int]) -> Statement:
         """Keep leases for others in this process if these may pass; otherwise give them back."""
-        may_pass = self._may_pass
-        return self._set(
-            f"ends_at = CASE WHEN {may_pass} THEN {self._end} ELSE {self._now} END, "
-            f"holder = CASE WHEN {may_pass} THEN holder ELSE {NOBODY} END, "
-            "passed = CASE WHEN drawn = served THEN 0 "
-            f"WHEN {may_pass} THEN passed + 1 ELSE passed END, held_since = {self._now}",
-            keys,
-            holders,
-        )
+        return self._set(self._handed_on, keys, holders)
 
     def draw_again(self, keys: Sequence[int]) -> Statement:
         """Give back keys that were just taken, drawing a number for each."""
@@ -120,7 +114,7 @@ class LeaseTexts:
 
     # Texts.
 
-    def _text_of_draw(self, count: int) -> str:
+    def _text_of_draw(self, count: int = 0) -> str:
         name, new = self._name, self._new
         waiting = f"({name}.drawn - {name}.served)"
         # Nobody holds it until a moment that is still to come: the clock was set back.
@@ -169,27 +163,27 @@ class LeaseTexts:
             f"WHERE id = %s AND ({free}) AND ({in_front} OR {first})"
         )
 
-    def _text_of_at(self, keys: int, holders: int) -> str:
+    def _text_of_set(self, assignments: str, keys: int = 0, holders: int = 0) -> str:
         rows = f"id {self._among(keys)} AND holder {self._among(holders)}"
-        if self.vendor == "postgresql":  # It would lock them in any order.
-            ordered = f"SELECT id FROM {self._name} WHERE {rows} ORDER BY id FOR UPDATE"  # noqa: S608
-            return f"id IN ({ordered})"
-        return rows
+        if self.vendor != "postgresql":
+            return f"UPDATE {self._name} SET {assignments} WHERE {rows}"  # noqa: S608
+        # It would lock them in any order.
+        ordered = f"SELECT id FROM {self._name} WHERE {rows} ORDER BY id FOR UPDATE"  # noqa: S608
+        return (
+            f"UPDATE {self._name} SET {assignments} WHERE id IN ({ordered}) "  # noqa: S608
+            "RETURNING id, holder"
+        )
 
     def _set(self, assignments: str, keys: Sequence[int], holders: Sequence[int]) -> Statement:
         """Set something of those that are held; PostgreSQL returns id and holder of each."""
-        at = self._at(len(keys), len(holders))
-        returning = " RETURNING id, holder" if self.vendor == "postgresql" else ""
-        text = f"UPDATE {self._name} SET {assignments} WHERE {at}{returning}"  # noqa: S608
-        return Statement(text, self._values(keys, holders))
+        if self.vendor == "postgresql":
+            return Statement(self._setting(assignments), [array(keys), array(holders)])
+        text = self._setting(assignments, len(keys), len(holders))
+        return Statement(text, [*keys, *holders])
 
     def _for_keys(self, text: str, keys: Sequence[int]) -> Statement:
-        return Statement(f"{text} id {self._among(len(keys))}", self._values(keys))
-
-    def _values(self, *each: Collection[int]) -> list[Any]:
-        if self.vendor == "postgresql":
-            return [array(some) for some in each]
-        return [value for some in each for value in some]
+        values = [array(keys)] if self.vendor == "postgresql" else keys
+        return Statement(f"{text} id {self._among(len(keys))}", values)
 
     def _among(self, count: int) -> str:
         if self.vendor == "postgresql":

@@ -92,16 +92,14 @@ class LoopConnection:
     @property
     def is_usable(self) -> bool:
         """Whether work can be begun."""
-        return self._descriptor is not None and self._work is None and not self.is_watched
+        if self._descriptor is None or self._work is not None:
+            return False
+        # Else somebody wants to see the statements that Django executes.
+        return not (self.connection.queries_logged or self.connection.execute_wrappers)
 
     @property
     def is_open(self) -> bool:
         return self._descriptor is not None
-
-    @property
-    def is_watched(self) -> bool:
-        """Whether somebody wants to see the statements that Django executes."""
-        return self.connection.queries_logged or bool(self.connection.execute_wrappers)
 
     def do(self, work: Work[Any], done: Done) -> None:
         """Begin work, and tell what it has come to."""

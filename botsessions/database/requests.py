@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..exceptions import SessionConflict
-from ..records import ANY, Address, Record, conflict
+from ..records import ANY, Address, Record
 from .changes import Change
 from .claims import Claim
 from .lease import Ending, Lease
@@ -20,20 +19,41 @@ class NotHeldYet(Exception):
 
 
 class Request:
-    """Something to be done, wholly or not at all."""
+    """Something to be done, wholly or not at all.
 
-    __slots__ = ("future", "met_lock", "pause", "tried", "until", "written")
+    Args:
+        tables: what it is about, by table.
+        rights: what it gets, or is done under.
+        written: what no other request may write at the same time.
+        size: about how many bytes it sends and gets.
+    """
 
-    written: Sequence[Address]
-    """What no other request may write at the same time."""
-    tables: Any
-    """The tables that it is about; what it is about, by table."""
+    __slots__ = (
+        "future",
+        "met_lock",
+        "pause",
+        "rights",
+        "size",
+        "tables",
+        "tried",
+        "until",
+        "written",
+    )
 
     future: asyncio.Future[Any]
     """Of the outcome."""
 
-    def __init__(self) -> None:
-        self.written = ()
+    def __init__(
+        self,
+        tables: Mapping[Table, Sequence[Any]],
+        rights: Sequence[Right] = (),
+        written: Sequence[Address] = (),
+        size: int = 0,
+    ) -> None:
+        self.tables = tables
+        self.rights = rights
+        self.written = written
+        self.size = size
         self.tried = False
         """Whether an earlier attempt may have done it, unknown to us."""
         self.met_lock = False
@@ -44,24 +64,14 @@ class Request:
         """Before the last attempt."""
 
     @property
-    def rights(self) -> Sequence[Right]:
-        """What it gets, or is done under."""
-        return ()
-
-    @property
     def addresses(self) -> Sequence[Address]:
         raise NotImplementedError
-
-    @property
-    def size(self) -> int:
-        """About how many bytes it sends and gets."""
-        return 0
 
 
 class Read(Request):
     """Claim an update, or none, take a lease, or none, and read what is stored."""
 
-    __slots__ = ("claim", "lease", "tables")
+    __slots__ = ("claim", "lease")
 
     def __init__(
         self,
@@ -69,36 +79,18 @@ class Read(Request):
         lease: Lease | None = None,
         claim: Claim | None = None,
     ) -> None:
-        super().__init__()
-        self.tables = tables
+        size = 0
+        for table, addresses in tables.items():
+            size += table.usual_size * len(addresses)
+        super().__init__(tables, rights_of(lease, claim), size=size)
         self.lease = lease
         self.claim = claim
         """An update that is still to be claimed."""
 
     @property
-    def rights(self) -> Sequence[Right]:
-        return [right for right in (self.lease, self.claim) if right is not None]
-
-    @property
     def addresses(self) -> Sequence[Address]:
         found = [address for addresses in self.tables.values() for address in addresses]
         return found or (self.lease.addresses if self.lease else ())
-
-    @property
-    def size(self) -> int:
-        return sum(table.usual_size * len(addresses) for table, addresses in self.tables.items())
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether its lease cannot be had at once."""
-        return self.lease is not None and (bool(self.lease.numbers) or len(self.lease.keys) > 1)
-
-    def found_in(self, stored: Mapping[Table, Mapping[Address, Record]]) -> dict[Address, Record]:
-        found: dict[Address, Record] = {}
-        for table, addresses in self.tables.items():
-            rows = stored[table]
-            found |= {address: rows[address] for address in addresses if address in rows}
-        return found
 
 
 class Write(Request):
@@ -109,7 +101,7 @@ class Write(Request):
         is_last: whether it is noted with it that the update is handled.
     """
 
-    __slots__ = ("changes", "claim", "ending", "is_last", "lease", "tables")
+    __slots__ = ("changes", "claim", "ending", "is_last", "lease")
 
     def __init__(
         self,
@@ -119,23 +111,18 @@ class Write(Request):
         claim: Claim | None = None,
         is_last: bool = False,
     ) -> None:
-        super().__init__()
-        self.tables = tables
+        self.changes: list[Change] = []
+        written, size = [], 0
+        for changes in tables.values():
+            for change in changes:
+                self.changes.append(change)
+                written.append(change.address)
+                size += len(change.data)
+        super().__init__(tables, rights_of(lease, claim), written, size)
         self.lease = lease
         self.ending = ending
         self.claim = claim
         self.is_last = is_last
-        self.changes = [change for changes in tables.values() for change in changes]
-        self.written = [change.address for change in self.changes]
-
-    @property
-    def rights(self) -> Sequence[Right]:
-        return [right for right in (self.lease, self.claim) if right is not None]
-
-    @property
-    def is_lone(self) -> bool:
-        """Whether it is a change that depends on nothing else."""
-        return self.lease is None and self.claim is None and len(self.changes) == 1
 
     @property
     def replaces(self) -> bool:
@@ -145,18 +132,6 @@ class Write(Request):
     @property
     def addresses(self) -> Sequence[Address]:
         return self.written or (self.lease.addresses if self.lease else ())
-
-    @property
-    def size(self) -> int:
-        return sum(len(change.data) for change in self.changes)
-
-    @property
-    def outcome(self) -> list[int | None]:
-        """The new revisions, once it is done."""
-        return [change.outcome for change in self.changes]
-
-    def refusal(self, landed: set[Change]) -> SessionConflict:
-        return conflict(next(c.address for c in self.changes if c not in landed))
 
     def note_made(self, handed_on: Iterable[Lease] | None) -> None:
         """Note what has become of the lease and the claim.
@@ -178,16 +153,11 @@ class Write(Request):
 class Note(Request):
     """Note that an update is handled that has changed nothing; the outcome says if it was ours."""
 
-    __slots__ = ("claim", "tables")
+    __slots__ = ("claim",)
 
     def __init__(self, claim: Claim) -> None:
-        super().__init__()
+        super().__init__({}, (claim,))
         self.claim = claim
-        self.tables = ()
-
-    @property
-    def rights(self) -> Sequence[Right]:
-        return (self.claim,)
 
     @property
     def addresses(self) -> Sequence[Address]:
@@ -197,16 +167,20 @@ class Note(Request):
 class Extension(Request):
     """Let a record expire later, unless it was changed meanwhile."""
 
-    __slots__ = ("address", "record", "table", "tables")
+    __slots__ = ("address", "record", "table")
 
     def __init__(self, table: Table, address: Address, record: Record) -> None:
-        super().__init__()
+        super().__init__({table: (address,)}, written=(address,))
         self.table = table
-        self.tables = (table,)
         self.address = address
         self.record = record
-        self.written = (address,)
 
     @property
     def addresses(self) -> Sequence[Address]:
         return (self.address,)
+
+
+def rights_of(lease: Lease | None, claim: Claim | None) -> Sequence[Right]:
+    if lease is None:
+        return () if claim is None else (claim,)
+    return (lease,) if claim is None else (lease, claim)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..exceptions import SessionConflict
 from ..records import conflict
@@ -112,23 +112,22 @@ class Save:
         return conflict(self.writes[0].addresses[0])
 
 
-def save_alone(write: Write, connection: BaseDatabaseWrapper) -> Work[Any]:
-    """Make one write's changes, and return their revisions.
+def save_alone(write: Write, connection: BaseDatabaseWrapper) -> Work[None]:
+    """Make one write's changes.
 
     Raises:
         SessionConflict: they cannot be made.
         DatabaseError: nothing was changed.
     """
     if write.tried and write.replaces and (yield from has_landed(write, connection)):
-        return write.outcome
+        return
     try:
         yield from Save([write], connection).carry_out()
     except SessionConflict as exc:
         # Another's, or that of an earlier attempt of ours.
         if write.tried and (yield from has_landed(write, connection)):
-            return write.outcome
+            return
         raise (yield from explained(exc, write)) from None
-    return write.outcome
 
 
 def has_landed(write: Write, connection: BaseDatabaseWrapper) -> Work[bool]:

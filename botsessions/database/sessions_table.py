@@ -32,18 +32,22 @@ MOST_TABLES = 64
 class Table:
     """A table on one database."""
 
+    texts: Texts
+    rows: Rows
+    """Both once it is adapted to a connection."""
+
     def __init__(self, model: type[AbstractBotSession], using: str) -> None:
         self.model = model
         self.using = using
-        self._texts: Texts | None = None
-        self._rows: Rows | None = None
+        self._is_adapted = False
         self.usual_size = 0
         """Of a session's data lately, in bytes."""
 
     def adapt_to(self, connection: BaseDatabaseWrapper) -> Table:
         """Take a connection's dialect; return the table, whose works can be done then."""
-        if self._texts is None:
-            self._rows, self._texts = Rows(self.model, connection), Texts(self.model, connection)
+        if not self._is_adapted:
+            self.rows, self.texts = Rows(self.model, connection), Texts(self.model, connection)
+            self._is_adapted = True
         return self
 
     # For whoever is on a thread of its own.
@@ -130,33 +134,26 @@ class Table:
 
     def renewing(self, records: Sequence[tuple[Address, Record]]) -> Work[set[Change]]:
         """Set when records expire, and nothing else, if they have their revisions still."""
-        group = Group([], [])
+        group = Group()
         for address, record in records:
             assert isinstance(record.revision, int)
-            group.changes.append(Change(address, record, record.revision))
-            group.rows.append({"expires_at": self.rows.moment(record.expires_at)})
+            unchanged = Record(None, revision=record.revision)
+            ends = record.expires_at
+            row = {"expires_at": None if ends is None else self.rows.moment(ends)}
+            group.add(Change(address, unchanged, record.revision), row)
         return (yield from self.update(group))
 
     def rewriting(self, changes: Iterable[Change]) -> Work[set[Change]]:
         """Write other forms of sessions that nobody has changed: no time is touched."""
         landed: set[Change] = set()
-        changes = list(changes)
-        for portion in Group(changes, list(map(self.rows.form, changes))).portions():
-            landed |= yield from self.update(portion)
+        for _, group in grouped((change, self.rows.form(change)) for change in changes):
+            landed |= yield from self.update(group)
         return landed
 
     def groups(self, changes: Iterable[Change]) -> list[tuple[Kind, Group]]:
         """Group changes by what makes them and the columns that it sets."""
-        groups: dict[Any, Group] = {}
         now = self.rows.moment(utcnow())
-        for change in changes:
-            kind, row = change.kind, self.rows.of(change, now)
-            group = groups.setdefault((kind, tuple(row)), Group([], []))
-            group.changes.append(change)
-            group.rows.append(row)
-        return [
-            (kind, portion) for (kind, _), group in groups.items() for portion in group.portions()
-        ]
+        return grouped((change, self.rows.of(change, now)) for change in changes)
 
     # One statement for many rows, or executed for each of them.
 
@@ -164,7 +161,7 @@ class Table:
         """Set the columns of rows whose revisions are right."""
         statement = self.texts.update(group.addresses, group.rows)
         if self.texts.tells_what_it_updates:
-            return group.landed(only_column((yield from one(statement))))
+            return group.landed((yield from one(statement)).rows)
         if len(group.changes) == 1:
             return (yield from self._update(group, statement))
         return (yield from in_transaction(self._update(group, statement)))
@@ -177,16 +174,16 @@ class Table:
         if len(group.changes) == 1 or not count:
             return set()
         stored = yield from self.reading([change.address for change in group.changes])
-        return group.landed([record.revision for record in stored.values()])
+        return group.landed((record.revision,) for record in stored.values())
 
     def _insert(self, group: Group) -> Work[set[Change]]:
         if self.texts.vendor == "mysql":
             return (yield from self._insert_of_mysql(group))
         if self.texts.returns_rows:
             made = yield from one(self.texts.insert(group.rows))
-            return group.landed(only_column(made))
+            return group.landed(made.rows)
         landed = set()
-        for change, row in zip(*group, strict=True):
+        for change, row in zip(group.changes, group.rows, strict=True):
             if (yield from one(self.texts.insert([row]))).changed:
                 landed.add(change)
         return landed
@@ -201,8 +198,10 @@ class Table:
             return set(group.changes)
         landed: set[Change] = set()
         if len(group.changes) > 1:
-            for change, row in zip(*group, strict=True):
-                landed |= yield from self._insert_of_mysql(Group([change], [row]))
+            for change, row in zip(group.changes, group.rows, strict=True):
+                alone = Group()
+                alone.add(change, row)
+                landed |= yield from self._insert_of_mysql(alone)
         return landed
 
     def _delete(self, group: Group) -> Work[set[Change]]:
@@ -218,16 +217,6 @@ class Table:
             self.usual_size += (size - self.usual_size) // 4
         return self.rows.loaded(result)
 
-    @property
-    def texts(self) -> Texts:
-        assert self._texts is not None, "Call adapt_to() first."
-        return self._texts
-
-    @property
-    def rows(self) -> Rows:
-        assert self._rows is not None
-        return self._rows
-
 
 @lru_cache(maxsize=MOST_TABLES)
 def table_of(model: type[AbstractBotSession], using: str) -> Table:
@@ -235,5 +224,15 @@ def table_of(model: type[AbstractBotSession], using: str) -> Table:
     return Table(model, using)
 
 
-def only_column(result: Result) -> list[Any]:
-    return [value for (value,) in result.rows]
+def grouped(changes: Iterable[tuple[Change, dict[str, Any]]]) -> list[tuple[Kind, Group]]:
+    """Group changes by what makes them and the columns that it sets."""
+    groups: list[tuple[Kind, Group]] = []
+    last: dict[Any, Group] = {}
+    for change, row in changes:
+        alike = (change.kind, *row)
+        group = last.get(alike)
+        if group is None or group.is_full:
+            group = last[alike] = Group()
+            groups.append((change.kind, group))
+        group.add(change, row)
+    return groups

@@ -73,7 +73,9 @@ def one(statement: Statement) -> Work[Result]:
         DatabaseError: it failed.
     """
     (answer,) = yield [statement]
-    return result_of(answer)
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def exactly(count: int, statement: Statement, vendor: str, collecting: str = "0") -> Statement:

@@ -96,8 +96,8 @@ class DatabaseStorage:
     async def write_many(self, changes: Changes) -> list[int | None]:
         table = self.table
         new = [Change(address, record, new_revision()) for address, record in changes]
-        revisions: list[int | None] = await batching_of(table.using).request(Write({table: new}))
-        return revisions
+        await batching_of(table.using).request(Write({table: new}))
+        return [change.outcome for change in new]
 
     async def renew(self, address: Address, record: Record) -> None:
         table = self.table

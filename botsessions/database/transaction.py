@@ -21,7 +21,6 @@ from .lease import Ending, Lease
 from .leases_table import lease_table_of
 from .requests import Extension, Note, Read, Request, Write
 from .sessions_table import Table
-from .storage import DatabaseStorage
 from .turns import PATIENCE_SECONDS, Turns
 
 
@@ -42,7 +41,7 @@ class DatabaseTransaction:
     """What a unit of work does on one database.
 
     Args:
-        storages: where each address is stored, all on this database.
+        places: the table of each address, all on this database.
         lease: what the addresses' keys are held with among all processes, if at all. One that was
             handed on is not taken again.
         claim: on the update that the unit is for, if that came by webhook, on its database.
@@ -51,13 +50,13 @@ class DatabaseTransaction:
     def __init__(
         self,
         using: str,
-        storages: Mapping[Address, DatabaseStorage],
+        places: Mapping[Address, Table],
         *,
         lease: Lease | None = None,
         claim: Claim | None = None,
     ) -> None:
         self._using = using
-        self._storages = storages
+        self._places = places
         self._lease = lease
         self._claim = claim
         self._way: Way | None = Way.ALONG if lease is None or lease.held else None
@@ -68,6 +67,13 @@ class DatabaseTransaction:
     def protects_writes(self) -> bool:
         """Whether a write is refused for certain once somebody else has the keys."""
         return self._way is not Way.APART
+
+    @property
+    def has_rights(self) -> bool:
+        """Whether the last write gives a lease back, or notes that the update is handled."""
+        lease, claim = self._lease, self._claim
+        is_leased = lease is not None and lease.held and self._way is Way.ALONG
+        return is_leased or (claim is not None and claim.is_had)
 
     async def read(
         self,
@@ -90,7 +96,7 @@ class DatabaseTransaction:
         """
         tables: dict[Table, list[Address]] = {}
         for address in addresses:
-            tables.setdefault(self._storages[address].table, []).append(address)
+            tables.setdefault(self._places[address], []).append(address)
         if self._way is None:
             self._way = await way_of(self._lease)
         lease = self._lease if self._way is not Way.NOT_AT_ALL else None
@@ -124,7 +130,7 @@ class DatabaseTransaction:
         made = []
         for address, record in changes:
             change = Change(address, record, new_revision())
-            tables.setdefault(self._storages[address].table, []).append(change)
+            tables.setdefault(self._places[address], []).append(change)
             made.append(change)
         lease = self._lease if self._way is not Way.NOT_AT_ALL else None
         if lease is not None and self._way is Way.APART:
@@ -137,12 +143,14 @@ class DatabaseTransaction:
         if tables or lease is not None or self._claim is not None:
             if last and self._claim is not None:
                 keeper_of(self._claim.using).let_go(self._claim)
-            await self._request(Write(tables, lease, ending, self._claim, last))
+            write = Write(tables, lease, ending, self._claim, last)
+            await batching_of(self._using).request(write)
         return [change.outcome for change in made]
 
     async def renew(self, address: Address, record: Record) -> None:
         """Let what is stored expire at ``record.expires_at``, unless it was changed meanwhile."""
-        await self._request(Extension(self._storages[address].table, address, record))
+        extension = Extension(self._places[address], address, record)
+        await batching_of(self._using).request(extension)
 
     def give_up(self) -> None:
         """Give the lease back soon, without waiting for that. The claim stays."""
@@ -160,10 +168,10 @@ class DatabaseTransaction:
             claim = None
         if not tables and lease is None and claim is None:
             return {}
-        return await self._request(Read(tables, lease, claim))
-
-    def _request(self, request: Request) -> asyncio.Future[dict[Address, Record]]:
-        return batching_of(self._using).request(request)
+        found: dict[Address, Record] = await batching_of(self._using).request(
+            Read(tables, lease, claim)
+        )
+        return found
 
     def _apart(self, request: Request) -> asyncio.Future[dict[Address, Record]]:
         return batching_of(self._using, apart=True).request(request)

@@ -136,7 +136,7 @@ class Conversations(MutableMapping[Key, Any]):
 
     def unknown_state(self, unit: Unit) -> ConversationStateError | None:
         """Return the error that a unit's conversation is in a state that the code does not have."""
-        data = unit.all_data.get(self.fragment.name)
+        data = unit.contents.all.get(self.fragment.name)
         conversation = None if data is None or data.error is not None else data.get()
         if conversation is None or conversation["state"] in self.handler.states:
             return None

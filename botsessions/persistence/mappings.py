@@ -20,7 +20,7 @@ def data_here(name: str, key: str) -> Data[Any] | None:
     """
     unit = current.get()
     while unit is not None:
-        data = unit.all_data.get(name)
+        data = unit.contents.all.get(name)
         if data is not None and data.address is not None and data.address.key == key:
             if unit.error is not None:
                 raise unit.error

@@ -204,7 +204,7 @@ class BotDataEdit(AsyncEdit[Any]):
 
     async def __aenter__(self) -> Any:
         unit = open_unit()
-        if unit is not None and BOT_DATA in unit.all_data:
+        if unit is not None and BOT_DATA in unit.contents.all:
             await unit.save()
         return await super().__aenter__()
 
@@ -215,11 +215,11 @@ class BotDataEdit(AsyncEdit[Any]):
         traceback: TracebackType | None,
     ) -> None:
         assert self._unit is not None
-        edited = dict(self._unit.all_data)
+        edited = dict(self._unit.contents.all)
         await super().__aexit__(kind, error, traceback)
         unit = open_unit()
-        if error is None and unit is not None and BOT_DATA in unit.all_data:
-            unit.all_data |= edited
+        if error is None and unit is not None and BOT_DATA in unit.contents.all:
+            unit.contents.replace(edited)
 
 
 async def replaced(edit: AsyncEdit[Any], data: Any) -> None:

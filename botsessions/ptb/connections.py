@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from asgiref.sync import SyncToAsync, sync_to_async
-from django.db import close_old_connections, reset_queries
+from django.db import close_old_connections, connections, reset_queries
 from django.db.backends.signals import connection_created
 
 from ..database.connections import sync_code_waits
 
 _opened = False
-"""Whether code below ``sync_to_async`` has ever opened a connection; most bots never do."""
+"""Whether there may be connections on that thread; most bots never open one, but a site that
+answers requests does so on threads of its own."""
 
 
 def note_opened(**kwargs: Any) -> None:
@@ -34,5 +35,8 @@ async def look_after_connections() -> None:
 
 
 def tidy() -> None:
+    global _opened
     close_old_connections()
     reset_queries()
+    here = connections.all(initialized_only=True)
+    _opened = any(connection.connection is not None for connection in here)

@@ -123,7 +123,7 @@ class BaseSessionContext(
     def session_key(self) -> str | Mapping[str, str | None] | None:
         """The session key of this update, ``None`` without one; in a multi session, by fragment."""
         unit = self._unit
-        found = {} if unit is None else unit.all_data
+        found = {} if unit is None else unit.contents.all
         keys = {
             name: address and address.key
             for name in self._names

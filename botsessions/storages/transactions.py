@@ -11,6 +11,7 @@ from django.db import router
 
 from ..database.claims import Claim
 from ..database.lease import Lease
+from ..database.sessions_table import Table
 from ..database.storage import DatabaseStorage
 from ..database.transaction import DatabaseTransaction
 from ..database.turns import PATIENCE_SECONDS
@@ -40,6 +41,10 @@ class Transaction(Protocol):
     @property
     def protects_writes(self) -> bool:
         """Whether a write is certain to be refused once somebody else has the keys."""
+
+    @property
+    def has_rights(self) -> bool:
+        """Whether the last write gives something back or notes something, even without changes."""
 
     async def read(
         self,
@@ -76,6 +81,7 @@ class PlainTransaction:
     """Of a storage that knows nothing of units of work."""
 
     protects_writes = True
+    has_rights = False
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -108,6 +114,10 @@ class JoinedTransaction:
     @property
     def protects_writes(self) -> bool:
         return all(part.protects_writes for part, _ in self._parts)
+
+    @property
+    def has_rights(self) -> bool:
+        return any(part.has_rights for part, _ in self._parts)
 
     async def read(
         self,
@@ -166,31 +176,36 @@ def begin(
     if hold is None and claim is None and len(storages) == 1:  # Nearly always.
         ((address, storage),) = storages.items()
         if is_database(storage):
-            return DatabaseTransaction(storage.using, {address: storage})
+            table = storage.table
+            return DatabaseTransaction(table.using, {address: table})
         return PlainTransaction(storage)
-    stored: dict[str, dict[Address, DatabaseStorage]] = {}
+    stored: dict[str, dict[Address, Table]] = {}
     plain: list[tuple[Storage, set[Address]]] = []
     leased: dict[str, list[Address]] = {}
     for address, storage in storages.items():
         if is_database(storage):
-            stored.setdefault(storage.using, {})[address] = storage
+            table = storage.table
+            stored.setdefault(table.using, {})[address] = table
         elif some := next((some for known, some in plain if known == storage), None):
             some.add(address)
         else:
             plain.append((storage, {address}))
         if hold is not None and address in hold.keys:
             leased.setdefault(database_of(storage), []).append(address)
-    leases = {using: Lease(using, leased[using]) for using in sorted(leased)}
+    leases = {}
+    for using in sorted(leased):
+        leases[using] = Lease(using, leased[using])
     if hold is not None:
         hold.lease_by(leases)
     parts: list[tuple[Any, Collection[Address]]] = []
     taking = {*leases, *([] if claim is None else [claim.using])}
-    for using in [*sorted(taking), *(using for using in stored if using not in taking)]:
+    for using in dict.fromkeys([*sorted(taking), *stored]):
         own = stored.get(using, {})
         claimed = claim if claim is not None and claim.using == using else None
         part = DatabaseTransaction(using, own, lease=leases.get(using), claim=claimed)
         parts.append((part, own.keys()))
-    parts += [(PlainTransaction(storage), some) for storage, some in plain]
+    for storage, some in plain:
+        parts.append((PlainTransaction(storage), some))
     return parts[0][0] if len(parts) == 1 else JoinedTransaction(parts, len(taking))
 
 

@@ -97,8 +97,9 @@ class Reception:
 
     async def _served(self, bot: Bot) -> Served | None:
         """Return a bot, started if need be; ``None`` if it cannot be."""
+        started = self._started(bot)
         try:
-            return await asyncio.shield(self._started(bot))
+            return await (started if started.done() else asyncio.shield(started))
         except Exception as exc:
             logger.error("Bot %r cannot be started: %s", bot.alias, reason(bot, exc))
             return None
