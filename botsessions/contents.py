@@ -14,7 +14,9 @@ from .sources import Source
 class Holder(Protocol):
     """A unit of work that holds keys, and saves what belongs to them."""
 
-    closed: bool
+    @property
+    def over(self) -> bool:
+        """Whether it saves nothing more."""
 
     @property
     def held(self) -> Collection[Any]:
@@ -90,7 +92,7 @@ class Contents:
     @property
     def has_lost_holders(self) -> bool:
         """Whether a unit is over that was to save some of it."""
-        return any(each.holder.closed for each in self.joined.values())
+        return any(each.holder.over for each in self.joined.values())
 
     def close(self, *, failed: bool) -> None:
         """End what is under way; let data of units around be what it was, if the unit has failed.

@@ -94,6 +94,11 @@ class Unit:
         self._ended = False
 
     @property
+    def over(self) -> bool:
+        """Whether nothing more of it is saved: it is closed, or its last save is under way."""
+        return self.closed or self._ended
+
+    @property
     def origin(self) -> Unit:
         """The unit of the update. Its non-blocking handlers have units of the same origin."""
         return self._origin or self
@@ -325,11 +330,7 @@ class Unit:
             Exception: the storage failed.
         """
         async with self._saving:
-            if (
-                self.closed
-                or self._ended
-                or (self.contents.joined and self.contents.has_lost_holders)
-            ):
+            if self.over or (self.contents.joined and self.contents.has_lost_holders):
                 raise SessionClosed("The update is over: its session cannot be saved any more.")
             if not last:
                 for joined in self.contents.joined.values():
@@ -417,7 +418,7 @@ def whole_chat(bot: str, chat_id: object) -> Address:
 def enclosing(unit: Unit | None) -> Iterator[Unit]:
     """Yield those of a unit and the units around it that are not over."""
     while unit is not None:
-        if not unit.closed:
+        if not unit.over:
             yield unit
         unit = unit.outer
 

@@ -14,10 +14,10 @@ from asgiref.sync import sync_to_async
 from django.db import transaction
 from telegram.ext import TypeHandler
 
-from botsessions import lazy_session, multi_session, session
+from botsessions import MemoryStorage, lazy_session, multi_session, session
 from botsessions.exceptions import SessionClosed, SessionLockError, SessionLockTimeout
 from botsessions.keys import per_user
-from botsessions.storages import Address
+from botsessions.storages import Address, Record
 
 from .harness import Store, text
 from .limits import aside, run, within
@@ -489,6 +489,67 @@ def test_a_task_that_edits_when_its_update_is_over_has_a_session_of_its_own(lock
     declared, chat = session(initial=counting), new_chat()
     tasks: list[asyncio.Task[Any]] = []
     run(main())
+
+
+class SlowStorage(MemoryStorage):
+    """A storage whose first write waits until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writing, self.let_go = asyncio.Event(), asyncio.Event()
+
+    async def write(self, address: Address, record: Record) -> int:
+        self.writing.set()
+        await self.let_go.wait()
+        return await super().write(address, record)
+
+
+def test_what_begins_while_the_update_is_saved_for_the_last_time_waits_for_its_end() -> None:
+    """It would change data of which nobody saves any more what has changed."""
+
+    async def handler(update: Any, context: Any) -> None:
+        context.session["count"] += 1
+        tasks.append(asyncio.create_task(edit_while_it_is_saved()))
+
+    async def edit_while_it_is_saved() -> None:
+        await storage.writing.wait()
+        async with declared.aedit(chat=chat, bot=BOT) as data:
+            data["count"] += 10
+
+    async def joined_before(update: Any, context: Any) -> None:
+        context.session["count"] += 100
+        tasks.append(asyncio.create_task(end_late()))
+        await asyncio.sleep(0.01)
+
+    async def end_late() -> None:
+        async with declared.aedit(chat=chat, bot=BOT) as data:
+            await storage.writing.wait()
+            data["count"] += 1000
+
+    async def main(work: Any) -> None:
+        nonlocal declared, storage
+        tasks.clear()
+        storage = SlowStorage()
+        declared = session(initial=counting, storage=storage)
+        async with bot_running("process", declared, work) as bot:
+            await bot.application.update_queue.put(text(bot.user(id=chat)))
+            await storage.writing.wait()
+            await asyncio.sleep(0.01)
+            storage.let_go.set()
+            outcome.extend(
+                await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
+            )
+        outcome.append(await declared.aget(str(chat), bot=BOT))
+
+    declared, storage, chat = None, None, new_chat()  # type: Any, Any, Any
+    tasks: list[asyncio.Task[Any]] = []
+    outcome: list[Any] = []
+    run(main(handler))
+    assert outcome == [None, {"count": 11}]
+    outcome.clear()
+    run(main(joined_before))
+    assert isinstance(outcome[0], SessionClosed)
+    assert outcome[1:] == [{"count": 100}]
 
 
 @both_locks
