@@ -102,7 +102,7 @@ class Contents:
         for data in self.own:
             data.close()
         if not failed:
-            self.all = {}
+            self.forget()
             return
         for joined in self.joined.values():
             joined.data.restore(joined.before)
