@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from telegram import Update
 from telegram.ext import Application, ConversationHandler, ExtBot, JobQueue
 
 from ..unit import Unit
+from .callback_data import CALLBACK_DATA, KeptCallbackData
 from .conversations import Conversations, adopt
 from .mappings import OpenData, data_here
 from .persistence import BOT_DATA, CHAT_DATA, THE_BOT, USER_DATA, BotPersistence
 from .timeouts import Overdue, Watch
 
 if TYPE_CHECKING:
-    from telegram import Message, Update
+    from telegram import Message
     from telegram.ext import BaseHandler
 
     from ..declaration import Fragment
+    from ..exceptions import ConversationStateError
 
 
 class PersistentApplication(
@@ -33,6 +36,7 @@ class PersistentApplication(
         self._in_memory: Any = None
         self._conversations: list[Conversations] = []
         self._watch: Watch | None = None
+        self._buttons: KeptCallbackData | None = None
         super().__init__(**kwargs)
         self.kept = self.persistence if isinstance(self.persistence, BotPersistence) else None
         """The persistence, if it is ours."""
@@ -46,12 +50,6 @@ class PersistentApplication(
         if self.kept is None:
             return
         self.kept.attach(alias, lock, self.context_types)
-        if USER_DATA in self.kept.fragments:
-            self._user_data: Any = OpenData(USER_DATA, "user")
-            self.user_data = self._user_data
-        if CHAT_DATA in self.kept.fragments:
-            self._chat_data: Any = OpenData(CHAT_DATA, "chat")
-            self.chat_data = self._chat_data
 
     @property
     def bot_data(self) -> Any:
@@ -74,8 +72,21 @@ class PersistentApplication(
     async def _initialize_persistence(self) -> None:
         if self.kept is None:
             await super()._initialize_persistence()
-        elif BOT_DATA in self.kept.fragments:
+            return
+        if BOT_DATA in self.kept.fragments:
             self._outside = await self.kept.bot_data_outside()
+        if USER_DATA in self.kept.fragments and not isinstance(self._user_data, OpenData):
+            await self.kept.add_user_data(self._user_data)
+            self._user_data: Any = OpenData(USER_DATA, "user")
+            self.user_data = self._user_data
+        if CHAT_DATA in self.kept.fragments and not isinstance(self._chat_data, OpenData):
+            await self.kept.add_chat_data(self._chat_data)
+            self._chat_data: Any = OpenData(CHAT_DATA, "chat")
+            self.chat_data = self._chat_data
+        before = self.bot.callback_data_cache
+        if before is not None and self.kept.store_data.callback_data:
+            self._buttons = KeptCallbackData(before, self.kept.callback_data())
+            self.bot._callback_data_cache = self._buttons
 
     async def _add_ch_to_persistence(self, handler: ConversationHandler[Any]) -> None:
         if self.kept is None:
@@ -83,9 +94,37 @@ class PersistentApplication(
         else:
             self._conversations.append(adopt(handler, self, self.kept.storage))
 
-    def conversations_of(self, update: object) -> Sequence[Conversations]:
-        """Return those whose states decide which handler takes an update."""
-        return [needed for known in self._conversations for needed in known.needed(update)]
+    def needed(self, update: object) -> Mapping[str, Fragment[Any]]:
+        """Return the fragments that decide which handler takes an update, by name."""
+        buttons = self._buttons
+        if buttons is None or not isinstance(update, Update) or update.callback_query is None:
+            found = [one for known in self._conversations for one in known.needed(update)]
+            return {one.fragment.name: one.fragment for one in found}
+        # Patterns cannot be asked yet: what the button stands for is not read.
+        fragments = [one.fragment for known in self._conversations for one in known.all()]
+        return {fragment.name: fragment for fragment in [*fragments, buttons.store.fragment]}
+
+    def prepare(self, update: object, unit: Unit) -> None:
+        """Let handlers be chosen by what was read."""
+        if self._buttons is not None and CALLBACK_DATA in unit.fragments:
+            assert isinstance(update, Update)
+            self._buttons.fill_in(update, unit.data(CALLBACK_DATA))
+
+    def lost_states(self, unit: Unit) -> Iterator[ConversationStateError]:
+        """Yield the errors that a unit's conversations are in states that the code has not."""
+        for known in self._conversations:
+            for one in known.all():
+                if (error := one.unknown_state(unit)) is not None:
+                    yield error
+
+    async def buttons_saved(self) -> None:
+        """Return when what was sent with buttons is stored.
+
+        Raises:
+            Exception: the storage failed.
+        """
+        if self._buttons is not None:
+            await self._buttons.store.settled()
 
     async def start(self) -> None:
         """Start; see PTB. What ``post_init`` has changed in ``bot_data`` is saved."""
@@ -135,7 +174,7 @@ class PersistentApplication(
         Raises:
             SessionError: it is not the running update's: use ``persistence.drop_user_data()``.
         """
-        if self.kept is None or USER_DATA not in self.kept.fragments:
+        if not isinstance(self._user_data, OpenData):
             super().drop_user_data(user_id)
         else:
             self._user_data.pop(user_id)
@@ -146,7 +185,7 @@ class PersistentApplication(
         Raises:
             SessionError: it is not the running update's: use ``persistence.drop_chat_data()``.
         """
-        if self.kept is None or CHAT_DATA not in self.kept.fragments:
+        if not isinstance(self._chat_data, OpenData):
             super().drop_chat_data(chat_id)
         else:
             self._chat_data.pop(chat_id)
@@ -158,7 +197,7 @@ class PersistentApplication(
         new_chat_id: int | None = None,
     ) -> None:
         """Do nothing where ``chat_data`` is kept: it has moved already; see PTB."""
-        if self.kept is None or CHAT_DATA not in self.kept.fragments:
+        if not isinstance(self._chat_data, OpenData):
             super().migrate_chat_data(message, old_chat_id, new_chat_id)
 
     def mark_data_for_update_persistence(self, chat_ids: Any = None, user_ids: Any = None) -> None:

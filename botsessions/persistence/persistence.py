@@ -19,6 +19,8 @@ from ..records import Storage
 from ..sources import FromIds, FromKey, Source
 from ..storages import DatabaseStorage
 from ..unit import Unit, open_unit
+from . import callback_data
+from .callback_data import CallbackDataStore
 from .values import ValueCodec
 
 USER_DATA: Final = "ptb:user_data"
@@ -89,6 +91,22 @@ class BotPersistence(BasePersistence[Any, Any, Any]):
                 + (NOT_INSTALLED if self._bot_alias is None else "see store_data.")
             )
         return self.fragments[name], self._bot_alias, source, self._lock
+
+    async def add_user_data(self, before: Mapping[int, Any]) -> None:
+        """Store what was put there before the application was initialized, where nothing is."""
+        for user_id, data in list(before.items()):
+            await added(self.edit_user_data(user_id), data)
+
+    async def add_chat_data(self, before: Mapping[int, Any]) -> None:
+        """Do the same for ``chat_data``."""
+        for chat_id, data in list(before.items()):
+            await added(self.edit_chat_data(chat_id), data)
+
+    def callback_data(self) -> CallbackDataStore:
+        """Return where keyboards are stored."""
+        assert self._bot_alias is not None
+        codec = ValueCodec(bot=self.telegram_bot)
+        return CallbackDataStore(self._bot_alias, callback_data.fragment_of(self.storage, codec))
 
     async def bot_data_outside(self) -> Unit:
         """Return a unit with ``bot_data`` for code that runs outside of updates and jobs."""
@@ -220,6 +238,12 @@ class BotDataEdit(AsyncEdit[Any]):
         unit = open_unit()
         if error is None and unit is not None and BOT_DATA in unit.contents.all:
             unit.contents.replace(edited)
+
+
+async def added(edit: AsyncEdit[Any], data: Any) -> None:
+    async with edit as stored:
+        if data and not stored:
+            edit.data = data
 
 
 async def replaced(edit: AsyncEdit[Any], data: Any) -> None:

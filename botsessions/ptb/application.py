@@ -19,7 +19,6 @@ from ..declaration import Declaration, Fragment
 from ..keys import migration
 from ..locks import process_lock
 from ..persistence.application import PersistentApplication
-from ..persistence.conversations import Conversations
 from ..records import awaited
 from ..sources import FromJob, FromMigration, FromUpdate
 from ..storages.layers import peel
@@ -80,9 +79,9 @@ class SessionApplication(PersistentApplication):
     async def process_update(self, update: object) -> None:
         """Handle an update with its session; errors go to the error handlers."""
         delivery = self.deliveries.pop(id(update), None)
-        conversations = self.conversations_of(update)
+        needed = self.needed(update)
         claim = None if delivery is None else delivery.claim
-        unit = self._unit(update, claim=claim, conversations=conversations)
+        unit = self._unit(update, claim=claim, more=needed)
         with self.handling(update), CurrentUnit(unit):
             # A conversation's state must not be looked at while another update may change it.
             # If nobody holds a key it is enough to wait until a handler takes the update.
@@ -90,12 +89,11 @@ class SessionApplication(PersistentApplication):
                 await unit.enter()
             if unit.comes_first and unit.error is not None:
                 await self.process_error(update, unit.error)
-            elif not conversations or await self._open(unit, update):
+            elif not needed or await self._open(unit, update):
                 await super().process_update(update)
             await self._save(unit, update)
-            for known in conversations:
-                if (unknown := known.unknown_state(unit)) is not None:
-                    await self.process_error(update, unknown)
+            for lost in self.lost_states(unit) if needed else ():
+                await self.process_error(update, lost)
             if delivery is not None:
                 delivery.note(unit)
         await look_after_connections()
@@ -104,6 +102,7 @@ class SessionApplication(PersistentApplication):
         """Load what handlers are chosen by; return whether any may handle the update."""
         try:
             await unit.open()
+            self.prepare(update, unit)
         except (AlreadyHandled, ClaimedElsewhere):
             unit.failed = True
         except Exception as exc:
@@ -114,6 +113,7 @@ class SessionApplication(PersistentApplication):
         """Save the session for the last time, if handlers have seen it and none failed."""
         if unit.opened and not unit.failed:
             try:
+                await self.buttons_saved()
                 await unit.save(last=True)
             except Exception as exc:
                 await self.process_error(update, exc, job)
@@ -247,11 +247,10 @@ class SessionApplication(PersistentApplication):
         holds: bool = True,
         origin: Unit | None = None,
         claim: Claim | None = None,
-        conversations: Sequence[Conversations] = (),
+        more: Mapping[str, Fragment[Any]] | None = None,
     ) -> Unit:
         fragments, bot = self.fragments, self.session_bot
-        if conversations:
-            more = {known.fragment.name: known.fragment for known in conversations}
+        if more:
             fragments = {**fragments, **more}
         if (moved := migration(subject)) is not None and holds:
             source = FromMigration(subject, moved[1])

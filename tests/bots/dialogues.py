@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from telegram.ext import (
     CommandHandler,
     ContextTypes,
     ConversationHandler,
+    InvalidCallbackData,
     MessageHandler,
     filters,
 )
@@ -226,4 +228,51 @@ def hurried(seconds: float = 60) -> ConversationHandler[Any]:
 def build_hurried(builder: Any) -> Any:
     application = builder.build()
     application.add_handler(hurried())
+    return application
+
+
+@dataclass(frozen=True)
+class Pick:
+    """What a button stands for."""
+
+    basket: tuple[str, ...]
+    finished: bool = False
+
+
+def shelf(basket: tuple[str, ...]) -> InlineKeyboardMarkup:
+    picks = {fruit: Pick((*basket, fruit)) for fruit in ("apple", "plum")}
+    return InlineKeyboardMarkup.from_column(
+        [
+            InlineKeyboardButton(text, callback_data=pick)
+            for text, pick in {**picks, "done": Pick(basket, finished=True)}.items()
+        ]
+    )
+
+
+async def shop(update: Update, context: Context) -> None:
+    await update.message.reply_text("Basket:", reply_markup=shelf(()))
+
+
+async def pick(update: Update, context: Context) -> None:
+    query = update.callback_query
+    await query.answer()
+    chosen: Any = query.data
+    text = "Basket: " + ", ".join(chosen.basket)
+    if chosen.finished:
+        await query.edit_message_text(text + ". Bye!")
+        context.drop_callback_data(query)
+    else:
+        await query.edit_message_text(text, reply_markup=shelf(chosen.basket))
+
+
+async def expired(update: Update, context: Context) -> None:
+    await update.callback_query.answer("This button is too old.")
+
+
+def build_shelf(builder: Any) -> Any:
+    """Buttons that stand for objects."""
+    application = builder.arbitrary_callback_data(True).build()
+    application.add_handler(CommandHandler("shop", shop))
+    application.add_handler(CallbackQueryHandler(expired, InvalidCallbackData))
+    application.add_handler(CallbackQueryHandler(pick, Pick))
     return application
