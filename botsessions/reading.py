@@ -8,16 +8,15 @@ from django.db.models import Case, QuerySet, TextField, When
 from django.db.models.functions import Cast
 
 from .models import AbstractBotSession
-from .records import DECODER, ENCODER, loads
+from .records import DECODER, ENCODER, stored_value
+from .records import UNREADABLE as UNREADABLE
 
 if TYPE_CHECKING:
     from .declaration import Fragment
 
 READABLE_DEPTH = 200
-UNREADABLE: Any = object()
-"""In place of data that the database's JSON parser or Python's cannot take,"""
 UNKNOWN: Any = object()
-"""and of data that was not loaded."""
+"""In place of data that was not loaded."""
 
 
 def with_text(sessions: QuerySet[Any], most_bytes: int | None = None) -> QuerySet[Any]:
@@ -55,11 +54,8 @@ def data_of(session: AbstractBotSession) -> Any:
 
 def value_of(text: str) -> Any:
     """Return stored data; ``UNREADABLE`` if Python cannot read it."""
-    try:
-        value = loads(text)
-    except (ValueError, RecursionError):
-        return UNREADABLE
-    return value if is_shallow(value, text) else UNREADABLE
+    value = stored_value(text)
+    return value if value is not UNREADABLE and is_shallow(value, text) else UNREADABLE
 
 
 def is_readable(text: str, fragment: Fragment[Any]) -> bool:

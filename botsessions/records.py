@@ -17,7 +17,7 @@ import msgspec
 from asgiref.sync import sync_to_async
 from msgspec.structs import asdict, replace
 
-from .exceptions import SessionConflict
+from .exceptions import SessionConflict, SessionDataError
 from .forking import at_fork
 
 T = TypeVar("T")
@@ -78,6 +78,10 @@ class About(msgspec.Struct, frozen=True):
     def known(self) -> dict[str, Any]:
         """Return what is known, by name."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+UNREADABLE: Any = object()
+"""In place of stored data that is no JSON, or none that Python can read."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -237,6 +241,23 @@ def loads(text: str) -> Json:
         return cast("Json", DECODER.decode(text))
     except ValueError:  # A NaN, say, which others may have stored.
         return cast("Json", json.loads(text))
+
+
+def stored_value(text: str) -> Json:
+    """Return stored data, :data:`UNREADABLE` where Python cannot read them."""
+    try:
+        return loads(text)
+    except (ValueError, RecursionError):
+        return cast("Json", UNREADABLE)
+
+
+def refuse_unreadable(address: Address, record: Record) -> None:
+    """Raise SessionDataError where a record's data cannot be read."""
+    if record.value is UNREADABLE:
+        raise SessionDataError(
+            f"Session {address} cannot be read: what is stored is no JSON that Python can read. "
+            "Assign new data, or delete the session."
+        )
 
 
 def plain(number: Decimal) -> Decimal:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from .conf import max_bytes
 from .declaration import Fragment
 from .exceptions import SessionDataError
-from .records import ANY, About, Address, Json, Record, Revision
+from .records import ANY, About, Address, Json, Record, Revision, refuse_unreadable
 from .storages.layers import incoming, read_one
 from .storages.migrations import refuse_newer
 
@@ -55,6 +55,7 @@ class Stored(Generic[T]):
         logger.debug("Session %s was read: revision %s.", self.address, record and record.revision)
         if record is None or record.value is None:
             return None
+        refuse_unreadable(self.address, record)
         fragment = self.fragment
         if fragment.layers:
             record = self.record = await incoming(fragment.layers, self.address, record)

@@ -180,8 +180,8 @@ class Unit:
         """
         try:
             await self.load()
-            for data in self.contents.all.values():
-                if data.error is not None and not data.fragment.lazy:
+            for name, data in self.contents.all.items():
+                if data.error is not None and not self.fragments[name].lazy:
                     raise data.error
         except Exception:
             self.refused = True

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from django.conf import settings
 from django.utils.timezone import get_default_timezone, is_aware, make_aware, make_naive
 
-from ..records import MAX_TITLE_LENGTH, Address, Record, loads, plain
+from ..records import MAX_TITLE_LENGTH, Address, Record, plain, stored_value
 from .changes import Change, Group, Kind
 from .sessions_texts import ADDRESS
 from .statements import Result
@@ -102,7 +102,7 @@ class Rows:
             for converter in self._connection.ops.get_db_converters(expression):
                 expires_at = converter(expires_at, expression, self._connection)
         return Address(bot, name, key), Record(
-            loads(data),
+            stored_value(data),
             None if version is None else plain(Decimal(str(version))),
             None if expires_at is None else from_column(expires_at),
             revision,

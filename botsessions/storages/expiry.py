@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from ..exceptions import SessionConflict, SessionExpiryError
-from ..records import Address, Record, awaited
+from ..records import UNREADABLE, Address, Record, awaited
 from ..signals import session_expired
 from .hearing import tell_author
 
 if TYPE_CHECKING:
     from .layers import Place
+
+logger = logging.getLogger(__name__)
 
 _being_told: ContextVar[set[Address]] = ContextVar("botsessions_being_told")
 """What the running code is being told of. It is emptied when that is over, since the variable leaks
@@ -70,6 +73,9 @@ async def tell(place: Place, record: Record) -> None:
 
 
 async def announce(place: Place, record: Record) -> None:
+    if record.expired is UNREADABLE:
+        logger.error("Session %s has expired with data that nobody can be told.", place.address)
+        return
     for layer in reversed(place.layers):
         if layer.on_expire is not None:
             await tell_author(layer.on_expire, place.storage, place.address, record)

@@ -8,7 +8,17 @@ from typing import Any, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
-from ..records import Address, Changes, Record, Revision, Storage, all_of, awaited, conflict
+from ..records import (
+    Address,
+    Changes,
+    Record,
+    Revision,
+    Storage,
+    all_of,
+    awaited,
+    conflict,
+    refuse_unreadable,
+)
 from .expiry import is_heard, tell, to_be_told
 from .hearing import OnExpire
 from .renewal import due_for_renewal, renew
@@ -221,7 +231,12 @@ async def write_one(storage: Any, address: Address, record: Record) -> list[Outc
 
 
 async def incoming(layers: Sequence[WrappedStorage], address: Address, record: Record) -> Record:
-    """Return what a reader gets to see of ``record`` through the layers."""
+    """Return what a reader gets to see of ``record`` through the layers.
+
+    Raises:
+        SessionDataError: its data cannot be read.
+    """
+    refuse_unreadable(address, record)
     for layer in reversed(layers):
         record = await layer.incoming(address, record)
     return record
