@@ -40,12 +40,15 @@ TALLY = {"SESSION": "tests.bots.tally.handled", "APPLICATION": "tests.bots.tally
 class Workers:
     """Servers of one worker each, as behind a balancer."""
 
-    def __init__(self, api: BotApi, directory: Path, server: str, database: str) -> None:
+    def __init__(
+        self, api: BotApi, directory: Path, server: str, database: str, bot: Any = TALLY
+    ) -> None:
         self._api = api
         self._directory = directory
         directory.mkdir()
         self._server = server
         self._database = database
+        self._bot = bot
         self._ending = ExitStack()
         self.sites: list[Site] = []
 
@@ -82,7 +85,7 @@ class Workers:
                 self._directory / uuid4().hex,
                 self._server,
                 *(("--threads", "8") if self._server == "gunicorn" else ()),
-                bots={"notes": BOT | TALLY},
+                bots={"notes": BOT | self._bot},
                 BOTSESSIONS_DATABASE_NAME=self._database,
                 LEASE_SECONDS=str(LEASE_SECONDS),
                 PAUSE="0.01",
