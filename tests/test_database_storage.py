@@ -7,9 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, ClassVar
-from unittest import IsolatedAsyncioTestCase
 
-import pytest
 from asgiref.sync import async_to_sync
 from django.db import DataError, connection, connections, models
 from django.test import SimpleTestCase, TestCase, TransactionTestCase, override_settings
@@ -29,36 +27,13 @@ from botsessions.storages import (
     Address,
     MemoryStorage,
     Record,
-    Storage,
     enhance_storage,
 )
-from botsessions.testing import StorageContract
 
 from .strategies import strict_json
 
 ADDRESS = Address("pizza", "", "42")
 NAMED = Address("pizza", "user", "42")
-
-
-class DatabaseStorageTests(StorageContract, TestCase):
-    def make_storage(self) -> Storage:
-        return DatabaseStorage()
-
-
-@override_settings(USE_TZ=False, TIME_ZONE="Asia/Kolkata")
-class DatabaseStorageWithoutTimeZonesTests(StorageContract, TestCase):
-    """Rule G4."""
-
-    def make_storage(self) -> Storage:
-        return DatabaseStorage()
-
-
-@pytest.mark.django_db(transaction=True)
-class DatabaseStorageOnItsThreadTests(StorageContract, IsolatedAsyncioTestCase):
-    def make_storage(self) -> Storage:
-        storage = DatabaseStorage()
-        self.addAsyncCleanup(storage.close)
-        return storage
 
 
 class Costs(TestCase):

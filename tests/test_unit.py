@@ -1,11 +1,10 @@
-"""Sessions of code that runs beside its update, and what a unit leaves to nobody else."""
+"""A unit of work: what it saves without its key, what it leaves behind, and when keys are free."""
 
 from __future__ import annotations
 
 import gc
 import threading
 import weakref
-from decimal import Decimal
 from typing import Any
 from unittest import mock
 
@@ -13,17 +12,14 @@ from django.db import connection, transaction
 from django.test import SimpleTestCase, TestCase, TransactionTestCase
 from telegram.ext import TypeHandler
 
-from botsessions import MemoryStorage, lazy_session, session
+from botsessions import lazy_session, session
 from botsessions.exceptions import (
-    SessionConflict,
-    SessionDataError,
     SessionLockTimeout,
-    SessionVersionError,
 )
 from botsessions.locks import process_lock
 from botsessions.models import BotSession, BotSessionLease
 from botsessions.sources import FromKey
-from botsessions.storages import ANY, Address, Record
+from botsessions.storages import Address
 from botsessions.testing import BotClient
 from botsessions.unit import Unit, current
 
@@ -36,77 +32,8 @@ def counting() -> dict[str, int]:
     return {"count": 0}
 
 
-async def send(declared: Any, work: Any) -> Any:
-    """Send a message to a bot whose only handler runs beside; return what it did."""
-    return await client(declared, beside(work)).user().send("x")
-
-
 def beside(callback: Any) -> Any:
     return TypeHandler(object, callback, block=False)
-
-
-class EditSession(SimpleTestCase):
-    async def test_what_was_changed_before_is_saved_first(self) -> None:
-        store = Store({"1001": {"count": 1}})
-
-        async def work(update: Any, context: Any) -> None:
-            context.session["count"] += 1
-            async with context.edit_session() as data:
-                assert store.values == {"1001": {"count": 2}}
-                assert data is context.session
-                data["count"] += 10
-
-        answers = (
-            await client(session(initial=counting, storage=store), beside(work)).user().send("x")
-        )
-        assert answers.errors == []
-        assert store.values == {"1001": {"count": 12}}
-
-    async def test_what_was_changed_before_and_by_somebody_else_is_a_conflict(self) -> None:
-        store = Store({"1001": {"count": 1}})
-
-        async def work(update: Any, context: Any) -> None:
-            context.session["count"] += 1
-            await store.write(MARIA, Record({"count": 50}, revision=ANY))
-            async with context.edit_session():
-                raise AssertionError("never entered")
-
-        answers = (
-            await client(session(initial=counting, storage=store), beside(work)).user().send("x")
-        )
-        assert [type(error) for error in answers.errors] == [SessionConflict]
-        assert store.values == {"1001": {"count": 50}}
-        assert not process_lock().busy
-
-    async def test_it_is_saved_on_leaving_and_the_key_is_free(self) -> None:
-        store = Store({"1001": {"count": 1}})
-
-        async def work(update: Any, context: Any) -> None:
-            async with context.edit_session() as data:
-                data["count"] += 1
-                assert process_lock().busy
-            assert not process_lock().busy
-            assert store.values == {"1001": {"count": 2}}
-
-        answers = (
-            await client(session(initial=counting, storage=store), beside(work)).user().send("x")
-        )
-        assert answers.errors == []
-
-    async def test_a_lazy_session_is_read_anew(self) -> None:
-        store = Store({"1001": {"count": 1}})
-
-        async def work(update: Any, context: Any) -> None:
-            assert await context.session == {"count": 1}
-            await store.write(MARIA, Record({"count": 50}, revision=ANY))
-            async with context.edit_session() as data:
-                assert data == {"count": 50}
-                data["count"] += 1
-            assert await context.session is data
-
-        declared = lazy_session(initial=counting, storage=store)
-        assert (await client(declared, beside(work)).user().send("x")).errors == []
-        assert store.values == {"1001": {"count": 51}}
 
 
 class WithoutTheKey(SimpleTestCase):
@@ -160,34 +87,6 @@ class WithoutTheKey(SimpleTestCase):
         answers = await client(declared, beside(work), beside(work)).user().send("x")
         assert [str(error) for error in answers.errors] == ["no key"]
         assert len(calls) == 1
-
-
-class WhatIsStored(SimpleTestCase):
-    async def test_d8_data_of_a_version_that_the_code_does_not_know_is_kept(
-        self,
-    ) -> None:
-        storage, ran = MemoryStorage(), []
-        await storage.write(MARIA, Record({"new": True}, Decimal(2)))
-
-        async def work(update: Any, context: Any) -> None:
-            ran.append(context.session)
-
-        answers = await client(session(initial=counting, storage=storage), work).user().send("x")
-        (error,) = answers.errors
-        assert isinstance(error, SessionVersionError)
-        assert "'1001' of bot '1' has version 2" in str(error)
-        assert ran == []
-        record = await storage.read(MARIA)
-        assert record is not None
-        assert (record.value, record.version) == ({"new": True}, Decimal(2))
-
-    async def test_an_error_names_the_session(self) -> None:
-        store = Store({"1001": {"count": "many"}})
-        declared = session(storage=store, data_type=dict[str, int])
-        answers = await client(declared, work_nothing).user().send("x")
-        (error,) = answers.errors
-        assert isinstance(error, SessionDataError)
-        assert "Session '1001' of bot '1' cannot be read: $" in str(error)
 
 
 class WhomItBelongsTo(TestCase):
@@ -252,10 +151,6 @@ class CrossingTransactions(TransactionTestCase):
                 thread.join(10)
         assert "refused" in outcomes
         assert not process_lock().busy
-
-
-async def work_nothing(update: Any, context: Any) -> None:
-    pass
 
 
 class GivingBack(TransactionTestCase):

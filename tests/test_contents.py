@@ -1,4 +1,4 @@
-"""Code that holds a key joins its session instead of waiting for itself: rule E8."""
+"""Data of code around that holds their keys: joined, instead of waiting for itself. Rule E8."""
 
 from __future__ import annotations
 

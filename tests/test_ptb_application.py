@@ -31,7 +31,7 @@ from botsessions.exceptions import (
     SessionLockTimeout,
 )
 from botsessions.locks import ProcessLock, process_lock
-from botsessions.storages import ANY, Address, Record
+from botsessions.storages import Address
 
 from .harness import Store, client, running, text
 
@@ -814,97 +814,6 @@ class Tasks(SimpleTestCase):
         assert seen == ["done", "done"]
 
 
-class ClosedSessions(SimpleTestCase):
-    async def test_a15_a_context_that_was_kept_raises_instead_of_losing_a_change(self) -> None:
-        kept = []
-
-        async def keep(update: Any, context: Any) -> None:
-            kept.append(context)
-
-        await client(session(initial=counting, storage=Store()), keep).user().send("x")
-        (context,) = kept
-        with pytest.raises(SessionClosed, match="over"):
-            _ = context.session
-        with pytest.raises(SessionClosed, match="over"):
-            context.session = {}
-        with pytest.raises(SessionClosed, match="over"):
-            del context.session
-        with pytest.raises(SessionClosed, match="over"):
-            await context.get_session()
-        with pytest.raises(SessionClosed, match="over"):
-            await context.save_session()
-        with pytest.raises(SessionClosed, match="over"):
-            async with context.edit_session():
-                pass
-        assert not process_lock().busy
-
-    async def test_a15_the_context_of_a_handler_that_failed_raises_too(self) -> None:
-        kept = []
-
-        async def keep(update: Any, context: Any) -> None:
-            kept.append(context)
-            context.session["count"] += 1
-            raise ValueError
-
-        await client(session(initial=counting, storage=Store()), keep).user().send("x")
-        with pytest.raises(SessionClosed):
-            _ = kept[0].session
-
-    async def test_a15_what_a_non_blocking_handler_leaves_running_sees_no_closed_session(
-        self,
-    ) -> None:
-        over, left = asyncio.Event(), []
-
-        async def later(context: Any) -> None:
-            await over.wait()
-            with pytest.raises(SessionClosed):
-                _ = context.session
-
-        async def work(update: Any, context: Any) -> None:
-            context.session["count"] += 1
-            left.append(asyncio.create_task(later(context)))
-
-        handler = MessageHandler(filters.ALL, work, block=False)
-        await client(session(initial=counting, storage=Store()), handler).user().send("x")
-        over.set()
-        await left[0]
-
-    async def test_a15_a_lazy_session_that_was_kept_raises(self) -> None:
-        kept = []
-
-        async def keep(update: Any, context: Any) -> None:
-            kept.append(context)
-
-        await client(lazy_session(initial=counting, storage=Store()), keep).user().send("x")
-        with pytest.raises(SessionClosed):
-            await kept[0].session
-
-    async def test_a15_a_multi_session_that_was_kept_raises(self) -> None:
-        kept = []
-
-        async def keep(update: Any, context: Any) -> None:
-            kept.append(context.session)
-
-        declared = multi_session(chat=session(initial=counting, storage=Store()))
-        await client(declared, keep).user().send("x")
-        with pytest.raises(SessionClosed):
-            _ = kept[0].chat
-        with pytest.raises(SessionClosed):
-            kept[0].chat = {}
-
-    async def test_a15_the_next_updates_session_is_not_reached_through_an_old_context(self) -> None:
-        kept = []
-
-        async def use_the_first(update: Any, context: Any) -> None:
-            kept.append(context)
-            kept[0].session["count"] += 1
-
-        store = Store()
-        bot = client(session(initial=counting, storage=store), use_the_first)
-        assert (await bot.user().send("x")).errors == []
-        assert [type(e) for e in (await bot.user().send("x")).errors] == [SessionClosed]
-
-
 class UpdatesInsideUpdates(SimpleTestCase):
     async def test_e8_an_update_of_the_same_chat_joins_and_shares_data_load_and_save(self) -> None:
         store, seen = Store(), []
@@ -1007,38 +916,6 @@ class UpdatesInsideUpdates(SimpleTestCase):
         assert [str(error) for error in (await maria.send("/outer")).errors] == ["no key"]
         assert returned == [True]
         assert store.values == {"key": {"count": 1}}
-
-
-class SavedEarly(SimpleTestCase):
-    async def test_a18_save_session_writes_at_once_and_a_later_error_does_not_undo_it(self) -> None:
-        store = Store()
-
-        async def work(update: Any, context: Any) -> None:
-            context.session["count"] = 1
-            await context.save_session()
-            assert store.values == {"1001": {"count": 1}}
-            context.session["count"] = 2
-            raise ValueError
-
-        await client(session(initial=counting, storage=store), work).user().send("x")
-        assert store.operations == ["read", "write"]
-        assert store.values == {"1001": {"count": 1}}
-
-    async def test_a18_a_conflict_is_raised_to_the_handler_that_saves(self) -> None:
-        store, seen = Store({"1001": {"count": 1}}), []
-
-        async def work(update: Any, context: Any) -> None:
-            await store.write(HERE, Record({"count": 50}, revision=ANY))
-            context.session["count"] += 1
-            try:
-                await context.save_session()
-            except SessionConflict as exc:
-                seen.append(exc)
-                raise
-
-        answers = await client(session(storage=store), work).user().send("x")
-        assert answers.errors == seen
-        assert store.values == {"1001": {"count": 50}}
 
 
 class Once(dict[str, Any]):

@@ -1,0 +1,89 @@
+"""Code that runs beside its update: its own session, and the key for moments only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.test import SimpleTestCase
+from telegram.ext import TypeHandler
+
+from botsessions import lazy_session, session
+from botsessions.exceptions import SessionConflict
+from botsessions.locks import process_lock
+from botsessions.storages import ANY, Address, Record
+
+from .harness import Store, client
+
+MARIA = Address("1", "", "1001")
+
+
+def counting() -> dict[str, int]:
+    return {"count": 0}
+
+
+def beside(callback: Any) -> Any:
+    return TypeHandler(object, callback, block=False)
+
+
+class EditSession(SimpleTestCase):
+    async def test_what_was_changed_before_is_saved_first(self) -> None:
+        store = Store({"1001": {"count": 1}})
+
+        async def work(update: Any, context: Any) -> None:
+            context.session["count"] += 1
+            async with context.edit_session() as data:
+                assert store.values == {"1001": {"count": 2}}
+                assert data is context.session
+                data["count"] += 10
+
+        answers = (
+            await client(session(initial=counting, storage=store), beside(work)).user().send("x")
+        )
+        assert answers.errors == []
+        assert store.values == {"1001": {"count": 12}}
+
+    async def test_what_was_changed_before_and_by_somebody_else_is_a_conflict(self) -> None:
+        store = Store({"1001": {"count": 1}})
+
+        async def work(update: Any, context: Any) -> None:
+            context.session["count"] += 1
+            await store.write(MARIA, Record({"count": 50}, revision=ANY))
+            async with context.edit_session():
+                raise AssertionError("never entered")
+
+        answers = (
+            await client(session(initial=counting, storage=store), beside(work)).user().send("x")
+        )
+        assert [type(error) for error in answers.errors] == [SessionConflict]
+        assert store.values == {"1001": {"count": 50}}
+        assert not process_lock().busy
+
+    async def test_it_is_saved_on_leaving_and_the_key_is_free(self) -> None:
+        store = Store({"1001": {"count": 1}})
+
+        async def work(update: Any, context: Any) -> None:
+            async with context.edit_session() as data:
+                data["count"] += 1
+                assert process_lock().busy
+            assert not process_lock().busy
+            assert store.values == {"1001": {"count": 2}}
+
+        answers = (
+            await client(session(initial=counting, storage=store), beside(work)).user().send("x")
+        )
+        assert answers.errors == []
+
+    async def test_a_lazy_session_is_read_anew(self) -> None:
+        store = Store({"1001": {"count": 1}})
+
+        async def work(update: Any, context: Any) -> None:
+            assert await context.session == {"count": 1}
+            await store.write(MARIA, Record({"count": 50}, revision=ANY))
+            async with context.edit_session() as data:
+                assert data == {"count": 50}
+                data["count"] += 1
+            assert await context.session is data
+
+        declared = lazy_session(initial=counting, storage=store)
+        assert (await client(declared, beside(work)).user().send("x")).errors == []
+        assert store.values == {"1001": {"count": 51}}
