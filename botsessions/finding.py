@@ -147,6 +147,10 @@ def search_parts(text: str) -> list[Q]:
         number = int(text) if "/" not in text else MAX_ID + 1
         is_id = abs(number) <= MAX_ID and str(number) == text
         return [Q(key=text), *([Q(chat_id=number), Q(user_id=number)] if is_id else [])]
+    bot, _, rest = text.partition(":")
+    if rest and bot in all_bots():  # As addresses are written: ``bot:key``, ``bot:name:key``.
+        name, _, key = rest.rpartition(":")
+        return [Q(key=key, bot=bot, name=name), Q(key=rest, bot=bot, name="")]
     text = text.removesuffix(ANY_END)
     titles = {text, text[:1].upper() + text[1:]}
     keys = [Q(BeginsWith(F("key"), text))] if text else []

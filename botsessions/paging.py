@@ -58,3 +58,11 @@ def among(keys: list[Any], backwards: bool, beyond: Any, size: int) -> list[Any]
     if beyond is not None:
         keys = [key for key in keys if (key > beyond if backwards else key < beyond)]
     return sorted(keys, reverse=not backwards)[:size]
+
+
+def in_order(keys: list[Any], backwards: bool, beyond: Any, size: int) -> list[Any]:
+    """Return those of some primary keys, in the order in which they are, that come next."""
+    if beyond is not None:
+        place = keys.index(beyond) if beyond in keys else len(keys)
+        keys = keys[:place] if backwards else keys[place + 1 :]
+    return keys[::-1][:size] if backwards else keys[:size]

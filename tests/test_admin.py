@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from botsessions import enhance_storage, finding, multi_session, session
-from botsessions.admin import changelist
+from botsessions.admin import changelist, ranges, sorting
 from botsessions.models import BotSession
 
 from .sessions import LIST, make, staff, url
@@ -243,3 +244,145 @@ def test_listing_leaves_no_trace(viewer: Client) -> None:
     html(viewer)
     viewer.get(url("change", row))
     assert not LogEntry.objects.exists()
+
+
+def test_sessions_are_put_in_orders(viewer: Client) -> None:
+    now = timezone.now()
+    for n, (size, changed, ends) in enumerate([(5, 3, 2), (700, 1, None), (90, 2, 1)]):
+        ends_at = ends and now + ends * HOUR
+        changed_at = now - changed * HOUR
+        row = make(n, title=f"s{n}", expires_at=ends_at, updated_at=changed_at)
+        BotSession.objects.filter(pk=row.pk).update(size=size)
+    orders = {
+        "": ["s2", "s1", "s0"],
+        "oldest": ["s0", "s1", "s2"],
+        "changed": ["s1", "s2", "s0"],
+        "largest": ["s1", "s2", "s0"],
+        "ends": ["s2", "s0"],
+        "lasts": ["s0", "s2"],
+        "nonsense": ["s2", "s1", "s0"],
+    }
+    for name, titles in orders.items():
+        page = html(viewer, f"?sort={name}")
+        assert shown(page) == titles, name
+        assert f"{len(titles)} sessions" in page
+    assert shown(html(viewer, "?sort=largest&q=s&bot=default")) == ["s1", "s2", "s0"]
+
+
+@pytest.mark.parametrize("sort", ["oldest", "changed", "largest", "ends", "lasts"])
+@pytest.mark.parametrize("narrowed", ["", "&bot=default", "&state=soon", "&q=s"])
+def test_pages_of_an_order_are_turned(
+    viewer: Client, monkeypatch: Any, sort: str, narrowed: str
+) -> None:
+    now = timezone.now()
+    for n in range(70):
+        make(n, title=f"s{n:02}", expires_at=now + HOUR + n * timedelta(seconds=1))
+    query = f"?sort={sort}{narrowed}"
+    first, last = html(viewer, query), html(viewer, f"{query}&p=oldest")
+    assert len(shown(first)) == len(shown(last)) == 50
+    older = re.search(r'href="([^"]*)" rel="next"', first)
+    assert older is not None
+    rest = html(viewer, older[1].replace("&amp;", "&"))
+    assert {*shown(first)} | {*shown(rest)} == {f"s{n:02}" for n in range(70)}
+    assert "70 sessions" in first
+    monkeypatch.setattr(sorting, "COMPARED", 20)
+    monkeypatch.setattr(sorting, "LISTED", 10)
+    page = html(viewer, query)
+    assert len(shown(page)) == 10
+    assert "search or filter for fewer" in page
+    assert ("only some thousand sessions were compared" in page) == (sort in ("changed", "largest"))
+
+
+def test_an_order_costs_few_statements(viewer: Client) -> None:
+    make_many(60)
+    for query in ("sort=changed", "sort=largest&bot=default", "sort=ends&q=1", "state=unreadable"):
+        with CaptureQueriesContext(connection) as queries:
+            html(viewer, f"?{query}")
+        assert len(queries) <= MOST_STATEMENTS, query
+
+
+def test_what_narrows_the_list_is_told_and_can_be_removed(viewer: Client) -> None:
+    make("1", title="in", version=1)
+    query = "?state=live&size_from=1&version__exact=1&sort=largest&q=in"
+    page = html(viewer, query)
+    assert shown(page) == ["in"]
+    chips = re.findall(r'<a href="([^"]*)" title="Remove">(.*?): <strong>(.*?)</strong>', page)
+    assert [(label, value) for _url, label, value in chips] == [
+        ("Order", "Largest first"),
+        ("State", "Live"),
+        ("Bytes from", "1"),
+        ("Version =", "1"),
+    ]
+    names = ("sort", "state", "size_from", "version__exact")
+    for (url_without, *_rest), name in zip(chips, names, strict=True):
+        assert name not in url_without
+        assert "q=in" in url_without
+
+
+@pytest.mark.parametrize(
+    ("query", "titles"),
+    [
+        ("size_from=500", ["large"]),
+        ("size_to=500", ["new", "old"]),
+        ("size_from=10&size_to=500", ["new", "old"]),
+        ("created_from=2026-01-01T00:00", ["new"]),
+        ("created_to=2026-01-01", ["large", "old"]),
+        ("changed_from=2026-01-01T00:00", ["new", "old"]),
+        ("expires_to=2020-01-01T00:00", ["old"]),
+        ("exact_version=2", ["new"]),
+        ("exact_version=3", []),
+        ("size_from=nonsense", []),
+        ("created_from=yesterday", []),
+    ],
+)
+def test_ranges(viewer: Client, query: str, titles: list[str]) -> None:
+    past = datetime(2019, 5, 1, tzinfo=timezone.get_default_timezone())
+    make("1", title="old", created_at=past, expires_at=past)
+    make("2", {"a": "x" * 900}, title="large", created_at=past, updated_at=past)
+    make("3", title="new", version=2)
+    assert shown(html(viewer, f"?{query}")) == titles
+    assert sorted(shown(html(viewer, f"?{query}&sort=oldest"))) == sorted(titles)
+
+
+def test_changes_are_looked_for_among_the_newest(viewer: Client, monkeypatch: Any) -> None:
+    make_many(9)
+    recent = "?changed_from=2026-01-01T00:00"
+    assert "only the newest" not in html(viewer, recent)
+    monkeypatch.setattr(ranges, "LOOKED_AT", 4)
+    page = html(viewer, recent)
+    assert len(shown(page)) == 4
+    assert "only the newest" in page
+
+
+def test_bots_that_are_not_in_the_settings(viewer: Client, settings: Any) -> None:
+    known = {alias: {"SESSION": session(), "APPLICATION": print} for alias in ("b", "Z", "m")}
+    for bot in ("a", "b", "c", "m", "Z", "z"):
+        make(bot, bot=bot, title=bot)
+    assert len(shown(html(viewer, "?bot=-"))) == 6
+    settings.BOTSESSIONS = {"BOTS": known}
+    assert shown(html(viewer, "?bot=-")) == ["z", "c", "a"]
+
+
+def test_what_bots_cannot_read_is_found(viewer: Client, settings: Any) -> None:
+    storage = enhance_storage(migrations={2: lambda old: old})
+    declared = session(initial=Basket, storage=storage)
+    settings.BOTSESSIONS = {"BOTS": {"default": {"SESSION": declared, "APPLICATION": print}}}
+    make("1", {"pizzas": 1}, title="good", version=2)
+    make("2", {"pizzas": "many"}, title="misfit", version=2)
+    make("3", {"pizzas": 1}, title="newer", version=3)
+    assert shown(html(viewer, "?state=unreadable")) == ["newer"]
+    viewer.force_login(staff("view", "view_contents"))
+    assert shown(html(viewer, "?state=unreadable")) == ["newer", "misfit"]
+
+
+@dataclass
+class Basket:
+    pizzas: int = 0
+
+
+def test_an_address_as_logs_write_it_is_found(viewer: Client) -> None:
+    make("424242", title="mine")
+    make("424242", bot="gone", title="other")
+    make("424242", name="user", title="fragment")
+    assert shown(html(viewer, "?q=default:424242")) == ["mine"]
+    assert shown(html(viewer, "?q=default:user:424242")) == ["fragment"]

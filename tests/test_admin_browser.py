@@ -193,6 +193,46 @@ def test_five_sessions_expire_and_the_rest_is_exported(log_in: Callable[..., Pag
     assert all("data" in json.loads(line) for line in lines)
 
 
+def test_the_list_is_used_by_keyboard(log_in: Callable[..., Page]) -> None:
+    page = log_in()
+    page.locator("body").press("/")
+    search = page.get_by_role("searchbox", name="Search")
+    expect(search).to_be_focused()
+    search.press("j")  # It is text here.
+    expect(search).to_have_value("j")
+    search.press("Escape")
+    links = page.locator(".field-whose a")
+    for key, number in (("j", 0), ("j", 1), ("j", 2), ("k", 1)):
+        page.keyboard.press(key)
+        expect(links.nth(number)).to_be_focused()
+    name = links.nth(1).locator(".bs-title").inner_text()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text(name)
+
+
+def test_filters_are_near_on_a_phone_and_told_as_chips(log_in: Callable[..., Page]) -> None:
+    page = log_in(**PHONE)
+    order = page.get_by_role("link", name="Largest first")
+    expect(order).to_be_hidden()
+    page.get_by_role("link", name="Filters and order").tap()
+    expect(order).to_be_in_viewport()
+    order.tap()
+    expect(page.locator(".bs-title").first).to_have_text("Maria Rossi")
+    page.get_by_role("link", name="Order: Largest first").tap()
+    expect(page.get_by_role("link", name="Order: Largest first")).to_be_hidden()
+
+
+@pytest.mark.parametrize("width", [800, 1024, 1300, 1301, 1400])
+def test_the_list_fits_every_screen(log_in: Callable[..., Page], width: int) -> None:
+    page = log_in(viewport={"width": width, "height": 800})
+    for column in ("state", "data_size", "changed", "expires"):
+        box = page.locator(f".field-{column}").first.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= width
+    parent = "document.querySelector('.results').clientWidth"
+    assert page.evaluate(f"document.getElementById('result_list').scrollWidth <= {parent}")
+
+
 def test_the_tree_folds_by_keyboard(log_in: Callable[..., Page]) -> None:
     page = log_in()
     find(page, "Maria")
@@ -212,7 +252,7 @@ def test_a_value_is_found_and_edited_in_its_place(log_in: Callable[..., Page]) -
     page = log_in()
     find(page, "Maria")
     page.get_by_role("link", name="Maria Rossi").click()
-    address = page.url
+    address = page.url.split("?")[0]
     seek = page.get_by_label("Find in the data")
     seek.fill("margherita")
     expect(page.get_by_text("1 / 1")).to_be_visible()
@@ -286,6 +326,10 @@ def visit(page: Page, name: str) -> None:
     if name == "overview":
         page.get_by_role("link", name="Overview").click()
         expect(page.get_by_role("heading", name="Largest sessions")).to_be_visible()
+        return
+    if name == "sorted":
+        page.goto(page.url.split("?")[0] + "?sort=largest&size_from=1&changed_from=2020-01-01")
+        expect(page.get_by_role("link", name="Order: Largest first")).to_be_visible()
         return
     if name == "activity":
         page.goto(page.url.split("?")[0] + "activity/")

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.views.main import PAGE_VAR, ChangeList
+from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR, ChangeList
 from django.core.exceptions import ValidationError
 from django.db import connections
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils import formats
+from django.utils.text import capfirst
 from django.utils.translation import gettext
 
-from ..finding import State, found, hints
-from ..paging import Take, among, page, walk
-from .filters import StateFilter, VersionFilter
+from ..finding import found, search_parts
+from ..maintenance.batches import with_keys
+from ..paging import Take, among, in_order, page, walk
+from .filters import SortFilter
+from .hints import hint_of
+from .ranges import RangeFilter
+from .sorting import Sort, ordered
 
 COUNTED = 10_000
 """More rows than these are not counted one by one."""
+SIGNS = {"": "=", "exact": "=", "gte": "≥", "lte": "≤", "gt": ">", "lt": "<"}
 OLDER, NEWER, OLDEST = "older-", "newer-", "oldest"
 
 
@@ -54,9 +60,15 @@ class SessionChangeList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         turn = request.GET.get(PAGE_VAR, "")
-        hint = hinted(self.query, self.params)
+        specs = self.filter_specs
+        sort = next((one.sort for one in specs if isinstance(one, SortFilter)), None)
+        searched = (search_parts(self.query), list[str]()) if self.query.strip() else None
+        hint = searched or hint_of(specs)
         keys, self.incomplete = found(self.queryset, *hint) if hint else ([], False)
-        if hint:
+        self.is_sure = True
+        if sort:
+            self._sort(request, turn, sort, keys if hint and not self.incomplete else None)
+        elif hint:
             self._show(request, turn, partial(among, keys))
             pattern = gettext("more than {n}") if self.incomplete else "{n}"
             self.result_count = Count(len(keys), pattern)
@@ -64,6 +76,8 @@ class SessionChangeList(ChangeList):
             self._show(request, turn, partial(walk, self.queryset))
             whole = not self.newer and not self.older
             self.result_count = Count(len(self.result_list)) if whole else count(self.queryset)
+        self.is_bounded = any(getattr(one, "is_bounded", False) for one in specs)
+        self.chips = list(chips(self))
         self.full_result_count = None
         self.show_full_result_count = False
         self.show_admin_actions = bool(self.result_list)
@@ -78,6 +92,22 @@ class SessionChangeList(ChangeList):
         self.older_url = self.get_query_string({PAGE_VAR: self.older})
         self.oldest_url = self.get_query_string({PAGE_VAR: OLDEST})
 
+    def _sort(self, request: HttpRequest, turn: str, sort: Sort, keys: list[Any] | None) -> None:
+        """Show a page in an order.
+
+        Args:
+            keys: the primary keys of all that was found, if they are known.
+        """
+        sessions = self.queryset
+        if keys is not None:
+            sessions = with_keys(self.root_queryset, keys)
+        is_part = keys is not None or bool(self.queryset.query.where)
+        first = ordered(sessions, sort, narrowed=is_part)
+        self.is_sure = first.is_sure
+        self.incomplete = first.total is None or first.total > len(first.keys)
+        self._show(request, turn, partial(in_order, first.keys))
+        self.result_count = count(self.queryset) if first.total is None else Count(first.total)
+
     def _show(self, request: HttpRequest, turn: str, take: Take) -> None:
         """Find the rows of a page, and how to turn to newer and to older ones, if there are."""
         backwards, beyond = turn == OLDEST or turn.startswith(NEWER), None
@@ -90,7 +120,8 @@ class SessionChangeList(ChangeList):
         self.older = f"{OLDER}{shown[-1]}" if older else ""
         model_admin: Any = self.model_admin
         rows = model_admin.judged(request, self.root_queryset.filter(pk__in=shown))
-        self.result_list = list(rows.order_by("-pk")) if shown else []
+        place = {key: n for n, key in enumerate(shown)}
+        self.result_list = sorted(rows, key=lambda row: place[row.pk]) if shown else []
         return None
 
     def _key(self, text: str) -> Any:
@@ -108,13 +139,25 @@ def api_url() -> str:
         return ""
 
 
-def hinted(query: str, params: Mapping[str, str]) -> tuple[list[Q], list[str]] | None:
-    """Return the conditions that indexes answer one by one, and the order of those indexes."""
-    if hint := hints(query, params.get(VersionFilter.parameter_name)):
-        return hint
-    if params.get(StateFilter.parameter_name) in (State.SOON, State.EXPIRED):
-        return [Q()], ["-expires_at"]
-    return None
+def chips(changelist: SessionChangeList) -> Iterator[tuple[str, str, str]]:
+    """Yield what narrows the list: what it is called, its value, and the address without it."""
+    seen = set[str]()
+    for one in changelist.filter_specs:
+        names = [name for name in one.expected_parameters() if name]
+        seen |= {*names}
+        if isinstance(one, RangeFilter):
+            for label, value, of in one.chips():
+                yield label, value, changelist.get_query_string(remove=of)
+        elif any(name in changelist.params for name in names):
+            chosen = [c["display"] for c in one.choices(changelist) if c.get("selected")]
+            text = ", ".join(map(str, chosen))
+            yield capfirst(str(one.title)), text, changelist.get_query_string(remove=names)
+    labels = {field.name: field.verbose_name for field in changelist.lookup_opts.fields}
+    for name, value in changelist.params.items():
+        if name not in seen and name != SEARCH_VAR:
+            column, _, how = name.partition("__")
+            label = f"{capfirst(str(labels.get(column, column)))} {SIGNS.get(how, how)}"
+            yield label.strip(), value, changelist.get_query_string(remove=[name])
 
 
 def count(sessions: QuerySet[Any]) -> Count:

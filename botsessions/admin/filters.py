@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -14,28 +15,82 @@ from django.utils.translation import gettext_lazy as _
 
 from ..bots import all_bots
 from ..declaration import SINGLE
-from ..finding import MAX_ID, Age, State, fragments, in_state, of_age
+from ..finding import (
+    MAX_ID,
+    Age,
+    State,
+    age_parts,
+    any_of,
+    fragments,
+    hints,
+    in_state,
+    of_age,
+)
 from ..models import AbstractBotSession
+from .contents import Contents
+from .hints import Hint
+from .sorting import SORTS, Sort
 
 NO_NAME = "-"
 """In the address of the page, for the fragment of a single session."""
+UNKNOWN = "-"
+"""There, for bots that are not in the settings."""
+UNREADABLE = "unreadable"
+TRIED = 500
+"""Of so many of the newest sessions it is tried whether their bots can read them."""
+
+
+class SortFilter(admin.SimpleListFilter):
+    """The order of the list; the newest come first where none is chosen."""
+
+    title = _("order")
+    parameter_name = "sort"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return [(name, sort.label) for name, sort in SORTS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        for choice in super().choices(changelist):
+            usual = choice["query_string"] == changelist.get_query_string(remove=["sort"])
+            yield {**choice, "display": _("Newest first")} if usual else choice
+
+    @property
+    def sort(self) -> Sort | None:
+        return SORTS.get(str(self.value()))
 
 
 class StateFilter(admin.SimpleListFilter):
     title = _("state")
     parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        return State.choices
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() not in State.values:
-            return queryset
-        return in_state(queryset, str(self.value()), self.soon)
+    hint: Hint | None = None
 
     def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
-        self.soon = model_admin.expires_soon
+        self.model_admin = model_admin
         super().__init__(request, params, model, model_admin)
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return [*State.choices, (UNREADABLE, _("Unreadable"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        state = str(self.value())
+        if state == UNREADABLE:
+            parts = self._refused(request, queryset)
+            self.hint = (parts, [])
+            return queryset.filter(any_of(parts))
+        if state not in State.values:
+            return queryset
+        if state in (State.SOON, State.EXPIRED):
+            self.hint = ([Q()], ["-expires_at"])
+        return in_state(queryset, state, self.model_admin.expires_soon)
+
+    def _refused(self, request: HttpRequest, sessions: QuerySet[Any]) -> list[Q]:
+        """Return where data is that bots refuse: of the newest it was tried, if that may be."""
+        newest = self.model_admin.judged(request, sessions).order_by("-pk")[:TRIED]
+        refused = [session.pk for session in newest if Contents(session).is_refused]
+        return [*age_parts(Age.NEWER), Q(pk__in=refused)]
 
 
 class BotFilter(admin.SimpleListFilter):
@@ -43,13 +98,21 @@ class BotFilter(admin.SimpleListFilter):
     parameter_name = "bot"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        asked = request.GET.get(self.parameter_name)  # A bot may have left the settings.
+        # A bot may have left the settings.
+        asked = [bot for bot in request.GET.getlist(self.parameter_name) if bot != UNKNOWN]
         return [
-            (alias, alias) for alias in dict.fromkeys([*all_bots(), *([asked] if asked else [])])
+            *((alias, alias) for alias in dict.fromkeys([*all_bots(), *asked])),
+            (UNKNOWN, _("Not in the settings")),
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == UNKNOWN:
+            return queryset.exclude(bot__in=[*all_bots()]).filter(any_of(unknown_bots()))
         return queryset.filter(bot=self.value()) if self.value() else queryset
+
+    @property
+    def hint(self) -> Hint | None:
+        return (unknown_bots(), []) if self.value() == UNKNOWN else None
 
 
 class FragmentFilter(admin.SimpleListFilter):
@@ -76,6 +139,20 @@ class VersionFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return of_age(queryset, str(self.value())) if self.value() in Age.values else queryset
+
+    @property
+    def hint(self) -> Hint | None:
+        return hints("", self.value())
+
+
+def unknown_bots() -> list[Q]:
+    """Return conditions of which one holds for bots that are not in the settings.
+
+    An index answers each, whatever the order of the letters is there.
+    """
+    known = sorted(all_bots())
+    between = [Q(bot__gt=one, bot__lt=next_one) for one, next_one in pairwise(known)]
+    return [Q(bot__lt=known[0]), *between, Q(bot__gt=known[-1])] if known else [Q()]
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,18 @@ from ..models import AbstractBotSession
 from . import columns
 from .changelist import SessionChangeList
 from .contents import Contents
-from .filters import BotFilter, FragmentFilter, StateFilter, VersionFilter, WhoseFilter
+from .filters import (
+    BotFilter,
+    FragmentFilter,
+    SortFilter,
+    StateFilter,
+    VersionFilter,
+    WhoseFilter,
+)
 from .moments import moment
 from .operations import OPERATIONS
 from .pages import SessionPages
+from .ranges import RangeFilter
 
 
 class BotSessionAdmin(SessionPages):
@@ -39,7 +47,10 @@ class BotSessionAdmin(SessionPages):
     actions: Sequence[Any] = OPERATIONS
     list_display = ("whose", "bot", "fragment", "state", "data_size", "changed", "expires")
     list_display_links = ("whose",)
-    list_filter = (StateFilter, BotFilter, FragmentFilter, VersionFilter, WhoseFilter)
+    list_filter = (
+        *(SortFilter, StateFilter, BotFilter, FragmentFilter, VersionFilter, WhoseFilter),
+        RangeFilter,
+    )
     list_per_page = 50
     search_fields = ("key", "title")
     search_help_text = _(

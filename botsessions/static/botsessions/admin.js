@@ -125,3 +125,24 @@ for (const news of document.querySelectorAll(".bs-news")) {
   setInterval(look, 5000);
   document.addEventListener("visibilitychange", look);
 }
+
+// The list by keyboard: / searches, j and k go down and up, Enter opens.
+const results = document.getElementById("result_list");
+if (results) {
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest("input, select, textarea")) {
+      if (event.key === "Escape") event.target.blur();
+      return;
+    }
+    if (event.key === "/") {
+      event.preventDefault();
+      document.getElementById("searchbar").select();
+    } else if (event.key === "j" || event.key === "k") {
+      const links = [...results.querySelectorAll(".field-whose a")];
+      const at = links.indexOf(document.activeElement?.closest("tr")?.querySelector(".field-whose a"));
+      const next = event.key === "j" ? at + 1 : Math.max(0, at - 1);
+      links[Math.min(next, links.length - 1)]?.focus();
+    }
+  });
+}

@@ -1,0 +1,125 @@
+"""The filter by ranges: of when sessions were made and changed, of their ends and sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from ..bots import all_bots
+from ..models import MAX_CLASS, MIN_CLASS
+from .hints import Hint
+
+LOOKED_AT = 20_000
+"""So many of the newest sessions are looked at for what no index knows."""
+COLUMNS = {
+    "created_from": "created_at__gte",
+    "created_to": "created_at__lte",
+    "changed_from": "updated_at__gte",
+    "changed_to": "updated_at__lte",
+    "expires_from": "expires_at__gte",
+    "expires_to": "expires_at__lte",
+    "size_from": "size__gte",
+    "size_to": "size__lte",
+    "exact_version": "version",
+}
+
+
+class MomentField(forms.DateTimeField):
+    widget = forms.DateTimeInput(attrs={"type": "datetime-local"})
+
+
+class RangeForm(forms.Form):
+    created_from = MomentField(label=_("Created from"), required=False)
+    created_to = MomentField(label=_("Created to"), required=False)
+    changed_from = MomentField(label=_("Changed from"), required=False)
+    changed_to = MomentField(label=_("Changed to"), required=False)
+    expires_from = MomentField(label=_("Expires from"), required=False)
+    expires_to = MomentField(label=_("Expires to"), required=False)
+    size_from = forms.IntegerField(label=_("Bytes from"), required=False, min_value=0)
+    size_to = forms.IntegerField(label=_("Bytes to"), required=False, min_value=0)
+    exact_version = forms.DecimalField(
+        label=_("Version"), required=False, max_digits=15, decimal_places=6
+    )
+
+
+class RangeFilter(admin.ListFilter):
+    """What no index knows is looked for among the newest :data:`LOOKED_AT` sessions."""
+
+    title = _("ranges")
+    template = "admin/botsessions/range_filter.html"
+    is_bounded = False
+    """Whether older sessions were not looked at."""
+
+    def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
+        super().__init__(request, params, model, model_admin)
+        for name in COLUMNS:
+            if name in params and (value := params.pop(name)[-1]):
+                self.used_parameters[name] = value
+        self.form = RangeForm(self.used_parameters or None, auto_id="bs-range-%s")
+
+    def expected_parameters(self) -> list[str | None]:
+        return [*COLUMNS]
+
+    def has_output(self) -> bool:
+        return True
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The values by name; empty where they make no sense."""
+        if not self.form.is_valid():
+            return {}
+        return {name: v for name, v in self.form.cleaned_data.items() if v is not None}
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.used_parameters:
+            return queryset
+        if not self.form.is_valid():
+            return queryset.none()
+        found = queryset.filter(**{COLUMNS[name]: value for name, value in self.chosen.items()})
+        if "size_from" in self.chosen:
+            found = found.filter(size_class__gte=class_of(self.chosen["size_from"]))
+        if not {"changed_from", "changed_to"} & self.chosen.keys():
+            return found
+        newest = queryset.order_by("-pk").values_list("pk", flat=True)
+        edge = list(newest[LOOKED_AT : LOOKED_AT + 1])
+        self.is_bounded = bool(edge)
+        return found.filter(pk__gt=edge[0]) if edge else found
+
+    @property
+    def hint(self) -> Hint | None:
+        chosen = self.chosen
+        if "exact_version" in chosen:
+            version = chosen["exact_version"]
+            return [Q(bot=bot, version=version) for bot in all_bots()], []
+        for column, order in (("created", "-created_at"), ("expires", "-expires_at")):
+            if {f"{column}_from", f"{column}_to"} & chosen.keys():
+                return [Q()], [order]
+        return ([Q()], ["-size_class"]) if "size_from" in chosen else None
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        others = [
+            (name, value)
+            for name, values in changelist.filter_params.items()
+            for value in values
+            if name not in COLUMNS
+        ]
+        if changelist.query:
+            others.append(("q", changelist.query))
+        yield {"form": self.form, "others": others}
+
+    def chips(self) -> Iterator[tuple[str, str, list[str]]]:
+        """Yield what is chosen: its label, its value, and the parameters that say it."""
+        for name, value in self.used_parameters.items():
+            yield str(self.form.fields[name].label), str(value).replace("T", " "), [name]
+
+
+def class_of(size: int) -> int:
+    """Return the size class of so many bytes."""
+    power = size.bit_length() - 1
+    return 0 if power < MIN_CLASS else min(power, MAX_CLASS)
