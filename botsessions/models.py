@@ -13,8 +13,9 @@ from .records import MAX_KEY_LENGTH, MAX_NAME_LENGTH, MAX_TITLE_LENGTH, new_revi
 
 if TYPE_CHECKING:
     _CharField = models.CharField[str, str]
+    _TextField = models.TextField[str, str]
 else:  # Subscriptable for type checkers only.
-    _CharField = models.CharField
+    _CharField, _TextField = models.CharField, models.TextField
 
 
 MIN_CLASS, MAX_CLASS = 7, 24
@@ -33,6 +34,16 @@ class ExactCharField(_CharField):
     On MariaDB and MySQL case and accents count, too, and emoji can be stored, whatever the
     database's character set. ``db_collation`` cannot say that for several kinds of database.
     """
+
+    def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
+        parameters = super().db_parameters(connection)
+        if connection.vendor == "mysql":
+            parameters["collation"] = COLLATION
+        return parameters
+
+
+class ExactTextField(_TextField):
+    """Longer text, of any script, too."""
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
         parameters = super().db_parameters(connection)
@@ -119,6 +130,37 @@ class BotSession(AbstractBotSession):
 
     class Meta(AbstractBotSession.Meta):
         abstract = False
+
+
+class HistoryEntry(models.Model):
+    """A session as it was once. Rows are written by ``database.history`` alone."""
+
+    table = ExactCharField(_("table"), max_length=128)
+    session_id = models.BigIntegerField(_("session"))
+    """The primary key there. No foreign key: there may be several tables of sessions."""
+    revision = models.BigIntegerField(_("revision"))
+    data = ExactTextField(_("data"))
+    """As it was stored: the database need not look into it."""
+    version = models.DecimalField(_("version"), max_digits=15, decimal_places=6, null=True)
+    size = models.PositiveIntegerField(_("size"))
+    expires_at = models.DateTimeField(_("expires"), null=True)
+    at = models.DateTimeField(_("changed"))
+    by = ExactCharField(_("by"), max_length=MAX_BY_LENGTH, blank=True, default="")
+    """Who made it so, like ``update:7``; empty for code that does not say."""
+    kept_until = models.DateTimeField(_("kept until"), null=True)
+    """Set where no history is kept: somebody was about to change the session by hand."""
+
+    class Meta:
+        verbose_name = _("past session")
+        verbose_name_plural = _("past sessions")
+        default_permissions = ()
+        # No further index: each would be written at every save.
+        indexes: ClassVar = [
+            models.Index(fields=["session_id", "id"], name="botsessions_history_session"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.table}:{self.session_id}@{self.revision}"
 
 
 class HandledUpdate(models.Model):

@@ -70,7 +70,11 @@ def is_readable(text: str, fragment: Fragment[Any]) -> bool:
 
 def json_of(session: AbstractBotSession) -> Any:
     """Return the same, also ``UNREADABLE`` if no JSON can be made of it for others to read."""
-    value = data_of(session)
+    return strictly(data_of(session))
+
+
+def strictly(value: Any) -> Any:
+    """Return data; ``UNREADABLE`` if no JSON can be made of it for others to read."""
     try:
         return value if DECODER.decode(ENCODER.encode(value)) == value else UNREADABLE
     except (TypeError, ValueError):  # A lone surrogate, say.

@@ -255,7 +255,7 @@ class Unit:
             for address in () if hold is None else hold.keys:
                 if address.name in self.fragments:
                     storages.setdefault(address, self.fragments[address.name].innermost)
-            self._transaction = begin(storages, hold, self._claim)
+            self._transaction = begin(storages, hold, self._claim, by=self.source.by)
         return self._transaction
 
     def _note_that_time_passes(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from botsessions.models import BotSession, Incident
+from botsessions.models import BotSession, HistoryEntry, Incident
 from botsessions.records import dumps
 from project.bot import BOT
 
@@ -84,6 +84,17 @@ def make_samples() -> None:
             updated_at=now - age,
             expires_at=None if left is None else now + left,
             **whose,
+        )
+    maria = BotSession.objects.get(bot=BOT, key=str(MARIA["chat_id"]))
+    for n in (3, 2, 1):
+        HistoryEntry.objects.create(
+            table=maria._meta.db_table,
+            session_id=maria.pk,
+            revision=maria.revision if n == 1 else n,
+            data=dumps({**maria.data, "pizza_count": 8 - n}),
+            size=maria.size,
+            at=now - n * HOUR / 20,
+            by=f"update:{900103 - n}",
         )
     Incident.objects.create(
         bot=BOT,

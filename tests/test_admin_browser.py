@@ -312,6 +312,7 @@ PAGES = (
     "empty",
     "history",
     "incidents",
+    "versions",
 )
 
 
@@ -353,6 +354,9 @@ def visit(page: Page, name: str) -> None:
     if name == "history":
         page.get_by_role("link", name="History").click()
         expect(page.get_by_role("heading", level=1)).to_contain_text("Change history")
+    if name == "versions":
+        page.get_by_role("link", name="Versions").click()
+        expect(page.get_by_role("button", name="Compare")).to_be_visible()
     if name in ("menu", "reset"):
         page.get_by_text("Actions", exact=True).click()
         expect(page.get_by_role("link", name="Reset to initial")).to_be_visible()

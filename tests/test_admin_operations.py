@@ -244,7 +244,7 @@ def test_of_a_batch_that_fails_the_earlier_ones_are_in_the_log(
     rows = [make(n) for n in range(5)]
     real = changing.expire
 
-    def expire(sessions: Any) -> Any:
+    def expire(sessions: Any, by: str) -> Any:
         if sessions.filter(pk=rows[3].pk).exists():
             raise RuntimeError("The database is gone.")
         return real(sessions)

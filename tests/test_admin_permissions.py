@@ -13,7 +13,8 @@ from django.test import Client
 from django.utils import timezone
 
 from botsessions import enhance_storage, session
-from botsessions.models import BotSession, Incident
+from botsessions.maintenance.changing import write_data
+from botsessions.models import BotSession, HistoryEntry, Incident
 from botsessions.permissions import PERMISSIONS, may
 
 from .sessions import LIST, make, staff, url
@@ -36,6 +37,7 @@ PAGES: dict[str, set[str]] = {
     "change": {"view"},
     "history": {"view"},
     "data": {"view", "view_contents"},
+    "past": {"view", "view_contents"},
     "edit": {"change", "view_contents"},
     "value": {"change", "view_contents"},
     "revision": {"view"},
@@ -134,6 +136,21 @@ def test_only_those_who_may_see_and_change_contents_edit(
 
 
 @pytest.mark.parametrize("permissions", PEOPLE, ids="+".join)
+def test_only_those_who_may_edit_restore(
+    client: Client, row: BotSession, permissions: tuple[str, ...]
+) -> None:
+    write_data(row, {"other": 1}, row.revision)
+    row.refresh_from_db()
+    client.force_login(staff(*permissions))
+    entry = HistoryEntry.objects.get()
+    client.post(url("past", row), {"restore": entry.pk, "revision": row.revision})
+    row.refresh_from_db()
+    may_do = allowed(permissions, {"change", "view_contents"})
+    assert row.data == ({"secret": SECRET} if may_do else {"other": 1})
+    assert LogEntry.objects.exists() == may_do
+
+
+@pytest.mark.parametrize("permissions", PEOPLE, ids="+".join)
 def test_without_contents_nothing_shows_what_is_stored(
     client: Client, row: BotSession, permissions: tuple[str, ...]
 ) -> None:
@@ -165,7 +182,7 @@ def test_only_what_one_may_is_offered(
         may_do = allowed(permissions, needed)
         assert (f'<option value="{name}"' in listed) == may_do
         assert (url("operation", row, name) in page) == may_do
-    for name in ("edit", "data"):
+    for name in ("edit", "data", "past"):
         assert (url(name, row) in page) == allowed(permissions, PAGES[name])
 
 
@@ -188,6 +205,7 @@ def test_every_change_needs_a_token_against_forgery(row: BotSession, name: str) 
         (url("operation", row, name), {"confirmed": "yes", "amount": "1", "unit": "days"}),
         (url("delete", row), {"confirmed": "yes"}),
         (url("edit", row), {"text": "{}", "revision": row.revision}),
+        (url("past", row), {"restore": "1", "revision": row.revision}),
         (url("value", row), {"path": "$", "kind": "json", "opened": "{}", "value": "{}"}),
     ):
         assert client.post(where, data).status_code == 403
@@ -226,7 +244,7 @@ def test_markup_is_text_everywhere(client: Client, settings: Any) -> None:
         f"{LIST}?of={SCRIPT}",
         INCIDENTS,
     ]
-    pages += [url(page, row) for page in ("change", "history", "edit")]
+    pages += [url(page, row) for page in ("change", "history", "past", "edit")]
     pages += [f"{url('value', row)}?path={path}" for path in (SCRIPT, "$", f"$[{SCRIPT}]")]
     pages += [f"{LIST}activity/"]
     pages += [url("operation", row, name) for name in OPERATIONS]

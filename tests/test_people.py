@@ -188,8 +188,8 @@ def test_on_an_event_loop_it_is_refused() -> None:
 def test_without_expired_ones_each_index_is_asked_once(hers: Any) -> None:
     with CaptureQueriesContext(connection) as queries:
         list(export_user(MARIA, bot="games"))
-    # By user, with the end of it; by chat; by key.
-    assert len(queries) == 4
+    # By user, with what is kept and the end of it; by chat; by key.
+    assert len(queries) == 5
 
 
 # What an export holds.

@@ -189,6 +189,11 @@ class DatabaseStorageWithoutTimeZonesTests(Database, TestCase):
     """Rule G4."""
 
 
+class DatabaseStorageWithHistoryTests(Database, TestCase):
+    def make_storage(self) -> Storage:
+        return DatabaseStorage(history=2)
+
+
 @pytest.mark.django_db(transaction=True)
 class DatabaseStorageOnItsThreadTests(Database, IsolatedAsyncioTestCase):
     def make_storage(self) -> Storage:

@@ -73,7 +73,7 @@ def do(
             rows = {changing.address_of(session): session.pk for session in before}
             outcome.seen += len(before)
             try:
-                for part in operation.run(batch, chosen):
+                for part in operation.run(batch, chosen, f"admin:{user.pk}"):
                     outcome.add(part, rows)
             finally:
                 if not operation.is_anonymous:

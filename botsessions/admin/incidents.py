@@ -128,6 +128,7 @@ class IncidentAdmin(_ModelAdmin):
     sortable_by = ()
     ordering = ("-last_at",)
     actions = None
+    change_list_template = "admin/change_list.html"  # Not that of sessions.
 
     class Media:
         css: ClassVar = {"all": ["botsessions/admin.css"]}

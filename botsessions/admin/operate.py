@@ -28,6 +28,7 @@ from .contents import Contents
 from .differences import differences
 from .doing import Left, Outcome, do
 from .merging import Merge
+from .past import undo
 from .plain import visible
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def done(
     if response is not None:
         return response
     outcome = do(operation, sessions, chosen, request.user)
-    tell(model_admin, request, operation, outcome)
+    tell(model_admin, request, operation, outcome, session)
     gone = operation.flag == audit.DELETION and outcome.done
     if session is None or gone:
         return redirect(model_admin.url("changelist") if session else request.get_full_path())
@@ -143,7 +144,11 @@ def done(
 
 
 def tell(
-    model_admin: SessionPages, request: HttpRequest, operation: Operation, outcome: Outcome
+    model_admin: SessionPages,
+    request: HttpRequest,
+    operation: Operation,
+    outcome: Outcome,
+    session: AbstractBotSession | None,
 ) -> None:
     count = outcome.done
     text = ngettext("{what}: {n} session done.", "{what}: {n} sessions done.", count)
@@ -157,7 +162,10 @@ def tell(
         )
         texts.append(untouched.format(n=number(outcome.untouched)))
     level = messages.SUCCESS if count else messages.INFO
-    model_admin.message_user(request, " ".join(texts), level)
+    said = " ".join(texts)
+    if session is not None and count and operation.can_be_undone:
+        said = undo(model_admin, session.pk, said)
+    model_admin.message_user(request, said, level)
     for reason, left in outcome.left.items():
         model_admin.message_user(request, problem(model_admin, reason, left), messages.ERROR)
 

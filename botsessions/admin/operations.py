@@ -45,6 +45,7 @@ class Operation:
     explanation: ClassVar[str | Promise] = ""
     button: ClassVar[str | Promise]
     form: ClassVar[type[forms.Form]] = forms.Form
+    can_be_undone = False
     flag: ClassVar[int] = CHANGE
     fields: ClassVar[tuple[str, ...]] = ()
     """The columns that it changes, for the log."""
@@ -81,11 +82,14 @@ class Operation:
         """
         return None
 
-    def run(self, sessions: QuerySet[Any], chosen: Mapping[str, Any]) -> Iterator[Batch]:
+    def run(
+        self, sessions: QuerySet[Any], chosen: Mapping[str, Any], by: str = ""
+    ) -> Iterator[Batch]:
         """Do it, and yield what each batch has done.
 
         Args:
             chosen: what the form says.
+            by: who does it, like ``admin:1``.
         """
         raise NotImplementedError
 
@@ -101,6 +105,7 @@ class Operation:
 class Expire(Operation):
     name = "expire"
     permission = "change"
+    can_be_undone = True
     short_description = _("Expire now")
     explanation = _(
         "For their bots these sessions hold no data any more: the next update starts anew. "
@@ -112,8 +117,10 @@ class Expire(Operation):
     def applies(self, contents: Contents) -> bool:
         return not contents.expired
 
-    def run(self, sessions: QuerySet[Any], chosen: Mapping[str, Any]) -> Iterator[Batch]:
-        return changing.expire(sessions)
+    def run(
+        self, sessions: QuerySet[Any], chosen: Mapping[str, Any], by: str = ""
+    ) -> Iterator[Batch]:
+        return changing.expire(sessions, by=by)
 
 
 class ExtendForm(forms.Form):
@@ -143,16 +150,20 @@ class Extend(Operation):
     def applies(self, contents: Contents) -> bool:
         return contents.session.expires_at is not None
 
-    def run(self, sessions: QuerySet[Any], chosen: Mapping[str, Any]) -> Iterator[Batch]:
-        return changing.extend(sessions, timedelta(**{chosen["unit"]: chosen["amount"]}))
+    def run(
+        self, sessions: QuerySet[Any], chosen: Mapping[str, Any], by: str = ""
+    ) -> Iterator[Batch]:
+        return changing.extend(sessions, timedelta(**{chosen["unit"]: chosen["amount"]}), by=by)
 
 
 class Reset(Operation):
     name = "reset"
     permission = "change"
+    can_be_undone = True
     short_description = _("Reset to initial")
     explanation = _(
-        "The data is replaced by what the bot gives to a new chat. What was stored is lost."
+        "The data is replaced by what the bot gives to a new chat. What was stored can be had back "
+        "for some days."
     )
     button = _("Reset")
     fields = ("data", "version", "size", "expires_at")
@@ -163,8 +174,10 @@ class Reset(Operation):
     def result(self, contents: Contents) -> Json:
         return changing.initial_record(changing.address_of(contents.session)).value
 
-    def run(self, sessions: QuerySet[Any], chosen: Mapping[str, Any]) -> Iterator[Batch]:
-        return changing.reset(sessions)
+    def run(
+        self, sessions: QuerySet[Any], chosen: Mapping[str, Any], by: str = ""
+    ) -> Iterator[Batch]:
+        return changing.reset(sessions, by=by)
 
 
 class MigrateNow(Operation):
@@ -182,7 +195,9 @@ class MigrateNow(Operation):
     def applies(self, contents: Contents) -> bool:
         return contents.age == Age.BEHIND and not contents.expired
 
-    def run(self, sessions: QuerySet[Any], chosen: Mapping[str, Any]) -> Iterator[Batch]:
+    def run(
+        self, sessions: QuerySet[Any], chosen: Mapping[str, Any], by: str = ""
+    ) -> Iterator[Batch]:
         return Migrate().run(sessions.model, sessions.db, among=sessions.defer(None))
 
 
@@ -194,7 +209,9 @@ class Delete(Operation):
     button = _("Delete")
     flag = DELETION
 
-    def run(self, sessions: QuerySet[Any], chosen: Mapping[str, Any]) -> Iterator[Batch]:
+    def run(
+        self, sessions: QuerySet[Any], chosen: Mapping[str, Any], by: str = ""
+    ) -> Iterator[Batch]:
         return changing.delete(sessions)
 
 
@@ -248,7 +265,9 @@ class ForgetUser(Operation):
             text = f"{text} {besides.format(n=elsewhere)}"
         return Affected.of(found, text)
 
-    def run(self, sessions: QuerySet[Any], chosen: Mapping[str, Any]) -> Iterator[Batch]:
+    def run(
+        self, sessions: QuerySet[Any], chosen: Mapping[str, Any], by: str = ""
+    ) -> Iterator[Batch]:
         for user in users_of(sessions):
             yield Batch(forget_user(user))
 

@@ -74,6 +74,7 @@ def session_page(
         "data_url": model_admin.url("data", pk) if shown else "",
         "edit_url": model_admin.url("edit", pk) if may_edit else "",
         "history_url": model_admin.url("history", pk),
+        "past_url": model_admin.url("past", pk) if may_see else "",
         "operations": offered(model_admin, request, contents),
         "incidents": incidents.of_session(session, may_see),
         "incidents_url": incidents.listing_of(request, model_admin.admin_site, session),

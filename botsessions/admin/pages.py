@@ -22,7 +22,7 @@ from ..figures.webhooks import telegram_says
 from ..finding import SOON
 from ..models import AbstractBotSession
 from ..reading import with_text
-from . import activity, columns, edit, one_value, operate, overview, page, webhooks
+from . import activity, columns, edit, one_value, operate, overview, page, past, webhooks
 from .contents import JUDGED_BYTES, Contents
 from .rights import SessionRights
 
@@ -47,6 +47,7 @@ class SessionPages(SessionRights):
             named("<path:object_id>/revision/", self.revision_view, "revision"),
             named("<path:object_id>/edit/", self.edit_view, "edit"),
             named("<path:object_id>/data.json", self.data_view, "data"),
+            named("<path:object_id>/versions/", self.past_view, "past"),
             named("<path:object_id>/action/<slug:name>/", self.operation_view, "operation"),
             *super().get_urls(),
         ]
@@ -119,6 +120,17 @@ class SessionPages(SessionRights):
             raise PermissionDenied
         session = self.stored(request, object_id)
         return HttpResponse(session.revision if session else "", content_type="text/plain")
+
+    def past_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show what a session was, and let it be that again."""
+        restores = request.method == "POST"
+        may = self.has_edit_permission if restores else self.has_view_contents_permission
+        if not may(request):
+            raise PermissionDenied
+        session = self.stored(request, object_id)
+        if session is None:
+            return self.missing(request, object_id)
+        return (past.restored if restores else past.past_page)(self, request, session)
 
     def value_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Edit a single value."""

@@ -16,6 +16,7 @@ from ..masking import mask, masked_fields, unmask
 from ..reading import UNREADABLE
 from .contents import Contents
 from .editing import pretty
+from .past import undo
 
 if TYPE_CHECKING:
     from .pages import SessionPages
@@ -32,12 +33,12 @@ def save(
         return page
     names = masked_fields()
     stored = None if contents.data is UNREADABLE else contents.data
-    changing.write_data(session, unmasked(contents, value), session.revision)
+    by = f"admin:{request.user.pk}"
+    changing.write_data(session, unmasked(contents, value), session.revision, by=by)
     changes = audit.changed_data(mask(stored, names), value)
     audit.log(request.user, [session], audit.CHANGE, changes)
-    model_admin.message_user(
-        request, gettext("The data was saved. The bot sees it from now on."), messages.SUCCESS
-    )
+    text = gettext("The data was saved. The bot sees it from now on.")
+    model_admin.message_user(request, undo(model_admin, session.pk, text), messages.SUCCESS)
     return page
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.http import Http404
@@ -102,7 +103,7 @@ class SessionViewSet(mixins.ListModelMixin, GenericViewSet[AbstractBotSession]):
         edited = validated(DataSerializer, request)["data"]
         stored = json_of(session)
         value = unmask(edited, None if stored is UNREADABLE else stored, masked_fields())
-        changing.write_data(session, value, session.revision)
+        changing.write_data(session, value, session.revision, by=self._by)
         before = None if stored is UNREADABLE else mask(stored, masked_fields())
         self._log(session, audit.changed_data(before, edited))
         return self._answer(self.get_object())
@@ -117,14 +118,14 @@ class SessionViewSet(mixins.ListModelMixin, GenericViewSet[AbstractBotSession]):
     @action(["POST"], detail=True)
     def expire(self, request: Request, pk: str) -> Response:
         """Let a session expire now."""
-        return self._change(self._seen(), changing.expire)
+        return self._change(self._seen(), partial(changing.expire, by=self._by))
 
     @action(["POST"], detail=True)
     def extend(self, request: Request, pk: str) -> Response:
         """Let a session that expires live for at least so many seconds from now."""
         session = self._seen()
-        by = timedelta(seconds=validated(ExtensionSerializer, request)["seconds"])
-        return self._change(session, lambda sessions: changing.extend(sessions, by))
+        length = timedelta(seconds=validated(ExtensionSerializer, request)["seconds"])
+        return self._change(session, partial(changing.extend, length=length, by=self._by))
 
     @action(["GET"], detail=False, renderer_classes=[JsonLines], pagination_class=None)
     def export(self, request: Request) -> Any:
@@ -146,6 +147,11 @@ class SessionViewSet(mixins.ListModelMixin, GenericViewSet[AbstractBotSession]):
         if isinstance(exc, (SessionDataError, SessionVersionError)):
             exc = ValidationError({"data": [str(exc)]})
         return super().handle_exception(exc)
+
+    @property
+    def _by(self) -> str:
+        """Who makes changes."""
+        return f"api:{self.request.user.pk}"
 
     def _seen(self) -> AbstractBotSession:
         """Return the session that is to be changed, if the client has seen its present state."""

@@ -26,13 +26,15 @@ class Kind(enum.Enum):
 class Change:
     """A record to be stored, or one without a value to delete what is stored."""
 
-    __slots__ = ("address", "data", "kind", "outcome", "record", "revision")
+    __slots__ = ("address", "by", "data", "kind", "outcome", "record", "revision")
 
-    def __init__(self, address: Address, record: Record, revision: int) -> None:
+    def __init__(self, address: Address, record: Record, revision: int, by: str = "") -> None:
         self.address = address
         self.record = record
         self.revision = revision
         """The one that the record will have."""
+        self.by = by
+        """Who makes the change, for tables that keep a history."""
         value, old = record.value, record.revision
         self.data = b"" if value is None else ENCODER.encode(value)
         """The value as JSON; empty for a deletion."""

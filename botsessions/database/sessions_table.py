@@ -32,6 +32,7 @@ MOST_TABLES = 64
 class Table:
     """A table on one database."""
 
+    texts_type: type[Texts] = Texts
     texts: Texts
     rows: Rows
     """Both once it is adapted to a connection."""
@@ -46,7 +47,8 @@ class Table:
     def adapt_to(self, connection: BaseDatabaseWrapper) -> Table:
         """Take a connection's dialect; return the table, whose works can be done then."""
         if not self._is_adapted:
-            self.rows, self.texts = Rows(self.model, connection), Texts(self.model, connection)
+            self.rows = Rows(self.model, connection)
+            self.texts = self.texts_type(self.model, connection)
             self._is_adapted = True
         return self
 
@@ -206,6 +208,10 @@ class Table:
 
     def _delete(self, group: Group) -> Work[set[Change]]:
         deleted = yield from one(self.texts.delete(group.addresses))
+        return (yield from self.gone(group, deleted))
+
+    def gone(self, group: Group, deleted: Result) -> Work[set[Change]]:
+        """Return which of some changes have been made that delete."""
         if deleted.changed == len(group.changes):
             return set(group.changes)
         left = yield from self.reading([change.address for change in group.changes])

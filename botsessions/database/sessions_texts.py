@@ -152,8 +152,12 @@ class Texts:
     @property
     def _returning(self) -> str:
         """What returns new revisions, if the database can do that for an update."""
-        revision = f"{self.table}.{self._columns['revision']}"
-        return f" RETURNING {revision}" if self.tells_what_it_updates else ""
+        return f" RETURNING {self._returned}" if self.tells_what_it_updates else ""
+
+    @property
+    def _returned(self) -> str:
+        """What is returned of the rows that are made."""
+        return f"{self.table}.{self._columns['revision']}"
 
     def _given(self, names: Sequence[str]) -> str:
         """Return what makes PostgreSQL's table ``n`` of a parameter and the number of its rows."""
@@ -219,7 +223,7 @@ class Texts:
         # MySQL's INSERT IGNORE would ignore more than duplicates: it cuts off what is too long.
         if self.vendor == "mysql":
             return self._insertion(rows, "")
-        returning = f" RETURNING {self.columns(['revision'])}" if self.returns_rows else ""
+        returning = f" RETURNING {self._returned}" if self.returns_rows else ""
         return self._insertion(
             rows, f" ON CONFLICT ({self.columns(ADDRESS)}) DO NOTHING{returning}"
         )

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, cast
 
 from django.db import router
 
-from ..arguments import check_text, telling_usage
+from ..arguments import check_text, telling_usage, wrong
 from ..records import About, Address, Changes, Move, Record, Revision, new_revision
 from . import moving
 from .changes import Change
 from .connections import batching_of, close_database, run
+from .history import history_table_of
 from .model import check_database, sessions_model
 from .requests import Extension, Read, Write
 from .sessions_table import Table, table_of
@@ -28,6 +29,7 @@ class DatabaseStorage:
     Args:
         model: a subclass of :class:`~botsessions.models.AbstractBotSession`, or its label.
         using: the alias of the database; ``None`` asks the routers where the model is written.
+        history: how many versions of each session are kept, the present one included; 0: none.
     """
 
     detects_conflicts = True
@@ -38,11 +40,18 @@ class DatabaseStorage:
         *,
         model: type[AbstractBotSession] | str = "botsessions.BotSession",
         using: str | None = None,
+        history: int = 0,
     ) -> None:
         if using is not None:
             check_text("using", using, "a name in settings.DATABASES")
+        if type(history) is not int:
+            wrong("history", history, "a number of versions, like 20")
+        if history < 0:
+            raise ValueError("history must be a number of versions, like 20, or 0 for none.")
         self._model = model
         self._using = using
+        self.history = history
+        """How many versions of each session are kept."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DatabaseStorage) and self._parts() == other._parts()
@@ -51,11 +60,12 @@ class DatabaseStorage:
         return hash(self._parts())
 
     def __repr__(self) -> str:
-        return f"DatabaseStorage(model={self._parts()[0]!r}, using={self._using!r})"
+        history = f", history={self.history}" if self.history else ""
+        return f"DatabaseStorage(model={self._parts()[0]!r}, using={self._using!r}{history})"
 
-    def _parts(self) -> tuple[str, str | None]:
+    def _parts(self) -> tuple[str, str | None, int]:
         label = self._model if isinstance(self._model, str) else self._model._meta.label
-        return label.lower(), self._using
+        return label.lower(), self._using, self.history
 
     @cached_property
     def model(self) -> type[AbstractBotSession]:
@@ -76,6 +86,8 @@ class DatabaseStorage:
 
     @property
     def table(self) -> Table:
+        if self.history:
+            return history_table_of(self.model, self.using, self.history)
         return table_of(self.model, self.using)
 
     async def read(self, address: Address) -> Record | None:

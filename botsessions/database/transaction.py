@@ -45,6 +45,7 @@ class DatabaseTransaction:
         lease: what the addresses' keys are held with among all processes, if at all. One that was
             handed on is not taken again.
         claim: on the update that the unit is for, if that came by webhook, on its database.
+        by: who makes its changes.
     """
 
     def __init__(
@@ -54,11 +55,13 @@ class DatabaseTransaction:
         *,
         lease: Lease | None = None,
         claim: Claim | None = None,
+        by: str = "",
     ) -> None:
         self._using = using
         self._places = places
         self._lease = lease
         self._claim = claim
+        self._by = by
         self._way: Way | None = Way.ALONG if lease is None or lease.held else None
         if lease is not None:
             lease.handed_on = False
@@ -129,7 +132,7 @@ class DatabaseTransaction:
         tables: dict[Table, list[Change]] = {}
         made = []
         for address, record in changes:
-            change = Change(address, record, new_revision())
+            change = Change(address, record, new_revision(), self._by)
             tables.setdefault(self._places[address], []).append(change)
             made.append(change)
         lease = self._lease if self._way is not Way.NOT_AT_ALL else None

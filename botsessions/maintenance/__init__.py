@@ -6,7 +6,7 @@ from .migrating import Migrate
 from .overdue import end_overdue
 from .sweeping import Sweep
 from .tables import tables
-from .unused import forget_handled, forget_incidents, forget_leases
+from .unused import forget_handled, forget_history, forget_incidents, forget_leases
 from .versions import Versions, versions
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "declared",
     "end_overdue",
     "forget_handled",
+    "forget_history",
     "forget_incidents",
     "forget_leases",
     "fragments_in",

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from django.db import router
+from django.db import router, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 from msgspec.structs import replace
@@ -25,7 +26,9 @@ from ..deleting import delete_rows
 from ..editing import Edit
 from ..exceptions import SessionDataError, SessionError
 from ..finding import State, state_of
-from ..models import AbstractBotSession
+from ..history import all_that_is_kept, kept
+from ..models import AbstractBotSession, HistoryEntry
+from ..reading import UNREADABLE, value_of
 from ..records import Address, Json, Record, conflict, new_revision
 from ..sources import FromKey
 from ..storages.layers import outgoing
@@ -45,12 +48,19 @@ class HasExpired(SessionError):
     """A session's data cannot be replaced: it has expired."""
 
 
-def write_data(session: AbstractBotSession, value: Json, revision: int) -> int:
+def write_data(
+    session: AbstractBotSession,
+    value: Json,
+    revision: int,
+    *,
+    by: str = "",
+) -> int:
     """Replace a session's data, with its key held, and return its new revision.
 
     Args:
         value: of the same version as what is stored.
         revision: the one that whoever changed the data has seen.
+        by: who changes it, like ``admin:1``.
 
     Raises:
         SessionConflict: what is stored has another revision; nothing was written.
@@ -70,9 +80,25 @@ def write_data(session: AbstractBotSession, value: Json, revision: int) -> int:
                 f"Session {address} has expired: for its bot there is no data that could be "
                 "replaced. Extend it first, or let the bot begin anew."
             )
-        if not table_of(session).write([change]):
-            raise conflict(address)
+        with kept(all_of_it(session), by):
+            if not table_of(session).write([change]):
+                raise conflict(address)
     return change.revision
+
+
+def restore(session: AbstractBotSession, entry: HistoryEntry, *, by: str = "") -> int:
+    """Let a session be what it was once, with its key held, and return its new revision.
+
+    One that was ended by hand lives again. Otherwise see :func:`write_data`.
+    """
+    value = value_of(entry.data)
+    if value is UNREADABLE:
+        raise SessionDataError("The data of that version is no JSON that Python can read.")
+    as_it_was = copy(session)
+    as_it_was.version = entry.version
+    if entry.expires_at is None or entry.expires_at > timezone.now():
+        as_it_was.expires_at = entry.expires_at
+    return write_data(as_it_was, value, session.revision, by=by)
 
 
 def change_one(
@@ -87,41 +113,55 @@ def change_one(
         SessionConflict: what is stored has another revision; nothing was changed.
         SessionLockTimeout: a handler has kept the key for long; nothing was changed.
     """
-    address, table = address_of(session), table_of(session)
-    sessions = table.model._default_manager.using(table.using)
-    seen = sessions.filter(pk=session.pk, revision=revision)
+    address, seen = address_of(session), all_of_it(session).filter(revision=revision)
     with held(declared(session.bot, session.name), address):
         if not any(batch.done for batch in change(seen)) and not seen.exists():
             raise conflict(address)
 
 
-def expire(sessions: Sessions, *, batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
+def expire(sessions: Sessions, *, by: str = "", batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
     """Let sessions expire now. Their rows stay until they are swept."""
     now = timezone.now()
     lasting = sessions.filter(Q(expires_at=None) | Q(expires_at__gt=now))
-    return in_batches(
-        lasting, lambda batch: batch.update(expires_at=now, revision=new_revision()), batch_size
-    )
+    return in_batches(lasting, by_setting(by, expires_at=now), batch_size)
 
 
-def extend(sessions: Sessions, by: timedelta, *, batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
+def extend(
+    sessions: Sessions, length: timedelta, *, by: str = "", batch_size: int = BATCH_SIZE
+) -> Iterator[Batch]:
     """Let sessions that expire live for at least so long from now; expired ones live again."""
-    until = timezone.now() + by
+    until = timezone.now() + length
     ending = sessions.filter(expires_at__lt=until)
-    return in_batches(
-        ending, lambda batch: batch.update(expires_at=until, revision=new_revision()), batch_size
-    )
+    return in_batches(ending, by_setting(by, expires_at=until), batch_size)
+
+
+def by_setting(by: str, **columns: Any) -> Callable[[Sessions], int]:
+    """Return what sets columns of sessions, and keeps what they were."""
+
+    def change(sessions: Sessions) -> int:
+        with kept(sessions, by):
+            return sessions.update(**columns, revision=new_revision())
+
+    return change
 
 
 def delete(sessions: Sessions, *, batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
     """Delete sessions."""
-    return in_batches(sessions, lambda batch: delete_rows(batch.defer("data")), batch_size)
+    return in_batches(sessions, delete_batch, batch_size)
 
 
-def reset(sessions: Sessions, *, batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
+def delete_batch(sessions: Sessions) -> int:
+    with transaction.atomic(using=sessions.db, savepoint=False):
+        all_that_is_kept(sessions).delete()
+        return delete_rows(sessions.defer("data"))
+
+
+def reset(sessions: Sessions, *, by: str = "", batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
     """Give sessions the initial data that their bot declares."""
     for keys in batches_of_keys(sessions, batch_size):
-        yield reset_batch(sessions.filter(pk__in=keys))
+        batch = sessions.filter(pk__in=keys)
+        with kept(batch, by):
+            yield reset_batch(batch)
 
 
 def in_batches(
@@ -208,6 +248,12 @@ def reason(error: Exception) -> str:
 
 def address_of(session: AbstractBotSession) -> Address:
     return Address(session.bot, session.name, session.key)
+
+
+def all_of_it(session: AbstractBotSession) -> Sessions:
+    """Return the query set of one session, where it is written."""
+    using = router.db_for_write(type(session), instance=session)
+    return type(session)._default_manager.using(using).filter(pk=session.pk)
 
 
 def table_of(session: AbstractBotSession) -> Table:

@@ -19,6 +19,7 @@ from ..database.changes import Change
 from ..database.sessions_table import Table
 from ..declaration import Fragment
 from ..exceptions import SessionDataError, SessionMigrationError, SessionVersionError
+from ..history import kept
 from ..models import AbstractBotSession
 from ..reading import UNREADABLE, as_text, value_of
 from ..records import new_revision
@@ -163,7 +164,9 @@ def store(changes: Changes, table: Table) -> int:
                 skip_locked=True, no_key=features.has_select_for_no_key_update
             )
             changes = {pk: changes[pk] for pk in locked.values_list("pk", flat=True)}
-        return len(table.rewrite(changes.values()))
+        sessions = with_keys(all_sessions(table.model, table.using), list(changes))
+        with kept(sessions, "command:migrate_sessions", undoable=False):
+            return len(table.rewrite(changes.values()))
 
 
 def any_of(conditions: Iterable[Q]) -> Q:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from asgiref.sync import async_to_sync
 
 from ..bots import get_bot
+from ..database.sessions_rows import from_column
 from ..deleting import delete_rows
 from ..editing import Edit, refuse_event_loop
+from ..history import all_that_is_kept
 from ..incidents.people import exported, of_user
+from ..models import AbstractBotSession
+from ..reading import UNREADABLE, strictly, value_of
 from ..records import awaited
 from ..sources import FromKey
 from ..storages import Address, Record, Storage
 from .batches import BATCH_SIZE
 from .changing import delete
-from .exporting import in_parts, of_record, of_session
+from .exporting import in_parts, iso, of_record, of_session
 from .taking_part import Place, elsewhere, in_tables
 
 audit = logging.getLogger("botsessions.audit")
@@ -44,10 +48,25 @@ def export_user(
     refuse_event_loop("export_user", "sync_to_async")
     for sessions in in_tables(user_id, bot, using):
         for part in in_parts(sessions):
+            known = history_of(part)
             for session in part:
-                yield of_session(session)
+                yield of_session(session) | known.get(session.pk, {})
     for _, address, record in stored_elsewhere(user_id, bot, using):
         yield of_record(address, record)
+
+
+def history_of(sessions: Sequence[AbstractBotSession]) -> dict[Any, dict[str, Any]]:
+    """Return what is kept of sessions of one table, by primary key, for export."""
+    found: dict[Any, dict[str, Any]] = {}
+    if sessions:
+        rows = type(sessions[0])._default_manager.using(sessions[0]._state.db)
+        kept = all_that_is_kept(rows.filter(pk__in=[session.pk for session in sessions]))
+        for entry in kept.order_by("-pk"):
+            history = found.setdefault(entry.session_id, {"history": []})["history"]
+            data = strictly(value_of(entry.data))
+            known = {"unreadable": entry.data} if data is UNREADABLE else {"data": data}
+            history.append({"changed": iso(from_column(entry.at)), **known})
+    return found
 
 
 def export_incidents(

@@ -8,12 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import router
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from ..deleting import delete_rows
 from ..incidents.writing import incidents
-from ..models import BotSessionLease, HandledUpdate
+from ..models import AbstractBotSession, BotSessionLease, HandledUpdate, HistoryEntry
 from .batches import BATCH_SIZE, Batch, unit_of_work, with_keys
+from .migrating import any_of
 from .tables import tables
 
 DELIVERED_FOR = timedelta(hours=24)
@@ -61,6 +63,29 @@ def forget_incidents(using: str | None = None, *, batch_size: int = BATCH_SIZE) 
     rows = incidents()
     if using in (None, rows.db):
         yield from deleted(rows.filter(last_at__lt=timezone.now() - TOLD_FOR), batch_size)
+
+
+def forget_history(using: str | None = None, *, batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
+    """Delete what sessions were that are no longer there, and what could be undone for long enough.
+
+    Args:
+        using: only in this database.
+        batch_size: how many a transaction deletes.
+    """
+    by_database: dict[str, list[type[AbstractBotSession]]] = {}
+    for model, alias in tables(using):
+        by_database.setdefault(alias, []).append(model)
+    for alias, models in by_database.items():
+        gone = any_of(
+            Q(
+                ~Exists(model._default_manager.using(alias).filter(pk=OuterRef("session_id"))),
+                table=model._meta.db_table,
+            )
+            for model in models
+        )
+        entries = HistoryEntry._default_manager.using(alias)
+        due = entries.filter(gone | Q(kept_until__lt=timezone.now()))
+        yield from deleted(due, batch_size)
 
 
 def ago(age: timedelta) -> int:

@@ -165,19 +165,24 @@ async def outcomes_of(part: Any, changes: Changes, last: bool) -> Sequence[Outco
 
 
 def begin(
-    storages: Mapping[Address, Storage], hold: Hold | None = None, claim: Claim | None = None
+    storages: Mapping[Address, Storage],
+    hold: Hold | None = None,
+    claim: Claim | None = None,
+    *,
+    by: str = "",
 ) -> Transaction:
     """Return the transaction of a unit of work that uses these storages.
 
     Args:
         hold: the keys that are to be had among all processes, too.
         claim: on the update that the unit is for, if that came by webhook.
+        by: who makes the changes.
     """
     if hold is None and claim is None and len(storages) == 1:  # Nearly always.
         ((address, storage),) = storages.items()
         if is_database(storage):
             table = storage.table
-            return DatabaseTransaction(table.using, {address: table})
+            return DatabaseTransaction(table.using, {address: table}, by=by)
         return PlainTransaction(storage)
     stored: dict[str, dict[Address, Table]] = {}
     plain: list[tuple[Storage, set[Address]]] = []
@@ -202,7 +207,7 @@ def begin(
     for using in dict.fromkeys([*sorted(taking), *stored]):
         own = stored.get(using, {})
         claimed = claim if claim is not None and claim.using == using else None
-        part = DatabaseTransaction(using, own, lease=leases.get(using), claim=claimed)
+        part = DatabaseTransaction(using, own, lease=leases.get(using), claim=claimed, by=by)
         parts.append((part, own.keys()))
     for storage, some in plain:
         parts.append((PlainTransaction(storage), some))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentTypeError
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -10,9 +10,11 @@ from django.core.management.base import CommandError, CommandParser
 
 from botsessions.logs import hide, tokens_hidden
 from botsessions.maintenance import (
+    Batch,
     Sweep,
     end_overdue,
     forget_handled,
+    forget_history,
     forget_incidents,
     forget_leases,
 )
@@ -50,15 +52,19 @@ class Command(BatchCommand):
         return [sweep, migration(options)] if options["migrate"] else [sweep]
 
     def work(self, options: dict[str, Any]) -> None:
-        if not options["dry_run"]:
-            for forget in (forget_handled, forget_leases, forget_incidents):
-                for _ in forget(options["database"], batch_size=options["batch_size"]):
-                    pass
+        self.tidy(options, forget_handled, forget_leases, forget_incidents)
         with tokens_hidden():  # Who is told of what has expired may talk to Telegram.
             failed = [] if options["dry_run"] else self.end_conversations(options)
             super().work(options)
+        self.tidy(options, forget_history)  # Of what was deleted just now, too.
         if failed:
             raise CommandError(f"Conversations of {', '.join(failed)} were not ended: see above.")
+
+    def tidy(self, options: dict[str, Any], *ways: Callable[..., Iterator[Batch]]) -> None:
+        """Delete what nobody needs any more in the tables beside the sessions'."""
+        for forget in () if options["dry_run"] else ways:
+            for _ in forget(options["database"], batch_size=options["batch_size"]):
+                pass
 
     def end_conversations(self, options: dict[str, Any]) -> list[str]:
         """End those whose time is over; return the bots of which that failed."""

@@ -1,0 +1,190 @@
+"""The page of a session's past versions: looking at them, comparing two, and having one back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.contrib import messages
+from django.contrib.admin.utils import quote
+from django.contrib.auth import get_user_model
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.defaultfilters import filesizeformat
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+
+from .. import audit
+from ..exceptions import SessionConflict, SessionError
+from ..history import KEPT_FOR, Past, past_of
+from ..history.keeping import length
+from ..history.past import entries_of
+from ..maintenance.changing import restore
+from ..masking import mask, mask_text, masked_fields
+from ..models import AbstractBotSession, HistoryEntry
+from ..reading import UNREADABLE, value_of
+from . import columns
+from .differences import differences
+from .incidents import by_text
+from .merging import Merge
+from .moments import moment
+from .plain import plain
+from .tree import tree
+
+if TYPE_CHECKING:
+    from .pages import SessionPages
+
+AFTER, BEFORE = "after", "before"
+"""Parameters of the page: the versions that are compared."""
+
+
+class Shown(NamedTuple):
+    """A version in the list."""
+
+    key: str
+    when: SafeString | str
+    by: str
+    size: str
+    is_present: bool
+    is_chosen: bool
+
+
+def past_page(
+    model_admin: SessionPages, request: HttpRequest, session: AbstractBotSession
+) -> HttpResponse:
+    """Show the versions of a session, and two of them side by side."""
+    versions = past_of(session)
+    after = chosen(request, AFTER, versions, versions[0] if versions else None)
+    before = chosen(request, BEFORE, versions, older_than(after, versions))
+    found = data_of(session, [one for one in (after, before) if one is not None])
+    pk = quote(session.pk)
+    context = {
+        "session": session,
+        "subtitle": columns.kind_of(session),
+        "session_url": model_admin.url("change", pk),
+        "versions": [shown(one, {after, before}, people(versions)) for one in versions],
+        "after": after and str(after.entry.pk),
+        "before": before and str(before.entry.pk),
+        "differences": after
+        and before
+        and differences(Merge(found[before], found[before], found[after])),
+        "tree": tree(found[before or after], masked_fields()) if after else "",
+        "may_restore": before is not None
+        and not before.is_present
+        and model_admin.has_edit_permission(request),
+        "revision": session.revision,
+        "kept": kept_text(length(session.bot, session.name)),
+    }
+    title = gettext("Versions of {whose}").format(whose=columns.title_of(session))
+    return model_admin.render(request, "past.html", title, context)
+
+
+def restored(
+    model_admin: SessionPages, request: HttpRequest, session: AbstractBotSession
+) -> HttpResponse:
+    """Let a session be what it was, unless it has changed since the page was shown."""
+    entry = next((one.entry for one in past_of(session) if is_asked_for(request, one)), None)
+    if entry is None:
+        raise Http404
+    here = redirect(model_admin.url("past", quote(session.pk)))
+    if request.POST.get("revision") != str(session.revision):
+        text = gettext("The session was changed meanwhile. Nothing was restored.")
+        model_admin.message_user(request, text, messages.WARNING)
+        return here
+    try:
+        restore(session, entry, by=f"admin:{request.user.pk}")
+    except SessionConflict:
+        text = gettext("The session was changed meanwhile. Nothing was restored.")
+        model_admin.message_user(request, text, messages.WARNING)
+        return here
+    except SessionError as exc:
+        model_admin.message_user(request, str(exc), messages.ERROR)
+        return here
+    audit.log(request.user, [session], audit.CHANGE, audit.changed(session, ["data"]))
+    text = gettext("The session is what it was. The bot sees it from now on.")
+    model_admin.message_user(request, text, messages.SUCCESS)
+    return redirect(model_admin.url("change", quote(session.pk)))
+
+
+def is_asked_for(request: HttpRequest, version: Past) -> bool:
+    return request.POST.get("restore") == str(version.entry.pk)
+
+
+def chosen(
+    request: HttpRequest, name: str, versions: Sequence[Past], otherwise: Past | None
+) -> Past | None:
+    key = request.GET.get(name)
+    return next((one for one in versions if str(one.entry.pk) == key), otherwise)
+
+
+def older_than(version: Past | None, versions: Sequence[Past]) -> Past | None:
+    if version is None:
+        return None
+    return next((one for one in versions if one.entry.pk < version.entry.pk), None)
+
+
+def data_of(session: AbstractBotSession, versions: Sequence[Past]) -> dict[Past | None, Any]:
+    """Return the data of some versions, with masks."""
+    keys = [one.entry.pk for one in versions]
+    found = dict(entries_of(session).filter(pk__in=keys).values_list("pk", "data"))
+    return {one: shown_data(found.get(one.entry.pk, "null")) for one in versions}
+
+
+def shown_data(text: str) -> Any:
+    value = value_of(text)
+    return (
+        plain(mask_text(text, masked_fields()))
+        if value is UNREADABLE
+        else mask(value, masked_fields())
+    )
+
+
+def shown(version: Past, chosen: set[Past | None], names: dict[str, str]) -> Shown:
+    entry = version.entry
+    return Shown(
+        str(entry.pk),
+        moment(entry.at),
+        who(entry, names),
+        filesizeformat(entry.size),
+        version.is_present,
+        version in chosen,
+    )
+
+
+def who(entry: HistoryEntry, names: dict[str, str]) -> str:
+    """Return by whom a version was made."""
+    if entry.kept_until is not None:
+        return gettext("before a change by hand")
+    kind, _colon, key = entry.by.partition(":")
+    patterns = {"admin": gettext("{who} in the admin"), "api": gettext("{who} over the API")}
+    if kind in patterns:
+        return patterns[kind].format(who=names.get(key, key))
+    if kind == "command":
+        return f"manage.py {key}"
+    return by_text(entry.by) or gettext("Code of the project")
+
+
+def people(versions: Sequence[Past]) -> dict[str, str]:
+    """Return the names of those who have changed something by hand, by primary key."""
+    by = [one.entry.by.partition(":") for one in versions]
+    keys = {key for kind, _colon, key in by if kind in ("admin", "api") and key != "None"}
+    if not keys:
+        return {}
+    found = get_user_model()._default_manager.filter(pk__in=keys)
+    return {str(user.pk): user.get_username() for user in found}
+
+
+def kept_text(most: int) -> str:
+    if most:
+        return gettext("The last {n} versions are kept.").format(n=most)
+    return gettext(
+        "The bot keeps no history. What people change by hand is kept as it was, for {n} days."
+    ).format(n=KEPT_FOR // timedelta(days=1))
+
+
+def undo(model_admin: SessionPages, pk: Any, text: str) -> SafeString:
+    """Return a message with a link to what was before."""
+    url = model_admin.url("past", quote(pk))
+    return format_html('{} <a href="{}">{}</a>', text, url, gettext("See what it was, or undo"))
