@@ -21,6 +21,7 @@ from .serving import Serving, Site
 from .sides import Program
 
 OURS = partial(here, "ours")
+PTB_DATA = partial(here, "ptb_data")
 GRAMMY = Program("grammY + storage-psql, pool of 10", grammy)
 DJANGO = Program("plain Django async ORM, one get and one save", partial(here, "django_orm"))
 HOT_HANDLER_SECONDS = 0.001
@@ -81,6 +82,31 @@ ROWS: list[Comparison | Serving | Growth] = [
         chats=500,
         in_flight=1,
         least=1 / 1.3,
+    ),
+    *(
+        Comparison(
+            f"user_data and chat_data, {chats:,} chats, 64 at a time, PostgreSQL, {peer.name}",
+            Program("botsessions", PTB_DATA, {"kept": "botsessions"}),
+            peer,
+            "postgresql",
+            chats=chats,
+            in_flight=64,
+            least=least,
+        )
+        for peer, chats, least in [
+            # The more chats, the longer it takes: it writes all of them each time.
+            (
+                Program("PicklePersistence, saved each time", PTB_DATA, {"kept": "pickle"}),
+                500,
+                20.0,
+            ),
+            (
+                Program("python-telegram-bot-django-persistence", PTB_DATA, {"kept": "django"}),
+                5000,
+                5.0,
+            ),
+            (Program("a session alone", OURS), 5000, 1 / 3),
+        ]
     ),
     Comparison(
         '4 processes, 50 chats, 8 at a time each, LOCK="database", PostgreSQL',
