@@ -15,7 +15,14 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
-from telegram.ext import ContextTypes, MessageHandler, PicklePersistence, filters
+from telegram.ext import (
+    CommandHandler,
+    ContextTypes,
+    ConversationHandler,
+    MessageHandler,
+    PicklePersistence,
+    filters,
+)
 
 from botsessions import enhance_storage, multi_session, session
 from botsessions.keys import per_user, per_user_chat
@@ -248,14 +255,14 @@ def test_files_that_are_not_there_or_no_pickles_are_errors(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ([], "Say which data, with --data: chat_data, user_data, bot_data."),
+        ([], "Say which data, with --data: chat_data, user_data, bot_data, conversations."),
         (["--data", "bot_data", "--fragment", "bot"], "Name the session key that bot_data is"),
         (
             ["--data", "chat_data", "--fragment", "chat", "--key", "x"],
             "chat_data has keys of its own: leave --key out.",
         ),
         (["--data", "chat_data"], "Choose a fragment of bot 'shop' with --fragment: chat, user"),
-        (["--data", "conversations"], "invalid choice"),
+        (["--data", "callback_data"], "invalid choice"),
         (["--prefix", "x"], "--prefix is of no use with pickle."),
     ],
 )
@@ -308,3 +315,52 @@ def test_only_of_a_namespace(settings: Any) -> None:
 def test_tables_that_are_not_there_are_an_error() -> None:
     said = imported("django-persistence", "--data", "user_data", "--fragment", "user")
     assert said == f"There is no table '{LIBRARY}_userdata' in the database 'default'."
+
+
+# Into PERSISTENCE.
+
+
+async def greet(update: Any, context: Any) -> int:
+    answers = context.user_data.setdefault("answers", {})
+    answers[len(answers)] = update.message.text
+    await update.message.reply_text(f"{len(answers)}, {context.bot_data}")
+    return 0
+
+
+def build_unmodified(builder: Any) -> Any:
+    application = builder.build()
+    hearing = MessageHandler(filters.TEXT, greet)
+    application.add_handler(
+        ConversationHandler(
+            [CommandHandler("start", greet)], {0: [hearing]}, [], name="order", persistent=True
+        )
+    )
+    return application
+
+
+def test_f12_an_unmodified_bot_goes_on_with_what_it_had(settings: Any, tmp_path: Path) -> None:
+    def remember_numbers(context: Any, text: str) -> None:
+        answers = context.user_data.setdefault("answers", {})
+        answers[len(answers)] = text
+        context.bot_data["seen"] = {context._user_id}
+
+    path = tmp_path / "bot.pickle"
+    talk(PicklePersistence(path), [(MARIA, MARIA, "one"), (MARIA, MARIA, "two")], remember_numbers)
+    settings.BOTSESSIONS = {
+        "BOTS": {"shop": {"APPLICATION": build_unmodified, "PERSISTENCE": True}}
+    }
+    for data in ("user_data", "chat_data", "bot_data", "conversations"):
+        said = imported("pickle", str(path), "--data", data, MINE)
+        assert "0 sessions imported" in said if data == "chat_data" else "1 session" in said
+    conversation = BotSession.objects.get(name="ptb:conversation:order")
+    assert (conversation.chat_id, conversation.user_id) == (MARIA, MARIA)
+    # No /start: the conversation goes on.
+    maria = BotClient("shop").user("Maria", id=MARIA)
+    assert maria.send("three").text == "3, {'seen': {5}}"
+
+
+def test_conversations_are_for_a_bot_with_persistence(tmp_path: Path) -> None:
+    path = tmp_path / "bot.pickle"
+    talk(PicklePersistence(path), SAID, remember)
+    said = imported("pickle", str(path), "--data", "conversations", "--fragment", "chat", MINE)
+    assert "bot 'shop' has none" in said

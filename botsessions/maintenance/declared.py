@@ -7,6 +7,7 @@ from typing import Any
 from ..bots import all_bots
 from ..declaration import Fragment
 from ..models import AbstractBotSession
+from ..persistence.conversations import CONVERSATION, conversation_of
 from ..storages import DatabaseStorage, Storage
 from ..storages.layers import peel
 
@@ -18,7 +19,13 @@ def declared(bot: str, name: str) -> Fragment[Any] | None:
         ImproperlyConfigured: the bot's settings are wrong.
     """
     bots = all_bots()
-    return bots[bot].fragments.get(name) if bot in bots else None
+    if bot not in bots:
+        return None
+    persistence = bots[bot].persistence
+    if persistence is not None and name.startswith(CONVERSATION):
+        conversation: Fragment[Any] = conversation_of(name, persistence.storage)
+        return conversation
+    return bots[bot].fragments.get(name)
 
 
 def fragments_in(

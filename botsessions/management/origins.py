@@ -19,8 +19,10 @@ from ..maintenance.origins import (
     Keys,
     Origin,
     Pickle,
+    Place,
     Way,
 )
+from ..persistence.persistence import THE_BOT
 from ..storages import FreeStorage
 from ..storages.free import PUBLIC
 from .places import place
@@ -131,6 +133,13 @@ def way(options: Options) -> Way:
     data, key = options["data"], options["key"]
     if data is None:
         raise CommandError(f"Say which data, with --data: {', '.join(KINDS)}.")
+    bot = get_bot(options["bot"])
+    if bot.persistence is not None and options["name"] is None:
+        return Way(data, Place(bot.alias, f"ptb:{data}"), THE_BOT if data == "bot_data" else key)
+    if data == "conversations":
+        raise CommandError(
+            f"Conversations become those of a bot with PERSISTENCE: bot {bot.alias!r} has none."
+        )
     if (KINDS[data].id is None) != (key is not None):
         raise CommandError(
             f"{data} has keys of its own: leave --key out."

@@ -18,7 +18,7 @@ from ..data import Data
 from ..declaration import Fragment
 from ..editing import AsyncEdit
 from ..exceptions import ConversationStateError, SessionClosed
-from ..keys import joined
+from ..keys import KeyFunction, joined
 from ..records import MAX_NAME_LENGTH, Storage
 from ..sources import Source
 from ..unit import Unit, current
@@ -203,7 +203,16 @@ def fragment_of(handler: ConversationHandler[Any], storage: Storage) -> Fragment
             f"The name of the conversation {handler.name!r} is too long: it may have "
             f"{MAX_NAME_LENGTH - len(CONVERSATION)} characters."
         )
-    return Fragment(name, nothing, ConversationKey(handler), storage, ValueCodec(), lazy=False)
+    return conversation_of(name, storage, ConversationKey(handler))
+
+
+def conversation_of(name: str, storage: Storage, key: KeyFunction | None = None) -> Fragment[Any]:
+    """Return the fragment of that name, without a handler if only its rows are of interest."""
+    return Fragment(name, nothing, key or no_key, storage, ValueCodec(), lazy=False)
+
+
+def no_key(update: object) -> None:
+    """Return what is known of a conversation's key without its handler."""
 
 
 def kept(state: Any, update: Any) -> dict[str, Any]:

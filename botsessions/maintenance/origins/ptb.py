@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from asgiref.sync import async_to_sync
 
+from ...keys import joined
+from ...persistence.conversations import CONVERSATION
 from ...ptb.pickles import unpickled
 from ...records import loads
 from ...storages import About
@@ -23,15 +25,16 @@ class Kind(NamedTuple):
     """A kind of python-telegram-bot's data."""
 
     id: str | None
-    """Whose data it is; ``None``: the whole bot's."""
+    """Whose data it is; ``None``: the whole bot's; empty: the conversation's."""
     table: str
-    """Of python-telegram-bot-django-persistence."""
+    """Of python-telegram-bot-django-persistence; empty if it is not imported from there."""
 
 
 KINDS: Mapping[str, Kind] = {
     "chat_data": Kind("chat", "chatdata"),
     "user_data": Kind("user", "userdata"),
     "bot_data": Kind(None, "botdata"),
+    "conversations": Kind("", ""),
 }
 """Those that can be imported."""
 
@@ -51,12 +54,24 @@ class Way:
 
     def found(self, identifier: Any, value: Any) -> Found:
         kind = KINDS[self.data]
+        if kind.id == "":
+            name, key = identifier
+            return self._conversation(name, key, value)
         where = f"in {self.data}" if kind.id is None else f"in {self.data}[{identifier}]"
         # python-telegram-bot keeps an empty one of everybody whom it has heard of.
         data = None if value == {} else value
         if kind.id is None:
             return Found(where, self.place, data, self.key, about=About())
         return Found(where, self.place, data, ids={kind.id: identifier})
+
+    def _conversation(self, name: str, key: tuple[Any, ...], state: object) -> Found:
+        place = self.place._replace(name=f"{CONVERSATION}{name}")
+        # Nearly always it is a user's in a chat.
+        about = (
+            About(**dict(zip(("chat_id", "user_id"), key, strict=False))) if key[1:] else About()
+        )
+        where = f"in conversations[{name!r}]"
+        return Found(where, place, {"state": state}, joined(*key), about=about)
 
 
 class Pickle:
@@ -75,7 +90,13 @@ class Pickle:
         except TypeError as exc:
             raise OriginError(f"{path} cannot be read: {exc}{cause(exc)}.") from exc
         found = kinds.pop(way.data)
-        self._found = {None: found} if KINDS[way.data].id is None else found
+        self._found: Mapping[Any, Any] = found
+        if KINDS[way.data].id is None:
+            self._found = {None: found}
+        elif not KINDS[way.data].id:
+            self._found = {
+                (name, k): state for name, some in found.items() for k, state in some.items()
+            }
         self._others = [kind for kind, found in kinds.items() if found]
 
     def __str__(self) -> str:
@@ -102,6 +123,8 @@ class DjangoPersistence:
     def __init__(self, using: str, namespace: str, way: Way) -> None:
         self._way = way
         id_, table = KINDS[way.data]
+        if not table:
+            raise OriginError(f"{way.data} are not imported from these tables.")
         columns = ["id", "data", *([f"{id_}_id"] if id_ else [])]
         self._name = f"{TABLES}{table}"
         self._rows = ForeignTable(using, self._name, columns, {"namespace": namespace})
