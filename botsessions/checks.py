@@ -267,11 +267,11 @@ def of_imports(bot: Bot, where: str) -> Iterator[CheckMessage]:
 
 def of_keys(session: Declaration, where: str) -> Iterator[CheckMessage]:
     for name, fragment in session.fragments.items():
-        if session.is_multi and ignores_update(fragment.get_session_key):
+        if session.is_multi and fragment.is_held and ignores_update(fragment.get_session_key):
             yield CheckWarning(
                 f"{where}['SESSION']: the key function of fragment {name!r} does not look at the "
                 "update. With one key for all of them, the whole bot handles one update at a time.",
-                hint="Keep it in a session() of its own, and open that for a moment by aedit().",
+                hint="Make it a lazy_session(), which no update holds.",
                 id="botsessions.W005",
             )
 

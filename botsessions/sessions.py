@@ -19,7 +19,7 @@ from .codec import Codec, is_data_type
 from .declaration import SINGLE, Declaration, Fragment, is_async
 from .editing import AsyncEdit, Edit, refuse_event_loop
 from .exceptions import SessionKeyError
-from .keys import KeyFunction, per_chat
+from .keys import KeyFunction, ignores_update, per_chat
 from .ptb import AnyBuilder, SessionBuilder, install
 from .records import MAX_NAME_LENGTH
 from .sources import FromIds, FromKey, Source
@@ -105,7 +105,8 @@ def multi_session(**fragments: Session[Any]) -> MultiSession:
     """Declare a session of several fragments, each with a storage and a key of its own.
 
     An update holds the keys of all fragments. One that has the same key for every update lets the
-    whole bot handle one update at a time: keep that in a :func:`session` of its own.
+    whole bot handle one update at a time, unless it is lazy: then nobody holds it, and who has
+    changed it gets a ``SessionConflict`` if somebody else has changed it meanwhile.
 
     Args:
         fragments: each a :func:`session` or a :func:`lazy_session`; its data is at
@@ -267,12 +268,14 @@ class MultiSession(Installable):
 
     def __init__(self, /, **fragments: Session[Any]) -> None:
         fragments = fragments_of(type(self)) | fragments
-        for name, fragment in fragments.items():
-            check_fragment(name, fragment)
-        sessions = {
-            name: Session(replace(fragment.fragment, name=name), owner=self)
-            for name, fragment in fragments.items()
-        }
+        for name, session in fragments.items():
+            check_fragment(name, session)
+        sessions = {}
+        for name, session in fragments.items():
+            fragment = session.fragment
+            is_shared = fragment.lazy and ignores_update(fragment.get_session_key)
+            fragment = replace(fragment, name=name, is_held=not is_shared)
+            sessions[name] = Session(fragment, owner=self)
         super().__init__({name: session.fragment for name, session in sessions.items()})
         vars(self).update(sessions)
 

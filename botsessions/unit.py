@@ -363,10 +363,12 @@ class Unit:
 
     async def _look_at(self, unread: Sequence[Data[Any]]) -> None:
         """Find out what a write would replace that was never read, as far as that matters."""
-        if self._hold.ticket is None or not self._begun().protects_writes:
-            await self.read(unread)  # Nobody holds back those who write it: compare with it.
-        else:
-            await tell_all([d.fragment.place(d.address) for d in unread if d.address is not None])
+        is_safe = self._hold.ticket is not None and self._begun().protects_writes
+        held = [data for data in unread if is_safe and data.fragment.is_held]
+        if held:
+            await tell_all([d.fragment.place(d.address) for d in held if d.address is not None])
+        if len(held) < len(unread):  # Nobody holds back those who write the rest: compare with it.
+            await self.read([data for data in unread if data not in held])
 
     # Release.
 

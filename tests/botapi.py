@@ -354,6 +354,8 @@ def serving() -> Iterator[BotApi]:
 
 class BotApi(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
+    """With five, connections break while the machine is busy."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)

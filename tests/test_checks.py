@@ -252,14 +252,18 @@ class KeysForAll:
 
 
 class CommonKeys(SimpleTestCase):
-    def warnings(self, *key_functions: Any, multi: bool = True) -> list[str]:
-        parts = {f"f{n}": session(get_session_key=f) for n, f in enumerate(key_functions)}
+    def warnings(self, *key_functions: Any, multi: bool = True, lazy: bool = False) -> list[str]:
+        kind = lazy_session if lazy else session
+        parts = {f"f{n}": kind(get_session_key=f) for n, f in enumerate(key_functions)}
         declared = multi_session(**parts) if multi else parts["f0"]
         bot = {"SESSION": declared, "APPLICATION": build}
         with override_settings(BOTSESSIONS={"BOTS": {"a": bot}}):
             found = check_settings(None)
         assert {message.id for message in found} <= {"botsessions.W005"}
         return [message.msg for message in found]
+
+    def test_no_update_holds_a_lazy_one(self) -> None:
+        assert self.warnings(lambda update: "all", lazy=True) == []
 
     def test_a_fragment_with_one_key_for_all_updates_is_told(self) -> None:
         async def later(update: Any) -> str:

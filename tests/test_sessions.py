@@ -498,6 +498,33 @@ class MultiSessions(SimpleTestCase):
         await client(multi_session(), note).user().send("x")
         assert seen == [{}]
 
+    async def test_no_update_holds_a_lazy_fragment_that_all_share(self) -> None:
+        shared, both = Store({"all": {"count": 5}}, name="shared"), asyncio.Event()
+        declared = multi_session(
+            chat=session(initial=counting, storage=Store()),
+            shared=lazy_session(
+                initial=counting, storage=shared, get_session_key=lambda update: "all"
+            ),
+        )
+        present = []
+
+        async def work(update: Any, context: Any) -> None:
+            (await context.session.shared)["count"] += 1
+            present.append(update)
+            if len(present) == 2:
+                both.set()
+            await asyncio.wait_for(both.wait(), 5)
+
+        async def replace(update: Any, context: Any) -> None:
+            context.session.shared = {"count": 10}
+
+        bot = client(declared, work)
+        answers = await asyncio.gather(bot.user().send("x"), bot.user().send("x"))
+        assert [type(e) for answer in answers for e in answer.errors] == [SessionConflict]
+        assert shared.values == {"all": {"count": 6}}
+        assert (await client(declared, replace).user().send("x")).errors == []
+        assert shared.values == {"all": {"count": 10}}
+
     async def test_b2_reads_of_one_update_run_side_by_side(self) -> None:
         meeting = asyncio.Barrier(2) if hasattr(asyncio, "Barrier") else None
 

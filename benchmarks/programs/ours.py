@@ -1,6 +1,8 @@
 """A bot with a session: each update of a chat counts.
 
-Options: ``lock``; ``pause``, seconds that the handler takes; ``reads``, do not count.
+Options: ``lock``; ``pause``, seconds that the handler takes; ``reads``, do not count; ``kib`` of
+text beside the count; ``memory``, keep sessions there; ``fragments``, have three of them, of which
+the chat's and the user's count and nobody asks for the lazy one.
 """
 
 from __future__ import annotations
@@ -19,12 +21,19 @@ from telegram import __version__ as ptb_version  # noqa: E402
 from telegram.ext import MessageHandler, filters  # noqa: E402
 
 from benchmarks.programs import updates  # noqa: E402
-from botsessions import session  # noqa: E402
+from botsessions import MemoryStorage, lazy_session, multi_session, session  # noqa: E402
+from botsessions.keys import per_chat, per_user  # noqa: E402
 from botsessions.management.process import tune  # noqa: E402
 from botsessions.models import BotSession  # noqa: E402
+from botsessions.storages import Address  # noqa: E402
 from botsessions.testing.offline import OfflineBuilder, OfflineTelegram  # noqa: E402
 
 PAUSE = OPTIONS.get("pause", 0)
+TEXT = "x" * 1024 * OPTIONS.get("kib", 0)
+MOST_CHATS = 100_000
+BOT = "-".join(["bot", *OPTIONS])
+"""Programs with other options may use the same table."""
+STORAGE = MemoryStorage() if "memory" in OPTIONS else None
 
 
 async def main() -> None:
@@ -38,13 +47,11 @@ async def main() -> None:
     async def note(update: object, context: Any) -> None:
         errors.append(context.error)
 
-    builder = session(initial=lambda: {"count": 0}).install(
-        OfflineBuilder(OfflineTelegram()), lock=OPTIONS.get("lock", "process")
+    builder = declared.install(
+        OfflineBuilder(OfflineTelegram()), bot=BOT, lock=OPTIONS.get("lock", "process")
     )
     application = builder.job_queue(None).build()
-    application.add_handler(
-        MessageHandler(filters.TEXT, do_nothing if "reads" in OPTIONS else count)
-    )
+    application.add_handler(MessageHandler(filters.TEXT, handler))
     application.add_error_handler(note)
     async with application:
         tune()  # As run_bot does.
@@ -52,8 +59,12 @@ async def main() -> None:
             {"Django": django.get_version(), "python-telegram-bot": ptb_version},
             updates.message,
             handle,
-            sync_to_async(counted),
+            counted,
         )
+
+
+def initial() -> dict[str, Any]:
+    return {"count": 0, "text": TEXT} if TEXT else {"count": 0}
 
 
 async def count(update: Any, context: Any) -> None:
@@ -62,13 +73,37 @@ async def count(update: Any, context: Any) -> None:
         await asyncio.sleep(PAUSE)
 
 
+async def count_both(update: Any, context: Any) -> None:
+    context.session.chat["count"] += 1
+    context.session.user["count"] += 1
+
+
 async def do_nothing(update: Any, context: Any) -> None:
     """Leave the session, which has been read, as it is: what a handler sees is stored."""
 
 
-def counted() -> int:
-    rows = BotSession.objects.filter(name="")  # Others are those of the other side.
+async def counted() -> int:
+    if STORAGE is not None:
+        stored = await STORAGE.read_many([Address(BOT, "", str(n)) for n in range(MOST_CHATS)])
+        return sum(record.value["count"] for record in stored.values())
+    return await sync_to_async(counted_in_rows)()
+
+
+def counted_in_rows() -> int:
+    rows = BotSession.objects.filter(bot=BOT).exclude(name="user")
     return sum(data["count"] for data in rows.values_list("data", flat=True))
+
+
+if "fragments" in OPTIONS:
+    declared: Any = multi_session(
+        chat=session(initial=initial, get_session_key=per_chat),
+        user=session(initial=initial, get_session_key=per_user),
+        shared=lazy_session(initial=initial, get_session_key=lambda update: BOT),
+    )
+    handler = count_both
+else:
+    declared = session(initial=initial, storage=STORAGE)
+    handler = do_nothing if "reads" in OPTIONS else count
 
 
 if __name__ == "__main__":

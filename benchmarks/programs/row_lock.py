@@ -37,7 +37,8 @@ def count(chat: int) -> None:
     with transaction.atomic():
         rows = ChatData.objects.select_for_update()
         row, _ = rows.get_or_create(chat=chat, defaults={"data": {"count": 0}})
-        time.sleep(OPTIONS["pause"])
+        if pause := OPTIONS.get("pause"):
+            time.sleep(pause)
         row.data["count"] += 1
         row.save()
 

@@ -1,16 +1,22 @@
 // grammY's session plugin with its PostgreSQL storage, on a pool of 10 connections.
+// Options: kib, of text beside the count; memory, keep sessions there.
 import { createInterface } from "node:readline";
 import { readFileSync } from "node:fs";
 import { PsqlAdapter } from "@grammyjs/storage-psql";
-import { Bot, session } from "grammy";
+import { Bot, MemorySessionStorage, session } from "grammy";
 import pg from "pg";
 
 const POOL = 10;
+const options = JSON.parse(process.argv[2] ?? "{}");
+const text = "x".repeat(1024 * (options.kib ?? 0));
 
 const pool = new pg.Pool({ max: POOL });
-const storage = await PsqlAdapter.create({ tableName: "grammy_sessions", client: pool });
+const storage = options.memory
+  ? new MemorySessionStorage()
+  : await PsqlAdapter.create({ tableName: "grammy_sessions", client: pool });
+const initial = () => (text ? { count: 0, text } : { count: 0 });
 const bot = new Bot("1:x", { botInfo: { id: 1, is_bot: true, first_name: "b", username: "b" } });
-bot.use(session({ initial: () => ({ count: 0 }), storage }));
+bot.use(session({ initial, storage }));
 bot.on("message", (ctx) => {
   ctx.session.count++;
 });
@@ -45,6 +51,9 @@ async function run(updates, inFlight) {
 }
 
 async function counted() {
+  if (options.memory) {
+    return storage.readAllValues().reduce((sum, { count }) => sum + count, 0);
+  }
   const { rows } = await pool.query("SELECT value FROM grammy_sessions");
   return rows.reduce((sum, { value }) => sum + JSON.parse(value).count, 0);
 }
