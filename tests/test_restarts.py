@@ -234,6 +234,57 @@ def test_a_server_that_is_restarted_and_killed_loses_nothing(
         assert_nothing_was_lost_or_counted_twice(busy, server.database)
 
 
+READ_ONLY_SECONDS = float(os.environ.get("READ_ONLY_SECONDS", "20"))
+READ_ONLY = {
+    "postgresql": "ALTER DATABASE postgres SET default_transaction_read_only = {}",
+    "mariadb": "SET GLOBAL tx_read_only = {}, GLOBAL read_only = {}",
+}
+"""What makes a server one that can only be read from, for who connects from then on."""
+ENDING = {
+    "postgresql": "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    "mariadb": "KILL USER bot",
+}
+"""What ends all connections of the bot."""
+MADE_READ_ONLY = [
+    pytest.param(name, options, id=f"{name}-{way}")
+    for name, ways in WAYS_TO_CONNECT.items()
+    for way, options in ways.items()
+    if way in ("kept", "pool")
+]
+
+
+@pytest.mark.parametrize(("server", "way"), MADE_READ_ONLY, indirect=["server"])
+def test_a_server_that_is_read_only_for_as_long_as_a_failover_takes(
+    server: Server, way: dict[str, Any], tmp_path: Path
+) -> None:
+    """Who has connected meanwhile may only read, also afterwards."""
+    vendor = next(name for name, kind in SERVERS.items() if type(server) is kind)
+    database = merged(server.database, way)
+    with (
+        closing(server.connect()) as own,
+        own.cursor() as cursor,
+        ExitStack() as stack,
+    ):
+        if vendor == "mariadb":  # Where root may always write.
+            cursor.execute("CREATE OR REPLACE USER bot@localhost")
+            cursor.execute("GRANT ALL ON botsessions.* TO bot@localhost")
+            database["USER"] = "bot"
+        busy = stack.enter_context(bot(database, tmp_path))
+        busy.start()
+        busy.wait_until_all_are_answered()
+        cursor.execute(READ_ONLY[vendor].replace("{}", "ON"))
+        cursor.execute(ENDING[vendor])
+        own.commit()
+        time.sleep(READ_ONLY_SECONDS)
+        cursor.execute(READ_ONLY[vendor].replace("{}", "OFF"))
+        own.commit()
+        busy.wait_until_all_are_answered()
+        busy.end()
+        assert busy.errors == []
+        assert_nothing_was_lost_or_counted_twice(busy, server.database)
+
+
 @pytest.mark.parametrize("server", SERVERS, indirect=True)
 def test_a_server_that_stays_away_is_a_clear_error_until_it_is_back(
     server: Server, tmp_path: Path

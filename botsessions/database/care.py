@@ -15,6 +15,7 @@ from django.db import connections, reset_queries
 
 from ..conf import retry_seconds
 from .errors import is_of_connection, trouble_of
+from .options import is_pooled
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -87,6 +88,8 @@ def close_broken_connections(error: BaseException) -> None:
     useless = is_of_connection(error)
     for connection in connections.all(initialized_only=True):
         opened = connection.connection is not None
+        if opened and useless and is_pooled(connection):
+            connection.connection.close()  # Else the pool would hand it out again.
         if opened and (useless or (connection.errors_occurred and not connection.is_usable())):
             connection.close()
 
