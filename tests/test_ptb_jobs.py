@@ -242,6 +242,74 @@ class JobsOfHandlers(SimpleTestCase):
         assert store.values == {"1001": {"count": 11}}
 
 
+class JobsRunByHand(SimpleTestCase):
+    """F10: ``await job.run(application)``."""
+
+    async def test_f10_it_has_its_own_session(self) -> None:
+        store = Store({"5": {"count": 5}})
+        async with running(client(session(initial=counting, storage=store))) as application:
+            job = application.job_queue.run_once(count, 3600, chat_id=5)
+            await job.run(application)
+            await job.run(application)
+        assert store.values == {"5": {"count": 7}}
+
+    async def test_f10_so_it_has_in_a_handler_of_another_chat(self) -> None:
+        store, seen = Store({"5": {"count": 5}}), []
+
+        async def work(update: Any, context: Any) -> None:
+            context.session["count"] += 1
+            for ids in ({"chat_id": 5}, {}):
+                await context.job_queue.run_once(look, 3600, **ids).run(context.application)
+            context.session["count"] += 1
+
+        async def look(context: Any) -> None:
+            seen.append(context.session_key)
+            if context.session_key is not None:
+                await count(context)
+
+        bot = client(session(initial=counting, storage=store), work)
+        assert (await bot.user().send("x")).errors == []
+        assert seen == ["5", None]
+        assert store.values == {"5": {"count": 6}, "1001": {"count": 2}}
+
+    async def test_f10_in_a_handler_of_its_own_chat_it_works_on_the_handlers_session(self) -> None:
+        store = Store()
+
+        async def work(update: Any, context: Any) -> None:
+            context.session["count"] += 1
+            job = context.job_queue.run_once(count, 3600, chat_id=update.effective_chat.id)
+            await asyncio.wait_for(job.run(context.application), 5)
+            context.session["count"] += 1
+
+        bot = client(session(initial=counting, storage=store), work)
+        assert (await bot.user().send("x")).errors == []
+        assert store.values == {"1001": {"count": 3}}
+
+    async def test_f10_so_it_has_in_an_error_handler_and_in_another_job(self) -> None:
+        store = Store({"5": {"count": 5}})
+
+        async def work(update: Any, context: Any) -> None:
+            raise ValueError("x")
+
+        async def by_job(context: Any) -> None:
+            context.session["count"] += 1
+            await context.job_queue.run_once(count, 3600, chat_id=5).run(context.application)
+
+        async def on_error(update: Any, context: Any) -> None:
+            await context.job_queue.run_once(by_job, 3600, chat_id=6).run(context.application)
+
+        bot = client(session(initial=counting, storage=store), work, errors=on_error)
+        await bot.user().send("x")
+        assert store.values == {"5": {"count": 6}, "6": {"count": 1}}
+
+    async def test_f10_many_at_once_lose_nothing(self) -> None:
+        store = Store()
+        async with running(client(session(initial=counting, storage=store))) as application:
+            jobs = [application.job_queue.run_once(count, 3600, chat_id=5) for _ in range(20)]
+            await asyncio.gather(*(job.run(application) for job in jobs))
+        assert store.values == {"5": {"count": 20}}
+
+
 class JobsThatFail(SimpleTestCase):
     async def test_f5_a_job_that_fails_is_not_saved_and_error_handlers_see_its_session(
         self,

@@ -15,12 +15,13 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, connections
-from django.test import TestCase, TransactionTestCase
+from django.test import TestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from msgspec.structs import replace
 from telegram import Update
-from telegram.ext import CommandHandler, MessageHandler, filters
+from telegram.error import ChatMigrated
+from telegram.ext import CommandHandler, MessageHandler, TypeHandler, filters
 
 from botsessions import MemoryStorage, enhance_storage, multi_session, session
 from botsessions.database.connections import close_databases
@@ -34,6 +35,7 @@ from botsessions.testing import BotClient
 
 from .commands import ROOT, TIMEOUT
 from .harness import Store, building, client, running
+from .locked import BOT, bot_running, both_locks
 
 GROUP, SUPERGROUP = -4567, -1001234567890
 MARIA = {"id": 5, "is_bot": False, "first_name": "Maria"}
@@ -687,6 +689,103 @@ class ByHand(TestCase):
 
         with pytest.raises(OSError, match="Gone"):
             asyncio.run(move())
+
+
+@both_locks
+@pytest.mark.django_db(transaction=True)
+class TestLearntFromAnError:
+    """``ChatMigrated``, which whoever sends a message to the group gets instead of an answer."""
+
+    def test_by_a_job_of_the_group(self, lock: str) -> None:
+        async def remind(context: Any) -> None:
+            context.session["pizza_count"] += 1
+            await self.send(context)
+            context.session["pizza_count"] += 1
+
+        async def main() -> None:
+            async with bot_running(lock, pizza, errors=self.note) as bot:
+                job = bot.application.job_queue.run_once(remind, 3600, chat_id=GROUP)
+                await asyncio.wait_for(job.run(bot.application), 20)
+
+        self.run(main, lock)
+        assert self.found() == {str(SUPERGROUP): {"pizza_count": 4}}
+
+    def test_by_an_error_handler(self, lock: str) -> None:
+        async def fail(update: Any, context: Any) -> None:
+            raise ChatMigrated(SUPERGROUP)
+
+        async def on_error(update: Any, context: Any) -> None:
+            if isinstance(context.error, ChatMigrated):
+                await amove_chat(BOT, update.effective_chat.id, context.error.new_chat_id)
+            else:
+                await self.note(update, context)
+
+        async def main() -> None:
+            async with bot_running(lock, pizza, fail, errors=on_error) as bot:
+                group = bot.user().in_chat(bot.group(id=GROUP))
+                await asyncio.wait_for(group.send("x"), 20)
+
+        self.run(main, lock)
+        assert self.found() == {str(SUPERGROUP): {"pizza_count": 2}}
+
+    def test_by_an_error_handler_of_a_job(self, lock: str) -> None:
+        async def fail(context: Any) -> None:
+            raise ChatMigrated(SUPERGROUP)
+
+        async def on_error(update: Any, context: Any) -> None:
+            if isinstance(context.error, ChatMigrated):
+                await amove_chat(BOT, context.job.chat_id, context.error.new_chat_id)
+                context.session["pizza_count"] += 5
+                await context.save_session()
+            else:
+                await self.note(update, context)
+
+        async def main() -> None:
+            async with bot_running(lock, pizza, errors=on_error) as bot:
+                job = bot.application.job_queue.run_once(fail, 3600, chat_id=GROUP)
+                await asyncio.wait_for(job.run(bot.application), 20)
+
+        self.run(main, lock)
+        assert self.found() == {str(SUPERGROUP): {"pizza_count": 7}}
+
+    def test_by_a_handler_and_by_one_that_does_not_block(self, lock: str) -> None:
+        async def remind(update: Any, context: Any) -> None:
+            context.session["pizza_count"] += 1
+            await self.send(context)
+
+        for blocks in (True, False):
+            BotSession.objects.all().delete()
+
+            async def main(blocks: bool = blocks) -> None:
+                handler = TypeHandler(object, remind, block=blocks)
+                async with bot_running(lock, pizza, handler, errors=self.note) as bot:
+                    await asyncio.wait_for(bot.user().in_chat(bot.group(id=GROUP)).send("x"), 20)
+
+            self.run(main, lock)
+            assert self.found() == {str(SUPERGROUP): {"pizza_count": 3}}
+
+    async def send(self, context: Any) -> None:
+        try:
+            raise ChatMigrated(SUPERGROUP)
+        except ChatMigrated as exc:
+            await amove_chat(BOT, GROUP, exc.new_chat_id)
+
+    async def note(self, update: Any, context: Any) -> None:
+        self.errors.append(context.error)
+
+    def run(self, main: Any, lock: str) -> None:
+        self.errors: list[Any] = []
+        BotSession.objects.create(bot=BOT, key=str(GROUP), data={"pizza_count": 2})
+        bots = {BOT: {"SESSION": f"{__name__}.pizza", "APPLICATION": "x.y", "LOCK": lock}}
+        with override_settings(BOTSESSIONS={"BOTS": bots}):
+            asyncio.run(main())
+        assert self.errors == []
+
+    def found(self) -> dict[str, Any]:
+        return dict(BotSession.objects.values_list("key", "data"))
+
+
+pizza = session(initial=lambda: {"pizza_count": 0})
 
 
 # Keys.
