@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +29,7 @@ from botsessions.exceptions import SessionConflict, SessionStorageError
 from botsessions.models import BotSession, BotSessionLease
 from botsessions.storages import ANY, Address, Record
 
+from .commands import ROOT
 from .proxy import between
 from .servers import wait_until
 from .test_database_connections import BACKENDS, kill
@@ -359,6 +363,20 @@ class Sizes(Base):
         await asyncio.gather(*(self.write(a, r, [text]) for a, r in revisions.items()))
         found = await asyncio.gather(*(self.value(a) for a in many))
         assert found == [[text]] * 200
+
+    async def test_a6_they_take_little_more_memory_than_they_are_large(self) -> None:
+        count, size = 60, 2_900_000
+        database = {k: v for k, v in connection.settings_dict.items() if k != "TEST"}
+        config = {"database": database, "count": count, "size": size}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.bots.large"),
+            cwd=ROOT,
+            env=os.environ | {"LARGE": json.dumps(config, default=str)},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        said, _ = await process.communicate()
+        assert process.returncode == 0
+        assert int(said) < 2 * count * size / 2**20
 
     async def test_a18_there_are_few_prepared_statements(self) -> None:
         if connection.vendor != "postgresql":
