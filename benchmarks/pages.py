@@ -175,6 +175,12 @@ def pages(rows: int) -> dict[tuple[str, str], str]:
         *("version=behind", "version=current", "version=newer"),
         *("bot=old&version=behind", "bot=old&state=soon"),
     ]
+    orders = [f"sort={name}" for name in ("oldest", "changed", "largest", "ends", "lasts")]
+    narrowed = [
+        *("bot=old&sort=largest", "version=behind&sort=changed", "q=Maria&sort=ends"),
+        *("bot=-", "state=unreadable", "exact_version=1", "size_from=1000"),
+        *("changed_from=2026-01-01T00:00", "created_to=2026-01-01T00:00&bot=new"),
+    ]
     of_fragments = ["fragment=user", "fragment=-", "state=expired&fragment=user"]
     searches = [str(chat), f"1000{middle}"[:6], "1", "Maria", "maria 12", "Team 77", "nobody"]
     admin = {
@@ -184,12 +190,17 @@ def pages(rows: int) -> dict[tuple[str, str], str]:
         "newer": f"?p=newer-{middle}",
         "oldest": "?p=oldest",
         **{f"filter {query}": f"?{query}" for query in [*filters, *of_fragments]},
+        **{f"order {query}": f"?{query}" for query in [*orders, *narrowed]},
         **{f"search {text!r}": f"?{urlencode({'q': text})}" for text in searches},
         "filter and search": "?bot=old&q=Maria",
         "of one chat": f"?of=chat:{chat}",
         "of one user": f"?of=user:{middle}",
         "session": f"{middle}/change/",
         "edit": f"{middle}/edit/",
+        "value": f"{middle}/value/?path=$.notes",
+        "reset": f"{middle}/action/reset/",
+        "forget user": f"{middle}/action/forget_user/",
+        "activity": "activity/",
     }
     of_names = ["name=user", "name=", "state=expired&name=user", f"chat_id={chat}", f"key={chat}"]
     cursor = b64encode(f"p={middle}".encode()).decode()

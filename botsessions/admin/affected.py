@@ -25,10 +25,14 @@ class Affected:
     @classmethod
     def of(cls, found: Iterable[Sessions], note: str) -> Affected:
         """Return the sessions that some query sets find, each in one of them only."""
+        of_tables: dict[Any, list[Sessions]] = {}
+        for sessions in found:
+            of_tables.setdefault((sessions.model, sessions.db), []).append(sessions.defer("data"))
         named: list[Any] = []
         count = 0
-        for sessions in found:
-            rows = list(sessions.order_by("pk").defer("data")[: MOST_NAMED + 1])
-            count += len(rows) if len(rows) <= MOST_NAMED else sessions.count()
+        for one, *others in of_tables.values():
+            rows = list(one.order_by().union(*others)[: MOST_NAMED + 1])
+            all_named = len(rows) <= MOST_NAMED
+            count += len(rows) if all_named else sum(s.count() for s in (one, *others))
             named += rows
         return cls(count, named[:MOST_NAMED], note)

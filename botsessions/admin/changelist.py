@@ -18,12 +18,11 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext
 
 from ..finding import found, search_parts
-from ..maintenance.batches import with_keys
 from ..paging import Take, among, in_order, page, walk
 from .filters import SortFilter
-from .hints import hint_of
+from .hints import Hint, hint_of
 from .ranges import RangeFilter
-from .sorting import Sort, ordered
+from .sorting import Sort, compared, first_of, in_index_order
 
 COUNTED = 10_000
 """More rows than these are not counted one by one."""
@@ -62,12 +61,13 @@ class SessionChangeList(ChangeList):
         turn = request.GET.get(PAGE_VAR, "")
         specs = self.filter_specs
         sort = next((one.sort for one in specs if isinstance(one, SortFilter)), None)
-        searched = (search_parts(self.query), list[str]()) if self.query.strip() else None
-        hint = searched or hint_of(specs)
+        hint: Hint | None = hint_of(specs)
+        if self.query.strip():
+            hint = search_parts(self.query), []
         keys, self.incomplete = found(self.queryset, *hint) if hint else ([], False)
         self.is_sure = True
         if sort:
-            self._sort(request, turn, sort, keys if hint and not self.incomplete else None)
+            self._sort(request, turn, sort, hint, keys)
         elif hint:
             self._show(request, turn, partial(among, keys))
             pattern = gettext("more than {n}") if self.incomplete else "{n}"
@@ -92,21 +92,28 @@ class SessionChangeList(ChangeList):
         self.older_url = self.get_query_string({PAGE_VAR: self.older})
         self.oldest_url = self.get_query_string({PAGE_VAR: OLDEST})
 
-    def _sort(self, request: HttpRequest, turn: str, sort: Sort, keys: list[Any] | None) -> None:
+    def _sort(
+        self, request: HttpRequest, turn: str, sort: Sort, hint: Hint | None, keys: list[Any]
+    ) -> None:
         """Show a page in an order.
 
         Args:
-            keys: the primary keys of all that was found, if they are known.
+            keys: the primary keys of what was found by the hint.
         """
-        sessions = self.queryset
-        if keys is not None:
-            sessions = with_keys(self.root_queryset, keys)
-        is_part = keys is not None or bool(self.queryset.query.where)
-        first = ordered(sessions, sort, narrowed=is_part)
+        narrowed = bool(self.queryset.query.where)
+        if sort.by_index and (not narrowed or (hint and hint[1] == [f"-{sort.column}"])):
+            first = in_index_order(self.queryset, sort)
+        elif hint:
+            first = compared(self.root_queryset, sort, keys, is_all=not self.incomplete)
+        else:
+            first = first_of(self.queryset, sort, narrowed=narrowed)
         self.is_sure = first.is_sure
         self.incomplete = first.total is None or first.total > len(first.keys)
         self._show(request, turn, partial(in_order, first.keys))
-        self.result_count = count(self.queryset) if first.total is None else Count(first.total)
+        if first.total is None:
+            self.result_count = count(self.queryset)
+        else:
+            self.result_count = Count(first.total)
 
     def _show(self, request: HttpRequest, turn: str, take: Take) -> None:
         """Find the rows of a page, and how to turn to newer and to older ones, if there are."""

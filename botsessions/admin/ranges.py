@@ -52,6 +52,7 @@ class RangeFilter(admin.ListFilter):
     """What no index knows is looked for among the newest :data:`LOOKED_AT` sessions."""
 
     title = _("ranges")
+    parameter_name = "ranges"  # No parameter has it; django-unfold asks every filter.
     template = "admin/botsessions/range_filter.html"
     is_bounded = False
     """Whether older sessions were not looked at."""

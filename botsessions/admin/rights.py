@@ -53,15 +53,18 @@ class SessionRights(_ModelAdmin):
             request.user, self.model, "export"
         )
 
-    def get_action_choices(self, request: HttpRequest, default_choices: Any = ()) -> list[Any]:
+    def get_action_choices(
+        self, request: HttpRequest, default_choices: Any = None, action_location: Any = None
+    ) -> list[Any]:
         """Keep what loses data apart from what does not."""
+        where = {} if action_location is None else {"action_location": action_location}
         found: dict[bool, list[tuple[str, Any]]] = {True: [], False: []}
-        choices: list[Any] = list(default_choices) or models.BLANK_CHOICE_DASH
-        for name, label in super().get_action_choices(request, []):
+        for name, label in super().get_action_choices(request, [], **where):
             operation = self.operations(request).get(name)
             found[operation is None or operation.is_safe].append((name, label))
         titles = {True: gettext("Nothing is lost"), False: gettext("Data is lost")}
-        return choices + [(titles[safe], group) for safe, group in found.items() if group]
+        blank = models.BLANK_CHOICE_DASH if default_choices is None else default_choices
+        return [*blank, *((titles[safe], group) for safe, group in found.items() if group)]
 
     def operations(self, request: HttpRequest) -> dict[str, Operation]:
         """Return the operations that somebody may do, by name."""

@@ -9,6 +9,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from ..finding import COMPARED, LISTED
+from ..maintenance.batches import with_keys
 
 
 class Sort(NamedTuple):
@@ -18,23 +19,27 @@ class Sort(NamedTuple):
     column: str
     backwards: bool = False
     by_index: str = ""
-    """The order of an index in which they nearly are; empty if none is."""
-    is_exact: bool = True
-    """Whether they are in just that order."""
+    """The order of an index in which they are; empty if none is."""
+
+    @property
+    def nearly(self) -> str:
+        """The order of an index in which those come first that are to be compared."""
+        return "-size_class" if self.column == "size" else "-pk"
 
 
 SORTS = {
     "oldest": Sort(_("Oldest first"), "created_at", by_index="created_at"),
     "changed": Sort(_("Last changed first"), "updated_at", backwards=True),
-    "largest": Sort(_("Largest first"), "size", True, "-size_class", is_exact=False),
+    "largest": Sort(_("Largest first"), "size", backwards=True),
     "ends": Sort(_("Next to expire first"), "expires_at", by_index="expires_at"),
     "lasts": Sort(_("Last to expire first"), "expires_at", True, "-expires_at"),
 }
 """By what stands in the list's address; the newest come first where nothing does.
 
 An index of the moment of the last change would end PostgreSQL's heap-only updates, and so would one
-of the size. So of more than :data:`.finding.COMPARED` sessions the newest, or those of the highest
-size classes, are put in order.
+of the size. So where there are more, some are compared: the newest, or those of the highest size
+classes. So it is as well where a filter has found too many, which the index of an order might meet
+after a million others.
 """
 
 
@@ -49,30 +54,41 @@ class Ordered(NamedTuple):
     """Whether all were compared that there are."""
 
 
-def ordered(sessions: QuerySet[Any], sort: Sort, *, narrowed: bool) -> Ordered:
-    """Return the first sessions in an order.
+def in_index_order(sessions: QuerySet[Any], sort: Sort) -> Ordered:
+    """Return the first sessions in the order of an index."""
+    there = sessions.filter(**{f"{sort.column}__isnull": False})
+    order = (sort.by_index, "-pk" if sort.backwards else "pk")
+    keys = list(there.order_by(*order).values_list("pk", flat=True)[: LISTED + 1])
+    return Ordered(keys[:LISTED], len(keys) if len(keys) <= LISTED else None, is_sure=True)
+
+
+def compared(sessions: QuerySet[Any], sort: Sort, found: list[Any], *, is_all: bool) -> Ordered:
+    """Return sessions in an order, of those that were found.
 
     Args:
-        narrowed: they are a part of the table only, perhaps a small one.
+        sessions: those of the whole table.
+        found: primary keys.
+        is_all: whether there are no others.
     """
-    if sort.column == "expires_at":
-        sessions = sessions.filter(expires_at__isnull=False)
-    sign = "-" if sort.backwards else ""
-    if sort.by_index and sort.is_exact and not narrowed:
-        rows = sessions.order_by(sort.by_index, f"{sign}pk").values_list("pk", flat=True)
-        keys = list(rows[: LISTED + 1])
-        return Ordered(keys[:LISTED], len(keys) if len(keys) <= LISTED else None, is_sure=True)
-    found = compared(sessions, sort, "-pk" if narrowed else sort.by_index)
-    if len(found) > COMPARED and sort.by_index and narrowed:
-        if sort.is_exact:
-            return ordered(sessions, sort, narrowed=False)
-        found = compared(sessions, sort, sort.by_index)
-    found.sort(reverse=sort.backwards)
-    total = len(found) if len(found) <= COMPARED else None
-    return Ordered([key for _value, key in found[:LISTED]], total, is_sure=total is not None)
+    there = with_keys(sessions, found).filter(**{f"{sort.column}__isnull": False})
+    rows = sorted(there.values_list(sort.column, "pk"), reverse=sort.backwards)
+    total = len(rows) if is_all else None
+    return Ordered([key for _value, key in rows[:LISTED]], total, is_sure=is_all)
 
 
-def compared(sessions: QuerySet[Any], sort: Sort, index: str) -> list[tuple[Any, Any]]:
-    """Return values and primary keys of the first sessions by an index, one more than compared."""
-    order = dict.fromkeys([index or "-pk", "-pk"])
-    return list(sessions.order_by(*order).values_list(sort.column, "pk")[: COMPARED + 1])
+def first_of(sessions: QuerySet[Any], sort: Sort, *, narrowed: bool) -> Ordered:
+    """Return sessions in an order that no index has, of the first that are to be compared.
+
+    Args:
+        narrowed: these are a part of the table, perhaps a small one.
+    """
+    most = COMPARED if sort.nearly == "-pk" else LISTED
+    if narrowed:  # Keys alone, which an index answers without a look at the table.
+        keys = list(sessions.order_by("-pk").values_list("pk", flat=True)[: COMPARED + 1])
+        table = sessions.model._default_manager.using(sessions.db)
+        return compared(table, sort, keys[:COMPARED], is_all=len(keys) <= COMPARED)
+    order = dict.fromkeys([sort.nearly, "-pk"])
+    rows = list(sessions.order_by(*order).values_list(sort.column, "pk")[: most + 1])
+    total = len(rows) if len(rows) <= most else None
+    rows.sort(reverse=sort.backwards)
+    return Ordered([key for _value, key in rows[:LISTED]], total, is_sure=total is not None)
