@@ -211,6 +211,14 @@ class Data(Generic[T]):
         self._assigned = False
         self.stored.written(record, revision)
 
+    async def merge(self, refused: Record) -> Record:
+        """Take others' changes into the data; return the record of both, the same if they clash."""
+        assert self.stored is not None
+        record = await self.stored.merged(refused)
+        if record is not refused:
+            self._data = restored(self._data, self.fragment.codec.decode(record.value).data)
+        return record
+
     def snapshot(self) -> Snapshot:
         """Return what the data is now, for :meth:`restore`."""
         return Snapshot(

@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from .codec import Codec
 from .keys import KeyFunction
-from .records import Address, Storage
+from .records import Address, Json, Storage
 from .storages.layers import Place, WrappedStorage, peel
 
 T = TypeVar("T")
@@ -34,6 +34,9 @@ class Fragment(Generic[T]):
     """Whether an update has it for itself. What is not held, others may change meanwhile."""
     key: str | None = None
     """Its only key, whatever an update or job is about; ``None``: it is made by the function."""
+    merge: Callable[[Json, Json, Json], Json] | None = None
+    """Makes one value of what was read, what it has become here, and what others have made of it
+    meanwhile; ``None`` if that cannot be. Without it, a change of others is a conflict."""
     stores_initial: bool = True
     """Whether initial data that somebody has seen is stored, even if it was not changed."""
 

@@ -18,6 +18,9 @@ from .storages.uncancelled import through, to_its_end
 
 logger = logging.getLogger(__name__)
 
+ATTEMPTS = 20
+"""So often changes are merged with others' before that is given up."""
+
 
 class Change(NamedTuple):
     """What is to be written of one fragment."""
@@ -41,7 +44,7 @@ async def changes_of(some: Collection[Data[Any]]) -> list[Change]:
 async def write(
     transaction: Transaction, changes: Sequence[Change], *, last: bool, hand_on: bool
 ) -> None:
-    """Write changes, once more where they were refused without need.
+    """Write changes, again where they were refused without need.
 
     Raises:
         SessionConflict: one was changed by somebody else.
@@ -53,12 +56,16 @@ async def write(
     ]
     if not failed:
         return
-    refused = [change for change, outcome in failed if isinstance(outcome, SessionConflict)]
-    again = [await as_it_is_now(change) for change in refused]
-    if again != refused:
+    for _ in range(ATTEMPTS):
+        refused = [change for change, outcome in failed if isinstance(outcome, SessionConflict)]
+        again = [await as_it_is_now(change) for change in refused]
+        if again == refused:
+            break
         outcomes = await through(written(transaction, again, last, hand_on))
         failed = [pair for pair in failed if not isinstance(pair[1], SessionConflict)]
-        failed += [pair for pair in zip(again, outcomes, strict=True) if pair[1] is not None]
+        failed += [
+            pair for pair in zip(again, outcomes, strict=True) if isinstance(pair[1], Exception)
+        ]
     for change, outcome in failed:
         if isinstance(outcome, SessionConflict):
             await to_its_end(tell_of_conflict(change))
@@ -89,8 +96,10 @@ async def written(
 
 
 async def as_it_is_now(change: Change) -> Change:
-    """Return a refused change, of the revision that it should name."""
+    """Return a refused change as it should be made; the same if it is a conflict."""
     assert change.data.stored is not None
+    if change.data.fragment.merge is not None:
+        return change._replace(record=await change.data.merge(change.record))
     revision = await change.data.stored.revision_now()
     if revision == change.record.revision:
         return change

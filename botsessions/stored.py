@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from msgspec.structs import replace
 
+from .codec import SORTED
 from .conf import max_bytes
 from .declaration import Fragment
 from .exceptions import SessionDataError
@@ -132,6 +133,21 @@ class Stored(Generic[T]):
                 if found.value == self.record.value:
                     return found.revision
         return self.revision
+
+    async def merged(self, refused: Record) -> Record:
+        """Return the record of a refused change and of others', the same if they clash."""
+        fragment = self.fragment
+        found = await read_one(fragment.place(self.address))
+        before = None if self.record is None else self.record.value
+        now = None if found is None else found.value
+        if fragment.merge is None or (found and found.revision) == refused.revision:
+            return refused
+        value = fragment.merge(before, refused.value, now)
+        if value is None:
+            return refused
+        self.record = found
+        self._writing = SORTED.encode(value)
+        return replace(refused, value=value, revision=found and found.revision)
 
     async def follow(self, target: Address) -> None:
         """Go on under the new key that what is stored was given by whoever holds the key."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, NoReturn
 
@@ -21,6 +22,7 @@ from ..storages import DatabaseStorage
 from ..unit import Unit, open_unit
 from . import callback_data
 from .callback_data import CallbackDataStore
+from .merging import merged, merged_at_start
 from .values import ValueCodec
 
 USER_DATA: Final = "ptb:user_data"
@@ -111,6 +113,7 @@ class BotPersistence(BasePersistence[Any, Any, Any]):
     async def bot_data_outside(self) -> Unit:
         """Return a unit with ``bot_data`` for code that runs outside of updates and jobs."""
         fragment, alias, source, lock = self._place(BOT_DATA, FromKey(THE_BOT))
+        fragment = replace(fragment, merge=merged_at_start)
         unit = Unit({BOT_DATA: fragment}, alias, source, lock=lock, holds=False)
         await unit.load()
         return unit
@@ -141,6 +144,7 @@ class BotPersistence(BasePersistence[Any, Any, Any]):
             lazy=False,
             is_held=name != BOT_DATA,
             key=THE_BOT if name == BOT_DATA else None,
+            merge=merged if name == BOT_DATA else None,
             stores_initial=False,
         )
 

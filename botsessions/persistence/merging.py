@@ -1,0 +1,82 @@
+"""Changes that two updates have made to ``bot_data`` at once, if not to the same entry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..codec import SORTED
+from ..records import DECODER, Json
+from .packing import TYPE, tagged
+
+
+class _Absent:
+    """Type of :data:`ABSENT`."""
+
+
+ABSENT = _Absent()
+
+
+class Clash(Exception):
+    """Both have changed the same."""
+
+
+def merged(before: Json, mine: Json, theirs: Json) -> Json:
+    """Return what both changes together have made of ``before``; ``None`` if they clash.
+
+    Entries of dicts are compared each for itself, and members of sets.
+    """
+    try:
+        both = merge({} if before is None else before, mine, {} if theirs is None else theirs)
+    except Clash:
+        return None
+    return None if isinstance(both, _Absent) else both
+
+
+def merged_at_start(before: Json, mine: Json, theirs: Json) -> Json:
+    """Do the same for what processes put there when they start: the same is no clash."""
+    return mine if mine == theirs else merged(before, mine, theirs)
+
+
+def merge(before: Any, mine: Any, theirs: Any) -> Any:
+    if mine == before:
+        return theirs
+    if theirs == before:
+        return mine
+    kinds = {kind_of(value) for value in (before, mine, theirs) if value is not ABSENT}
+    if len(kinds) == 1 and ABSENT not in (mine, theirs) and kinds != {""}:
+        (kind,) = kinds
+        found = [entries_of(kind, value) for value in (before, mine, theirs)]
+        names = dict.fromkeys(name for entries in found[::-1] for name in entries)
+        both = {name: merge(*(entries.get(name, ABSENT) for entries in found)) for name in names}
+        return remade(kind, {name: value for name, value in both.items() if value is not ABSENT})
+    # Two numbers, or lists, that are the same may have been added to twice.
+    if mine == theirs and (mine is ABSENT or mine is None or isinstance(mine, (str, bool))):
+        return mine
+    raise Clash
+
+
+def kind_of(value: Any) -> str:
+    """Return what a value is if its entries can be merged, else nothing."""
+    if not isinstance(value, dict):
+        return ""
+    tag = value.get(TYPE, "dict")
+    return tag if tag in ("dict", "set") else ""
+
+
+def entries_of(kind: str, value: Any) -> Mapping[bytes, Any]:
+    """Return entries by their names, or members by themselves, as JSON."""
+    if value is ABSENT:
+        return {}
+    if kind == "set":
+        return {SORTED.encode(member): member for member in value["value"]}
+    pairs = value["value"] if TYPE in value else value.items()
+    return {SORTED.encode(name): item for name, item in pairs}
+
+
+def remade(kind: str, entries: Mapping[bytes, Any]) -> Any:
+    if kind == "set":
+        return tagged(kind, [entries[name] for name in sorted(entries)])
+    pairs = [[DECODER.decode(name), item] for name, item in entries.items()]
+    is_plain = all(isinstance(name, str) and name != TYPE for name, _ in pairs)
+    return dict(pairs) if is_plain else tagged(kind, pairs)
