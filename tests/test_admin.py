@@ -357,6 +357,20 @@ def test_changes_are_looked_for_among_the_newest(viewer: Client, monkeypatch: An
     assert "only the newest" in page
 
 
+def test_sizes_of_one_class_are_looked_for_among_the_newest(
+    viewer: Client, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(ranges, "LISTED", 2)
+    for n in range(4):
+        row = make(n, title=f"s{n}")
+        BotSession.objects.filter(pk=row.pk).update(size=1100 + n)
+    BotSession.objects.filter(key="0").update(size=3000)
+    page = html(viewer, "?size_from=1100")
+    assert shown(page) == ["s3", "s2", "s0"]
+    assert "only the newest" in page
+    assert shown(html(viewer, "?size_from=2500")) == ["s0"]
+
+
 def test_bots_that_are_not_in_the_settings(viewer: Client, settings: Any) -> None:
     known = {alias: {"SESSION": session(), "APPLICATION": print} for alias in ("b", "Z", "m")}
     for bot in ("a", "b", "c", "m", "Z", "z"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django import forms
@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from ..bots import all_bots
+from ..finding import LISTED, any_of
 from ..models import MAX_CLASS, MIN_CLASS
 from .hints import Hint
 
@@ -56,6 +57,7 @@ class RangeFilter(admin.ListFilter):
     template = "admin/botsessions/range_filter.html"
     is_bounded = False
     """Whether older sessions were not looked at."""
+    _larger: Sequence[Q] = ()
 
     def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
         super().__init__(request, params, model, model_admin)
@@ -82,15 +84,26 @@ class RangeFilter(admin.ListFilter):
             return queryset
         if not self.form.is_valid():
             return queryset.none()
-        found = queryset.filter(**{COLUMNS[name]: value for name, value in self.chosen.items()})
-        if "size_from" in self.chosen:
-            found = found.filter(size_class__gte=class_of(self.chosen["size_from"]))
-        if not {"changed_from", "changed_to"} & self.chosen.keys():
-            return found
-        newest = queryset.order_by("-pk").values_list("pk", flat=True)
-        edge = list(newest[LOOKED_AT : LOOKED_AT + 1])
-        self.is_bounded = bool(edge)
-        return found.filter(pk__gt=edge[0]) if edge else found
+        chosen = dict(self.chosen)
+        if "size_from" in chosen:
+            queryset = queryset.filter(any_of(self._from(queryset, chosen.pop("size_from"))))
+        if {"changed_from", "changed_to"} & chosen.keys():
+            queryset = queryset.filter(self._newest(queryset, LOOKED_AT))
+        return queryset.filter(**{COLUMNS[name]: value for name, value in chosen.items()})
+
+    def _newest(self, sessions: QuerySet[Any], most: int) -> Q:
+        """Return what holds for the newest of some sessions alone."""
+        edge = list(sessions.order_by("-pk").values_list("pk", flat=True)[most : most + 1])
+        self.is_bounded = self.is_bounded or bool(edge)
+        return Q(pk__gt=edge[0]) if edge else Q()
+
+    def _from(self, sessions: QuerySet[Any], size: int) -> list[Q]:
+        """Return conditions of which one holds for sessions of such a size."""
+        power = class_of(size)
+        of_class = Q(size_class=power)
+        newest = self._newest(sessions.model._default_manager.filter(of_class), LISTED)
+        self._larger = [Q(size_class__gt=power), of_class & newest & Q(size__gte=size)]
+        return self._larger
 
     @property
     def hint(self) -> Hint | None:
@@ -101,7 +114,7 @@ class RangeFilter(admin.ListFilter):
         for column, order in (("created", "-created_at"), ("expires", "-expires_at")):
             if {f"{column}_from", f"{column}_to"} & chosen.keys():
                 return [Q()], [order]
-        return ([Q()], ["-size_class"]) if "size_from" in chosen else None
+        return ([*self._larger], []) if self._larger else None
 
     def choices(self, changelist: Any) -> Iterator[Any]:
         others = [

@@ -177,6 +177,8 @@ def batches_of_keys(sessions: Sessions, batch_size: int) -> Iterator[list[Any]]:
     batch = list(keys[:batch_size])
     while batch:
         yield batch
+        if len(batch) < batch_size:
+            return
         batch = list(keys.filter(pk__gt=batch[-1])[:batch_size])
 
 
