@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any, TypeAlias
 
 import pytest
+from django.db import connections
 from django.test import Client
 from telegram.ext import MessageHandler, filters
 
@@ -107,6 +110,24 @@ def test_one_that_changes_nothing_is_handled_once_too(handle: Any, bot: Bot) -> 
     assert [deliver(), deliver()] == [200, 200]
     assert noted == ["one"]
     assert HandledUpdate.objects.get().handled_at is not None
+
+
+def test_one_that_changes_nothing_and_cannot_be_noted_is_not_delivered_again(bot: Bot) -> None:
+    name = HandledUpdate._meta.db_table
+
+    def rename(old: str, new: str) -> None:
+        with closing(connections["default"]) as own, own.schema_editor(atomic=False) as editor:
+            editor.alter_db_table(HandledUpdate, old, new)
+
+    async def lose_the_table(context: Any) -> None:
+        await asyncio.to_thread(rename, name, "elsewhere")
+
+    noted = bot(lose_the_table)
+    try:
+        assert deliver() == 200
+    finally:
+        rename("elsewhere", name)
+    assert noted == ["one"]
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,10 @@ async def answer_to(delivery: Delivery) -> HTTPStatus:
         try:
             if claim.is_over or await note_handled(claim):
                 return OK
-        except Exception:
+        except (
+            Exception
+        ):  # Its handlers have done all there was to do: they are not to do it again.
             logger.exception("Bot %r cannot note update %d.", claim.bot, claim.update_id)
+            return OK
     claim.give_up()
     return AGAIN
