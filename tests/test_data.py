@@ -1,0 +1,324 @@
+"""A fragment's data while a unit of work is open: seen, assigned, compared."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.test import SimpleTestCase
+
+from botsessions import lazy_session, multi_session, session
+from botsessions.data import Data, data_for
+from botsessions.exceptions import (
+    SessionClosed,
+    SessionKeyError,
+    SessionNotInitialized,
+    SessionVersionError,
+)
+from botsessions.sources import FromIds, FromKey
+from botsessions.storages import ANY, Address, Record
+
+from .harness import Store
+
+pytestmark = pytest.mark.once
+
+HERE = Address("1", "", "42")
+LATER = datetime(2100, 1, 1, tzinfo=timezone.utc)
+
+
+def counting() -> dict[str, int]:
+    return {"count": 0}
+
+
+def data_in(store: Any, declare: Any = session, **options: Any) -> Data[Any]:
+    """Return a session's data of which nothing is known yet."""
+    declared = declare(storage=store, **{"initial": counting, **options})
+    return Data(declared.fragments[""], HERE)
+
+
+class WithoutAKey(SimpleTestCase):
+    async def test_a2_a3_it_reads_as_none_and_cannot_be_assigned(self) -> None:
+        data = Data(data_in(Store()).fragment, None, no_key="This update has no chat.")
+        assert (data.get(), await data.aget(), await data.get_stored()) == (None, None, None)
+        assert data.address is data.change() is None
+        with pytest.raises(SessionKeyError, match="no chat"):
+            data.assign({})
+
+    async def test_reading_raises_where_a_key_was_to_be_expected(self) -> None:
+        data = Data(data_in(Store()).fragment, None, no_key="No key for chat.", unreadable=True)
+        for read in (data.aget, data.get_stored):
+            with pytest.raises(SessionKeyError, match="No key for chat"):
+                await read()
+
+
+class Reading(SimpleTestCase):
+    async def test_c2_it_is_read_once_and_is_the_same_object(self) -> None:
+        store = Store({"42": {"count": 3}})
+        data = data_in(store, lazy_session)
+        one, other = await asyncio.gather(data.aget(), data.aget())
+        assert one is other is data.get()
+        assert one == {"count": 3}
+        assert store.operations == ["read"]
+
+    async def test_a9_initial_data_that_was_seen_is_to_be_written(self) -> None:
+        data = data_in(Store())
+        await data.look()
+        assert data.change() is None
+        assert data.get() is data.get()
+        record = data.change()
+        assert record is not None
+        assert (record.value, record.revision) == ({"count": 0}, None)
+
+    async def test_a10_without_initial_data_there_is_none_to_be_seen(self) -> None:
+        data = data_in(Store(), initial=None)
+        with pytest.raises(SessionNotInitialized, match="for session '42' of bot '1', and it"):
+            await data.aget()
+        assert data.change() is None
+
+    async def test_a11_only_what_has_changed_is_to_be_written(self) -> None:
+        data = data_in(Store({"42": {"count": 3}}))
+        (await data.aget())["count"] += 1
+        record = data.change()
+        assert record is not None
+        assert record.value == {"count": 4}
+        data.get()["count"] -= 1
+        assert data.change() is None
+
+    async def test_a12_what_cannot_be_read_raises_for_each_who_asks(self) -> None:
+        store = Store()
+        store.fails["read"] = error = OSError("gone")
+        data = data_in(store)
+        for _ in range(2):
+            with pytest.raises(OSError, match="gone"):
+                await data.aget()
+        with pytest.raises(OSError, match="gone"):
+            await data.get_stored()
+        assert data.error is error
+        assert data.change() is None
+        assert store.operations == ["read"]
+
+    async def test_what_is_only_looked_at_is_not_written(self) -> None:
+        data = data_in(Store())
+        assert await data.get_stored() is None
+        assert data.change() is None
+        found = await data_in(Store({"42": {"count": 3}})).get_stored()
+        assert found == {"count": 3}
+
+    async def test_c2_a_reader_that_gives_up_does_not_take_it_from_others(self) -> None:
+        data = data_in(Store({"42": {"count": 3}}))
+        one, other = asyncio.ensure_future(data.aget()), asyncio.ensure_future(data.aget())
+        await asyncio.sleep(0)
+        one.cancel()
+        assert await other == {"count": 3}
+
+    async def test_a15_what_is_still_being_read_when_it_is_over_is_closed(self) -> None:
+        never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        class Slow(Store):
+            async def read(self, address: Address) -> Record | None:
+                await never
+                return None
+
+        data = data_in(Slow())
+        reader = asyncio.ensure_future(data.aget())
+        await asyncio.sleep(0)
+        data.close()
+        with pytest.raises(SessionClosed, match="over"):
+            await reader
+
+    async def test_e12_what_will_expire_is_told_to_who_keeps_the_key(self) -> None:
+        told = []
+
+        async def expecting(data: Data[Any], record: Record) -> None:
+            told.append((data.address, record.expires_at))
+
+        data = data_in(Store())
+        data.expecting = expecting
+        await data.accept(Record(1, revision=5))
+        await data.accept(None)
+        await data.accept(Record(None, expires_at=LATER, revision=5))
+        assert told == []
+        await data.accept(Record(1, expires_at=LATER, revision=5))
+        assert told == [(HERE, LATER)]
+
+
+class Assigning(SimpleTestCase):
+    async def test_c3_what_was_assigned_needs_no_reading(self) -> None:
+        store = Store({"42": {"count": 3}})
+        data = data_in(store, lazy_session)
+        assert not data.replaces_unread
+        data.assign({"count": 9})
+        assert data.replaces_unread
+        assert await data.aget() == {"count": 9}
+        record = data.change()
+        assert record is not None
+        assert (record.value, record.revision) == ({"count": 9}, ANY)
+        assert store.operations == []
+
+    async def test_c4_a_read_that_ends_after_it_is_dropped(self) -> None:
+        data = data_in(Store(), lazy_session)
+        data.assign({"count": 9})
+        await data.accept(Record({"count": 3}, revision=5))
+        assert data.get() == {"count": 9}
+        record = data.change()
+        assert record is not None
+        assert record.revision == 5
+        assert not data.replaces_unread
+
+    async def test_a6_none_deletes_what_there_is(self) -> None:
+        data = data_in(Store({"42": {"count": 3}}))
+        await data.look()
+        data.assign(None)
+        record = data.change()
+        assert record is not None
+        assert record.value is None
+        assert record.revision == data.stored.record.revision  # type: ignore[union-attr]
+
+    async def test_a6_none_deletes_nothing_where_nothing_is(self) -> None:
+        data = data_in(Store())
+        await data.look()
+        data.assign(None)
+        assert data.change() is None
+        assert data.get() is None
+
+    async def test_it_heals_what_could_not_be_read(self) -> None:
+        store = Store({"42": {"count": "many"}})
+        data = data_in(store, initial=None, data_type=dict[str, int])
+        await data.look()
+        assert data.error is not None
+        data.assign({"count": 1})
+        assert data.get() == {"count": 1}
+
+    async def test_d8_but_not_what_newer_code_has_stored(self) -> None:
+        data = data_in(Store())
+        await data.accept(Record({"new": 1}, Decimal(2), revision=5))
+        with pytest.raises(SessionVersionError, match="version 2"):
+            data.assign({"count": 1})
+
+    async def test_c5_a_strict_session_takes_no_awaitable(self) -> None:
+        async def later() -> dict[str, int]:
+            return {"count": 9}
+
+        coroutine = later()
+        with pytest.raises(TypeError, match="holds data, not coroutine: await it first"):
+            data_in(Store()).assign(coroutine)
+        await coroutine
+
+    async def test_c5_an_awaitable_is_awaited_by_who_reads_or_saves(self) -> None:
+        async def later() -> dict[str, int]:
+            return {"count": 9}
+
+        for settle in ("aget", "settle"):
+            data = data_in(Store(), lazy_session)
+            data.assign(later())
+            assert data.is_promised
+            await getattr(data, settle)()
+            assert not data.is_promised
+            assert data.get() == {"count": 9}
+
+    async def test_c5_one_that_was_replaced_meanwhile_does_not_count(self) -> None:
+        ready: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        data = data_in(Store(), lazy_session)
+        data.assign(ready)
+        settling = asyncio.ensure_future(data.settle())
+        await asyncio.sleep(0)
+        data.assign({"count": 1})
+        ready.set_result({"count": 9})
+        await settling
+        assert await data.aget() == {"count": 1}
+
+
+class GoingBack(SimpleTestCase):
+    async def test_the_data_is_what_it_was_in_the_same_object(self) -> None:
+        data = data_in(Store({"42": {"count": 3}}))
+        shown = await data.aget()
+        before = data.snapshot()
+        shown["count"] = 9
+        data.restore(before)
+        assert data.get() is shown
+        assert shown == {"count": 3}
+        assert data.change() is None
+
+    async def test_an_assignment_is_taken_back(self) -> None:
+        data = data_in(Store({"42": {"count": 3}}))
+        shown = await data.aget()
+        for assigned in ({"count": 9}, None):
+            before = data.snapshot()
+            data.assign(assigned)
+            data.restore(before)
+            assert data.get() is shown
+            assert data.change() is None
+
+    async def test_data_that_nobody_had_seen_is_unseen_again(self) -> None:
+        data = data_in(Store())
+        await data.look()
+        before = data.snapshot()
+        data.get()
+        data.restore(before)
+        assert data.change() is None
+
+    async def test_an_awaitable_is_taken_back_too(self) -> None:
+        data = data_in(Store({"42": {"count": 3}}), lazy_session)
+        before = data.snapshot()
+
+        async def later() -> None: ...
+
+        coroutine = later()
+        data.assign(coroutine)
+        data.restore(before)
+        assert not data.is_promised
+        assert await data.aget() == {"count": 3}
+        with pytest.raises(RuntimeError, match="already awaited"):
+            await coroutine
+
+    async def test_what_was_written_since_stays(self) -> None:
+        data = data_in(Store({"42": {"count": 3}}))
+        shown = await data.aget()
+        before = data.snapshot()
+        shown["count"] = 9
+        record = data.change()
+        assert record is not None
+        data.written(record, 7)
+        data.restore(before)
+        assert data.get() == {"count": 9}
+        assert data.change() is None
+
+
+class Finding(SimpleTestCase):
+    async def test_each_fragment_gets_the_key_that_its_function_gives(self) -> None:
+        async def slowly(update: Any = None, *, chat: int = 0) -> str:
+            return f"slow-{chat}"
+
+        def nothing(update: Any = None, *, chat: int = 0) -> None:
+            return None
+
+        store = Store()
+        fragments = multi_session(
+            chat=session(storage=store),
+            slow=session(storage=store, get_session_key=slowly),
+            none=session(storage=store, get_session_key=nothing),
+        ).fragments
+        found = await data_for(fragments, "pizza", FromIds({"chat": 5}))
+        assert {name: data.address for name, data in found.items()} == {
+            "chat": Address("pizza", "chat", "5"),
+            "slow": Address("pizza", "slow", "slow-5"),
+            "none": None,
+        }
+        with pytest.raises(SessionKeyError, match="nothing gives no key for chat"):
+            found["none"].get()
+
+    async def test_a_key_that_cannot_be_stored_is_refused(self) -> None:
+        fragments = session(storage=Store()).fragments
+        with pytest.raises(SessionKeyError, match="is empty"):
+            await data_for(fragments, "pizza", FromKey(""))
+
+    async def test_anew_nothing_is_known_of_the_same(self) -> None:
+        data = data_in(Store({"42": {"count": 3}}))
+        await data.aget()
+        other = data.anew()
+        assert (other.address, other.fragment) == (data.address, data.fragment)
+        assert other.stored is not None
+        assert not other.stored.is_known
