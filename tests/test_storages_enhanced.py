@@ -1,4 +1,4 @@
-"""Storages with timeouts: rules D1 to D3, D10 and D11. Migrations are in ``test_storages_migrations.py``."""
+"""Storages with timeouts: rules D1 to D3, and D11. Migrations have a file of their own."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from botsessions.storages import MemoryStorage, Record, enhance_storage
 from botsessions.storages.migrations import exact_version
 
 from .harness import Store, client
+from .test_storages import DictStorage
 from .test_storages_enhanced import ADDRESS, HOUR, MINUTE, NOON, at, never, stored, value_at
 
 pytestmark = pytest.mark.once
