@@ -275,23 +275,57 @@ def test_data_that_holds_itself_is_refused() -> None:
     circle.append(circle)
     pizza = Pizza()
     pizza.extra = pizza
-    for codec, data in ((Codec[Any](), circle), (Codec(Pizza), pizza)):
-        assert "deeper than 30 levels" in str(refusal(lambda c=codec, d=data: encode(c, d)))
+    for codec, data, path in (
+        (Codec[Any](), circle, "$" + 30 * "[0]"),
+        (Codec(Pizza), pizza, "$"),
+    ):
+        error = refusal(lambda c=codec, d=data: encode(c, d))
+        assert "deeper than 30 levels" in str(error)
+        assert error.path == path
 
 
 def test_a_circle_does_not_hide_what_cannot_be_encoded() -> None:
     circle: list[Any] = [object()]
     circle.insert(0, circle)
-    refusal(lambda: encode(Codec(Pizza), Pizza(extra=circle)))
+    error = refusal(lambda: encode(Codec(Pizza), Pizza(extra=circle)))
+    assert error.path == "$"
 
 
 def test_size_counts_bytes_of_what_is_stored() -> None:
     data = {"name": "🍕", "unseen": None}
     size = len('{"name":"🍕","unseen":null}'.encode())
     assert encode(Codec(), data, max_bytes=size) == data
-    error = refusal(lambda: encode(Codec(), data, max_bytes=size - 1))
-    assert error.path == "$"
-    assert f"{size} bytes; a session may have {size - 1} (MAX_BYTES)" in str(error)
+    encoded = Codec[Any]().encode_changed(data, None, {}, size)
+    assert encoded is not None
+    assert encoded.value == data
+    for refused in (
+        lambda: encode(Codec(), data, max_bytes=size - 1),
+        lambda: Codec[Any]().encode_changed(data, None, {}, size - 1),
+    ):
+        error = refusal(refused)
+        assert error.path == "$"
+        assert f"{size} bytes; a session may have {size - 1} (MAX_BYTES)" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("a_1", "$.a_1"),
+        ("größe", "$.größe"),
+        ("a.b", '$["a.b"]'),
+        ("", '$[""]'),
+        ("größe in cm", '$["größe in cm"]'),
+        ('say "🍕"', '$["say \\"🍕\\""]'),
+    ],
+)
+def test_a_path_reads_as_one_would_write_it(key: str, path: str) -> None:
+    assert refusal(lambda: checked({key: {1, 2}})).path == path
+
+
+def test_a_path_can_be_printed_whatever_the_keys_are() -> None:
+    error = refusal(lambda: encode(Codec(Pizza), Pizza(extra={"a \ud800": object()})))
+    assert error.path == '$.extra["a \\ud800"]'
+    assert str(error).encode()
 
 
 # With a declared type.
@@ -356,6 +390,15 @@ def test_renamed_and_tagged_structs_come_back_as_they_were() -> None:
 )
 def test_a_type_without_fields_will_do(data_type: Any, data: Any) -> None:
     assert through_json(Codec(data_type), data) == data
+
+
+def test_a_type_that_is_left_to_others_is_not_known() -> None:
+    class Own:
+        pass
+
+    for data_type in (None, Pizza, dict[str, int], list[Own]):
+        assert Codec(data_type).is_known is True
+    assert Codec(Own).is_known is False
 
 
 def test_a_type_that_msgspec_cannot_handle_is_refused_at_once() -> None:
@@ -439,7 +482,14 @@ def test_what_a_check_of_the_type_says_about_a_value_is_not_shown() -> None:
             raise ValueError(f"{self.name} is no name")
 
     error = refusal(lambda: Codec(Checked).decode({"name": SECRET}))
-    assert "Unexpected value" in str(error)
+    assert str(error) == (
+        "$ does not fit Checked: Unexpected value. Mend the data or the type, or add a migration."
+    )
+
+
+def test_a_type_without_a_name_is_named_as_it_is_written() -> None:
+    error = refusal(lambda: Codec[Any](int | str).decode([]))
+    assert "does not fit int | str: Expected `int | str`" in str(error)
 
 
 @pytest.mark.parametrize("data_type", TYPES)
@@ -531,9 +581,10 @@ def test_what_was_read_and_not_changed_is_not_encoded_again(data_type: Any) -> N
 
 
 def test_what_cannot_be_written_again_has_no_fingerprint() -> None:
-    decoded = Codec(Fickle).decode({})
+    decoded = Codec(Fickle).decode({"from_the_future": 1})
     assert decoded.fingerprint is None
     assert isinstance(decoded.data, Fickle)
+    assert decoded.unknown == {"from_the_future": 1}
 
 
 @pytest.mark.parametrize("data_type", [None, *TYPES])
