@@ -1,0 +1,286 @@
+"""A batch of requests as statements: what each comes to, whatever the others come to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import DatabaseError, connection, connections
+from django.test import TransactionTestCase
+
+from botsessions.database.batch import carry_out
+from botsessions.database.changes import Change
+from botsessions.database.claims import AlreadyHandled, Claim, ClaimedElsewhere
+from botsessions.database.execution import execute
+from botsessions.database.lease import Ending, Lease
+from botsessions.database.requests import Extension, Note, NotHeldYet, Read, Request, Write
+from botsessions.database.sessions_table import Table
+from botsessions.exceptions import SessionConflict
+from botsessions.models import BotSession, BotSessionLease, HandledUpdate
+from botsessions.records import new_revision, utcnow
+from botsessions.storages import ANY, Address, Record
+
+from .statements import noted_statements
+
+PEOPLE = [Address("pizza", "", str(number)) for number in range(8)]
+TABLE = Table(BotSession, "default")
+TOO_LONG = Address("p" * 65, "", "42")
+
+
+def reading(*addresses: Address, lease: Lease | None = None, claim: Claim | None = None) -> Read:
+    return Read({TABLE: addresses} if addresses else {}, lease, claim)
+
+
+def change(address: Address, value: Any, revision: Any = None) -> Change:
+    return Change(address, Record(value, revision=revision), new_revision())
+
+
+def writing(*changes: Change, **under: Any) -> Write:
+    return Write({TABLE: changes} if changes else {}, **under)
+
+
+def new_lease(*addresses: Address) -> Lease:
+    return Lease("default", addresses or PEOPLE[:1])
+
+
+def kinds(outcomes: Sequence[Any]) -> list[Any]:
+    return [type(outcome) for outcome in outcomes]
+
+
+class Base(TransactionTestCase):
+    def come_to(self, *requests: Request, singly: bool = False) -> list[Any]:
+        here = connections["default"]
+        return execute(here, carry_out(requests, here, singly=singly))
+
+    def store(self, *addresses: Address, value: Any = 1) -> dict[Address, Any]:
+        """Store sessions and return their revisions."""
+        changes = [change(address, value) for address in addresses]
+        assert self.come_to(*map(writing, changes)) == [None] * len(changes)
+        return {change.address: change.revision for change in changes}
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        return dict(BotSession.objects.values_list("key", "data"))
+
+
+class ReadingAndWriting(Base):
+    def test_each_read_gets_what_it_has_asked_for(self) -> None:
+        self.store(*PEOPLE[:3])
+        one, two, none, nothing = self.come_to(
+            reading(PEOPLE[0]),
+            reading(PEOPLE[1], PEOPLE[2], PEOPLE[5]),
+            reading(PEOPLE[6]),
+            Read({}),
+        )
+        assert [set(found) for found in (one, two, none, nothing)] == [
+            {PEOPLE[0]},
+            {PEOPLE[1], PEOPLE[2]},
+            set(),
+            set(),
+        ]
+        assert one[PEOPLE[0]].value == 1
+
+    def test_several_tables_are_read_at_once(self) -> None:
+        self.store(PEOPLE[0])
+        other = Table(BotSession, "default")  # Equal, but not the same.
+        found = self.come_to(Read({TABLE: PEOPLE[:1]}), Read({other: PEOPLE[:2]}))
+        assert [set(some) for some in found] == [{PEOPLE[0]}] * 2
+
+    def test_it_is_written_before_it_is_read(self) -> None:
+        outcomes = self.come_to(reading(PEOPLE[0]), writing(change(PEOPLE[1], 1)))
+        assert outcomes == [{}, None]
+        revisions = self.store(PEOPLE[0])
+        found, made = self.come_to(
+            reading(PEOPLE[1]), writing(change(PEOPLE[0], 2, revisions[PEOPLE[0]]))
+        )
+        assert (found[PEOPLE[1]].value, made) == (1, None)
+
+    def test_a_single_change_that_conflicts_fails_alone(self) -> None:
+        revisions = self.store(*PEOPLE[:3])
+        attempts = [
+            change(PEOPLE[0], 2, revisions[PEOPLE[0]]),
+            change(PEOPLE[1], 2, 1),
+            change(PEOPLE[2], None, 1),
+            change(PEOPLE[3], 2),
+            change(PEOPLE[4], 2, ANY),
+        ]
+        outcomes = self.come_to(*map(writing, attempts))
+        assert kinds(outcomes) == [
+            *(type(None), SessionConflict, SessionConflict, type(None), type(None))
+        ]
+        assert "'1'" in str(outcomes[1])
+        assert "'2'" in str(outcomes[2])
+        assert self.stored == {"0": 2, "1": 1, "2": 1, "3": 2, "4": 2}
+
+    def test_of_several_changes_of_one_request_all_are_made_or_none(self) -> None:
+        revisions = self.store(*PEOPLE[:2])
+        good = writing(change(PEOPLE[0], 2, revisions[PEOPLE[0]]), change(PEOPLE[3], 2))
+        bad = writing(change(PEOPLE[1], 2, 1), change(PEOPLE[4], 2))
+        outcomes = self.come_to(good, bad)
+        assert kinds(outcomes) == [type(None), SessionConflict]
+        assert "'1'" in str(outcomes[1])
+        assert self.stored == {"0": 2, "1": 1, "3": 2}
+        (outcome,) = self.come_to(bad)
+        assert isinstance(outcome, SessionConflict)
+
+    def test_what_the_database_refuses_fails_alone(self) -> None:
+        if connection.vendor == "sqlite":
+            self.skipTest("SQLite does not mind how long a text is.")
+        outcomes = self.come_to(
+            writing(change(PEOPLE[0], 1)), writing(change(TOO_LONG, 1)), reading(PEOPLE[1])
+        )
+        assert outcomes[0] is None
+        assert isinstance(outcomes[1], DatabaseError)
+        assert outcomes[2] == {}
+        assert self.stored == {"0": 1}
+
+    def test_what_may_have_landed_before_is_not_made_twice(self) -> None:
+        revisions = self.store(PEOPLE[0])
+        again = writing(change(PEOPLE[0], 2, revisions[PEOPLE[0]]))
+        assert self.come_to(again) == [None]
+        again.tried = True
+        other = writing(change(PEOPLE[1], 1))
+        assert self.come_to(again, other) == [None, None]
+        conflicting = writing(change(PEOPLE[0], 3, revisions[PEOPLE[0]]))
+        conflicting.tried = True
+        assert kinds(self.come_to(conflicting)) == [SessionConflict]
+        assert self.stored == {"0": 2, "1": 1}
+
+    def test_singly_all_come_to_the_same(self) -> None:
+        revisions = self.store(*PEOPLE[:2])
+        outcomes = self.come_to(
+            writing(change(PEOPLE[0], 2, revisions[PEOPLE[0]])),
+            writing(change(PEOPLE[1], 2, 1)),
+            reading(PEOPLE[0]),
+            singly=True,
+        )
+        assert kinds(outcomes) == [type(None), SessionConflict, dict]
+        assert outcomes[2][PEOPLE[0]].value == 2
+
+    def test_an_extension_keeps_the_rest_and_one_that_comes_too_late_is_no_error(self) -> None:
+        revisions, later = self.store(*PEOPLE[:2]), utcnow()
+        outcomes = self.come_to(
+            Extension(TABLE, PEOPLE[0], Record(None, None, later, revisions[PEOPLE[0]])),
+            Extension(TABLE, PEOPLE[1], Record(None, None, later, 1)),
+        )
+        assert outcomes == [None, None]
+        rows = BotSession.objects.order_by("key")
+        assert [row.expires_at for row in rows] == [later, None]
+        assert [row.revision for row in rows] == list(revisions.values())
+
+    def test_requests_of_a_kind_are_one_statement(self) -> None:
+        revisions = self.store(*PEOPLE[:4])
+        with noted_statements(lambda sql: sql.split()[0]) as made:
+            self.come_to(
+                *(writing(change(address, 2, revisions[address])) for address in PEOPLE[:4]),
+                *(writing(change(address, 1)) for address in PEOPLE[4:]),
+                *map(reading, PEOPLE),
+            )
+        assert sorted(made) == ["INSERT", "SELECT", "UPDATE"]
+
+
+class Leases(Base):
+    def test_a_read_takes_the_lease_and_the_last_write_gives_it_back(self) -> None:
+        lease = new_lease()
+        assert self.come_to(reading(PEOPLE[0], lease=lease)) == [{}]
+        assert lease.held
+        made = change(PEOPLE[0], 1)
+        assert self.come_to(writing(made, lease=lease, ending=Ending.GIVEN_BACK)) == [None]
+        assert (lease.held, lease.is_over) == (False, True)
+        assert self.come_to(reading(PEOPLE[0], lease=new_lease()))[0][PEOPLE[0]].value == 1
+
+    def test_who_finds_it_with_somebody_else_reads_nothing_and_others_go_on(self) -> None:
+        self.store(*PEOPLE[:2])
+        holder, waiting, other = new_lease(), new_lease(), new_lease(PEOPLE[1])
+        self.come_to(reading(PEOPLE[0], lease=holder))
+        for _ in range(2):
+            outcomes = self.come_to(
+                reading(PEOPLE[0], lease=waiting),
+                reading(PEOPLE[1], lease=other),
+                reading(PEOPLE[0]),
+            )
+            assert kinds(outcomes) == [NotHeldYet, dict, dict]
+            assert outcomes[1][PEOPLE[1]].value == outcomes[2][PEOPLE[0]].value == 1
+        assert not waiting.held
+        assert other.held
+        self.come_to(writing(lease=holder, ending=Ending.GIVEN_BACK))
+        (found,) = self.come_to(reading(PEOPLE[0], lease=waiting))
+        assert found[PEOPLE[0]].value == 1
+        assert waiting.held
+
+    def test_of_two_that_want_the_same_one_gets_it(self) -> None:
+        outcomes = self.come_to(*(reading(PEOPLE[0], lease=new_lease()) for _ in range(2)))
+        assert kinds(outcomes) == [dict, NotHeldYet]
+
+    def test_several_keys_are_taken_together_or_not_at_all(self) -> None:
+        self.store(*PEOPLE[:2])
+        holder, several = new_lease(PEOPLE[1]), new_lease(*PEOPLE[:2])
+        self.come_to(reading(PEOPLE[1], lease=holder))
+        for _ in range(2):
+            assert kinds(self.come_to(reading(*PEOPLE[:2], lease=several))) == [NotHeldYet]
+        assert not several.held
+        self.come_to(writing(lease=holder, ending=Ending.GIVEN_BACK))
+        (found,) = self.come_to(reading(*PEOPLE[:2], lease=several))
+        assert set(found) == set(PEOPLE[:2])
+
+    def test_one_that_nobody_wants_any_more_is_not_taken(self) -> None:
+        lease = new_lease()
+        lease.given_up = True
+        assert kinds(self.come_to(reading(PEOPLE[0], lease=lease))) == [NotHeldYet]
+        assert not lease.held
+        assert not BotSessionLease.objects.filter(holder=lease.holder).exists()
+
+    def test_who_has_lost_it_changes_nothing_and_others_do(self) -> None:
+        revisions = self.store(*PEOPLE[:2])
+        lost, held = new_lease(), new_lease(PEOPLE[1])
+        self.come_to(reading(PEOPLE[0], lease=lost), reading(PEOPLE[1], lease=held))
+        BotSessionLease.objects.filter(pk=lost.keys[0]).update(holder=1)
+        outcomes = self.come_to(
+            *(
+                writing(change(address, 2, revisions[address]), lease=lease)
+                for address, lease in zip(PEOPLE, (lost, held), strict=False)
+            )
+        )
+        assert kinds(outcomes) == [SessionConflict, type(None)]
+        assert outcomes[0].cut_off
+        assert self.stored == {"0": 1, "1": 2}
+
+
+class Claims(Base):
+    def test_an_update_is_claimed_by_the_read_and_noted_by_the_last_write(self) -> None:
+        claim = Claim("pizza", 7)
+        assert self.come_to(reading(PEOPLE[0], claim=claim)) == [{}]
+        assert claim.is_certain
+        made = writing(change(PEOPLE[0], 1), claim=claim, is_last=True)
+        assert self.come_to(made) == [None]
+        assert claim.is_over
+        outcomes = self.come_to(reading(PEOPLE[0], claim=Claim("pizza", 7)), reading(PEOPLE[0]))
+        assert kinds(outcomes) == [AlreadyHandled, dict]
+
+    def test_who_comes_second_is_told_and_others_are_read(self) -> None:
+        self.come_to(reading(PEOPLE[0], claim=Claim("pizza", 7)))
+        outcomes = self.come_to(
+            reading(PEOPLE[0], claim=Claim("pizza", 7)),
+            reading(PEOPLE[1], claim=Claim("pizza", 8)),
+            reading(PEOPLE[2], claim=Claim("pasta", 7)),
+        )
+        assert kinds(outcomes) == [ClaimedElsewhere, dict, dict]
+        assert 0 < outcomes[0].seconds <= 10
+
+    def test_of_two_at_the_same_moment_one_gets_it(self) -> None:
+        one, other = Claim("pizza", 7), Claim("pizza", 7)
+        outcomes = self.come_to(reading(PEOPLE[0], claim=one), reading(PEOPLE[0], claim=other))
+        assert kinds(outcomes) == [dict, ClaimedElsewhere]
+        assert one.is_certain
+        assert not other.is_had
+        assert outcomes[1].seconds == 0
+
+    def test_notes_say_whether_the_update_was_ours(self) -> None:
+        ours, lost = Claim("pizza", 7), Claim("pizza", 8)
+        self.come_to(reading(claim=ours), reading(claim=lost))
+        HandledUpdate.objects.filter(update_id=8).update(claim=1)
+        assert self.come_to(Note(ours), Note(lost)) == [True, False]
+        assert ours.is_over
+        assert lost.is_over
+        handled = HandledUpdate.objects.exclude(handled_at=None)
+        assert list(handled.values_list("update_id", flat=True)) == [7]

@@ -1,0 +1,74 @@
+"""The transaction of sync code: what it is, and keeping something until it ends."""
+
+from __future__ import annotations
+
+from django.db import connection, transaction
+from django.test import TestCase, TransactionTestCase
+
+from botsessions.database.commit import Transaction, keep, kept_until_commit, transaction_of
+
+
+class InATest(TestCase):
+    def test_g3_the_transaction_of_a_test_is_none_that_commits(self) -> None:
+        assert transaction_of("default") is Transaction.TEST
+        with transaction.atomic():
+            assert transaction_of("default") is Transaction.TEST
+        released: list[str] = []
+        keep("default", "key", released.append)
+        assert released == ["key"]
+
+
+class Keeping(TransactionTestCase):
+    def setUp(self) -> None:
+        self.released: list[str] = []
+
+    def keep(self, key: str) -> None:
+        keep("default", key, self.released.append)
+
+    def test_outside_of_a_transaction_it_is_released_now(self) -> None:
+        assert transaction_of("default") is Transaction.NONE
+        self.keep("key")
+        assert self.released == ["key"]
+        assert kept_until_commit("default") == []
+
+    def test_e8_it_is_kept_until_the_commit(self) -> None:
+        with transaction.atomic():
+            assert transaction_of("default") is Transaction.REAL
+            self.keep("one")
+            with transaction.atomic():
+                self.keep("other")
+            assert kept_until_commit("default") == ["one", "other"]
+            assert self.released == []
+        assert sorted(self.released) == ["one", "other"]
+        assert kept_until_commit("default") == []
+
+    def test_e8_or_until_it_is_rolled_back(self) -> None:
+        with transaction.atomic():
+            self.keep("key")
+            transaction.set_rollback(True)
+        assert self.released == ["key"]
+        assert kept_until_commit("default") == []
+
+    def test_what_a_savepoint_keeps_goes_with_it(self) -> None:
+        with transaction.atomic():
+            self.keep("outer")
+            with transaction.atomic():
+                self.keep("inner")
+                transaction.set_rollback(True)
+            assert self.released == ["inner"]
+        assert self.released == ["inner", "outer"]
+
+    def test_what_another_hook_raises_does_not_keep_it(self) -> None:
+        def broken() -> None:
+            raise ValueError("broken")
+
+        with self.assertRaisesMessage(ValueError, "broken"), transaction.atomic():
+            transaction.on_commit(broken)
+            self.keep("key")
+        assert self.released == ["key"]
+
+    def test_it_is_released_once_though_the_connection_is_closed_in_the_midst(self) -> None:
+        with transaction.atomic():
+            self.keep("key")
+            connection.close()
+        assert self.released == ["key"]
