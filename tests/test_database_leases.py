@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any
 from unittest import IsolatedAsyncioTestCase, mock
 
 import pytest
-from asgiref.sync import async_to_sync
-from django.db import connection, connections, transaction
+from django.db import connections
 from django.db.models import F
-from django.test import TestCase, TransactionTestCase
-from django.test.utils import CaptureQueriesContext
 
 from botsessions.database import leases_table, leases_texts
 from botsessions.database.connections import batching_of, close_databases, run
@@ -25,8 +21,8 @@ from botsessions.database.leases_table import lease_table_of
 from botsessions.database.requests import NotHeldYet, Read, Write
 from botsessions.database.storage import DatabaseStorage
 from botsessions.database.transaction import DatabaseTransaction
-from botsessions.exceptions import SessionConflict, SessionLockError, SessionLockTimeout
-from botsessions.models import BotSession, BotSessionLease
+from botsessions.exceptions import SessionConflict, SessionLockTimeout
+from botsessions.models import BotSessionLease
 from botsessions.storages import Address, Record
 
 from .statements import noted_statements
@@ -402,83 +398,6 @@ class Queues(Base):
                 assert await ask(other)
                 await give_back(other)
                 await asyncio.to_thread(set_clock_back)
-
-
-class InTransactions(TransactionTestCase):
-    """E7: sync code that waits, with the lock that the bot has."""
-
-    def setUp(self) -> None:
-        self.addCleanup(close_databases)
-
-    def edit(self, lose: Callable[[], None] = lambda: None) -> None:
-        async def work() -> None:
-            unit = unit_on("42")
-            record = (await unit.read([address_of("42")])).get(address_of("42"), Record(0))
-            await asyncio.to_thread(lose)
-            value: Any = record.value
-            changed = Record(value + 1, revision=record.revision)
-            await unit.write([(address_of("42"), changed)], last=True)
-            unit.give_up()
-
-        async_to_sync(work)()
-
-    def stored(self) -> Any:
-        return BotSession.objects.get().data
-
-    def test_outside_a_transaction_the_lease_goes_along(self) -> None:
-        self.edit()
-        with statements() as made:
-            self.edit()
-        made = [statement for statement in made if statement.split()[1:]]
-        assert made == ["INSERT lease", "SELECT session", "UPDATE lease", "UPDATE session"]
-        assert async_to_sync(ask_again_and_again)(lease_on("42"))
-
-    def test_in_a_transaction_others_see_the_lease_at_once(self) -> None:
-        if connection.vendor == "sqlite":
-            self.skipTest("Nobody else can write: that is enough.")
-        unit = unit_on("42")
-        with transaction.atomic():
-            async_to_sync(unit.read)([])
-            assert not unit.protects_writes
-            assert not in_thread_of_its_own(ask_alone, lease_on("42"))
-        unit.give_up()
-        assert async_to_sync(ask_again_and_again)(lease_on("42"))
-
-    def test_a_transaction_of_sqlite_does_not_wait_for_what_cannot_happen(self) -> None:
-        if connection.vendor != "sqlite":
-            self.skipTest("Of SQLite.")
-        assert async_to_sync(ask)(lease_on("42"))
-        with pytest.raises(SessionLockError, match=r"outside atomic\(\)"), transaction.atomic():
-            self.edit()
-
-    def test_e7_a_holder_that_was_cut_off_in_a_transaction_cannot_write(self) -> None:
-        if connection.vendor == "sqlite":
-            self.skipTest("There nobody could have succeeded it.")
-
-        def lose() -> None:
-            in_thread_of_its_own(end_all_leases)
-            assert in_thread_of_its_own(ask_alone, lease_on("42"))
-
-        self.edit()
-        with pytest.raises(SessionConflict), transaction.atomic():
-            self.edit(lose)
-        assert self.stored() == 1
-
-
-class InATest(TestCase):
-    """Nobody outside a test's transaction can see what is in it, so no leases are taken there."""
-
-    def test_no_lease_is_taken(self) -> None:
-        async def work() -> None:
-            unit = unit_on("42")
-            await unit.read([address_of("42")])
-            await unit.write([(address_of("42"), Record(1))], last=True)
-            unit.give_up()
-
-        with CaptureQueriesContext(connection) as captured:
-            async_to_sync(work)()
-        assert "lease" not in str(captured.captured_queries)
-        assert BotSession.objects.get().data == 1
 
 
 def in_thread(function: Any) -> Any:

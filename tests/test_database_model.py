@@ -1,0 +1,35 @@
+"""The model of the table that sessions are stored in: what may be named, and what is said of it."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from botsessions.database.model import check_database, sessions_model
+from botsessions.models import AbstractBotSession, BotSession, BotSessionLease
+
+pytestmark = pytest.mark.once
+
+
+def test_a_model_may_be_given_or_named_by_its_label() -> None:
+    for model in (BotSession, "botsessions.BotSession", "botsessions.botsession"):
+        assert sessions_model(model) is BotSession
+
+
+@pytest.mark.parametrize("label", ["BotSession", "shop.BotSession", "botsessions.Nothing", "a.b.c"])
+def test_a_label_of_no_model_is_shown_with_what_it_must_be(label: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="a subclass of AbstractBotSession") as caught:
+        sessions_model(label)
+    assert f"DatabaseStorage(model={label!r})" in str(caught.value)
+
+
+@pytest.mark.parametrize("model", [BotSessionLease, AbstractBotSession, BotSession(), 5, None])
+def test_what_is_no_model_for_sessions_is_refused(model: object) -> None:
+    with pytest.raises(TypeError, match="model must be a subclass of AbstractBotSession"):
+        sessions_model(model)
+
+
+def test_a_database_that_is_not_in_the_settings_is_named_beside_those_that_are() -> None:
+    check_database("default")
+    with pytest.raises(ImproperlyConfigured, match="has no 'nowhere'; it has 'default'"):
+        check_database("nowhere")
