@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -34,10 +37,32 @@ def test_the_admin_speaks_german(admin_client: Client, settings: Any) -> None:
         assert text in page
 
 
+def test_the_admin_speaks_spanish(admin_client: Client, settings: Any) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.middleware.locale.LocaleMiddleware"]
+    row = make(expires_at=timezone.now() + timedelta(hours=2))
+    spanish = {"HTTP_ACCEPT_LANGUAGE": "es"}
+    page = admin_client.get(f"{LIST}?sort=largest", **spanish).content.decode()
+    for text in ("Caduca pronto", "Las mayores primero", "Chat o usuario", "Buscar"):
+        assert text in page
+    page = admin_client.get(url("change", row), **spanish).content.decode()
+    for text in ("Editar datos", "Restablecer al inicio", "1 campo", "Clave de sesión"):
+        assert text in page
+
+
 @pytest.mark.once
-def test_the_catalogue_is_complete() -> None:
-    folder = Path(botsessions.__file__).parent / "locale" / "de" / "LC_MESSAGES"
-    texts = (folder / "django.po").read_text()
-    assert "fuzzy" not in texts
-    assert 'msgstr ""\n\n' not in texts
-    assert (folder / "django.mo").exists()
+@pytest.mark.skipif(shutil.which("msgmerge") is None, reason="gettext is not installed.")
+def test_the_catalogues_are_complete(tmp_path: Path) -> None:
+    package = tmp_path / "botsessions"
+    shutil.copytree(Path(botsessions.__file__).parent, package)
+    languages = ["-l", "de", "-l", "es"]
+    command = [sys.executable, "-m", "django", "makemessages", *languages, "--no-obsolete"]
+    subprocess.run(command, cwd=package, check=True, capture_output=True)  # noqa: S603
+    for language in ("de", "es"):
+        texts = (package / "locale" / language / "LC_MESSAGES" / "django.po").read_text()
+        missing = [
+            entry
+            for entry in texts.split("\n\n")[1:]
+            if "#, fuzzy" in entry or entry.endswith('msgstr ""') or 'msgstr[0] ""' in entry
+        ]
+        assert missing == []
+        assert (package / "locale" / language / "LC_MESSAGES" / "django.mo").exists()

@@ -95,7 +95,7 @@ def offered(
     ]
     safe = [one for one in found if one[0].is_safe]
     others = [one for one in found if not one[0].is_safe]
-    groups = [(gettext("Nothing is lost"), safe), (gettext("Data is lost"), others)]
+    groups = [(gettext("Nothing is lost"), safe), (gettext("Takes data away"), others)]
     return [group for group in groups if group[1]]
 
 

@@ -62,7 +62,7 @@ class SessionRights(_ModelAdmin):
         for name, label in super().get_action_choices(request, [], **where):
             operation = self.operations(request).get(name)
             found[operation is None or operation.is_safe].append((name, label))
-        titles = {True: gettext("Nothing is lost"), False: gettext("Data is lost")}
+        titles = {True: gettext("Nothing is lost"), False: gettext("Takes data away")}
         blank = models.BLANK_CHOICE_DASH if default_choices is None else default_choices
         return [*blank, *((titles[safe], group) for safe, group in found.items() if group)]
 
