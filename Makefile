@@ -6,6 +6,8 @@ ARGS ?=
 
 export PORT
 
+DEMO := --settings project.demo_settings
+
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
@@ -15,9 +17,9 @@ help: ## Show this list
 
 .PHONY: run
 run: $(READY) ## Start the demo site on this computer (PORT=8000)
-	@$(BIN)/python manage.py migrate --verbosity 0
-	@$(BIN)/python manage.py demo_setup
-	@$(BIN)/python manage.py runserver 127.0.0.1:$(PORT)
+	@$(BIN)/python manage.py migrate --verbosity 0 $(DEMO)
+	@$(BIN)/python manage.py demo_setup --sessions 5000 $(DEMO)
+	@$(BIN)/python manage.py runserver 127.0.0.1:$(PORT) $(DEMO)
 
 .PHONY: test
 test: $(READY) ## Run the tests on each database that answers (ARGS="-k keys" goes to pytest)

@@ -41,7 +41,9 @@ async def hunger(update: Update, context: Context) -> None:
 
 
 async def count(update: Update, context: Context) -> None:
+    assert update.effective_message
     context.session.pizza_count += 1
+    await update.effective_message.reply_text(f"🍕 no. {context.session.pizza_count}. Yum!")
 
 
 async def eat(update: Update, context: Context) -> None:

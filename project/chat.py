@@ -12,7 +12,8 @@ from contextvars import Context
 from typing import Any, TypeAlias
 
 from botsessions.testing import Answers, AsyncBotClient, Message, Person
-from project.bot import BOT
+
+from .watching import Watch, watch_handlers, watched
 
 TIMEOUT = 30
 """After so many seconds without an answer the line gives up."""
@@ -21,56 +22,71 @@ MAX_MESSAGES = 1000
 """So many messages are kept at the bot's end; a visitor's browser keeps its own."""
 
 Visitor: TypeAlias = "Person[Awaitable[Answers], Awaitable[Any]]"
+Act: TypeAlias = "Callable[[Visitor], Awaitable[list[Answers]]]"
 
 
 class Line:
-    """One application for all visitors, on an event loop in a thread of its own."""
+    """An application of each bot for all visitors, on an event loop in a thread of its own."""
 
     def __init__(self) -> None:
         self.process = os.getpid()
-        self._client = AsyncBotClient(BOT)
-        # Ids go on after a restart: visitors' browsers keep the messages of earlier processes.
-        self._client.telegram._ids = itertools.count(int(time.time()))
+        self._clients: dict[str, AsyncBotClient] = {}
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="demo-bot", daemon=True).start()
 
-    def send(self, chat_id: int, text: str) -> Answers:
-        """Send a visitor's message to the bot and return what it did."""
-        return self._talk(chat_id, lambda visitor: visitor.send(text))
+    def send(self, bot: str, chat_id: int, *texts: str) -> tuple[list[Answers], Watch]:
+        """Send a visitor's messages to a bot, all at the same moment.
 
-    def press(self, chat_id: int, message: dict[str, Any], label: str, button: str) -> Answers:
+        Returns what the bot did with each, and what has happened meanwhile.
+        """
+
+        async def act(visitor: Visitor) -> list[Answers]:
+            return list(await asyncio.gather(*(visitor.send(text) for text in texts)))
+
+        return self._talk(bot, chat_id, act)
+
+    def press(
+        self, bot: str, chat_id: int, message: dict[str, Any], label: str, button: str
+    ) -> tuple[list[Answers], Watch]:
         """Press a button, known by its label and callback data, below a message of the bot."""
 
-        async def act(visitor: Visitor) -> Answers:
+        async def act(visitor: Visitor) -> list[Answers]:
             below = message | {
                 "date": int(time.time()),
                 "chat": visitor.place.chat,
                 "reply_markup": {"inline_keyboard": [[{"text": label, "callback_data": button}]]},
             }
-            self._client.telegram.messages[chat_id, message["message_id"]] = below
-            return await visitor.press(button, message=Message(below))
+            self._client(bot).telegram.messages[chat_id, message["message_id"]] = below
+            return [await visitor.press(button, message=Message(below))]
 
-        return self._talk(chat_id, act)
+        return self._talk(bot, chat_id, act)
 
-    def _talk(self, chat_id: int, act: Callable[[Visitor], Awaitable[Answers]]) -> Answers:
+    def _talk(self, bot: str, chat_id: int, act: Act) -> tuple[list[Answers], Watch]:
         # In the request's context, asgiref would send the bot's database work to its thread.
         future = Context().run(
-            asyncio.run_coroutine_threadsafe, self._answers(chat_id, act), self._loop
+            asyncio.run_coroutine_threadsafe, self._answers(bot, chat_id, act), self._loop
         )
         return future.result()
 
-    async def _answers(self, chat_id: int, act: Callable[[Visitor], Awaitable[Answers]]) -> Answers:
-        visitor: Visitor = self._client.user(guest(chat_id), id=chat_id)
-        try:
-            return await asyncio.wait_for(act(visitor), TIMEOUT)
-        finally:
-            self._forget()
+    async def _answers(self, bot: str, chat_id: int, act: Act) -> tuple[list[Answers], Watch]:
+        client = self._client(bot)
+        visitor: Visitor = client.user(guest(chat_id), id=chat_id)
+        with watched() as watch:
+            try:
+                return await asyncio.wait_for(act(visitor), TIMEOUT), watch
+            finally:
+                client.telegram.calls.clear()
+                while len(client.telegram.messages) > MAX_MESSAGES:
+                    del client.telegram.messages[next(iter(client.telegram.messages))]
 
-    def _forget(self) -> None:
-        telegram = self._client.telegram
-        telegram.calls.clear()
-        while len(telegram.messages) > MAX_MESSAGES:
-            del telegram.messages[next(iter(telegram.messages))]
+    def _client(self, bot: str) -> AsyncBotClient:
+        client = self._clients.get(bot)
+        if client is None:
+            client = self._clients[bot] = AsyncBotClient(bot)
+            # Ids go on after a restart: browsers keep the messages of earlier processes.
+            client.telegram._ids = itertools.count(int(time.time()))
+            watch_handlers(client.application)
+        return client
 
 
 def guest(chat_id: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -106,4 +108,79 @@ def make_samples() -> None:
         count=3,
         first_at=now - HOUR,
         last_at=now - HOUR / 20,
+    )
+
+
+# So many that the admin's pages show how they are used.
+
+FIRST = ("Ada", "Ben", "Chiara", "Deniz", "Elif", "Finn", "Giulia", "Hana", "Ivan", "Jonas")
+LAST = ("Acar", "Bauer", "Conti", "Dubois", "Ekström", "Ferrari", "García", "Haddad", "Ito", "Kaya")
+PIZZAS = ("Margherita", "Funghi", "Diavola", "Marinara", "Quattro Formaggi")
+BROKEN = 700_000_000
+
+
+def make_many(count: int) -> None:
+    """Store more sessions, of all bots of the demo, where there are not so many yet."""
+    if count <= BotSession.objects.count():
+        return
+    chance, now = random.Random(7), timezone.now()  # noqa: S311 (the same ones each time)
+    sessions = [one for n in range(count) for one in some(BROKEN + 1 + n, chance)]
+    broken = session_of("orders", BROKEN, "Somebody Broken", {"step": 7, "pizza": None}, version=2)
+    BotSession.objects.bulk_create([broken, *sessions[: count - 1]], batch_size=500)
+    Incident.objects.create(
+        bot="orders",
+        key=str(BROKEN),
+        chat_id=BROKEN,
+        kind=Incident.Kind.DATA,
+        error="SessionDataError",
+        message=f"Session '{BROKEN}' of bot 'orders' cannot be read: $.step does not fit.",
+        by="update:900321",
+        count=5,
+        first_at=now - 3 * HOUR,
+        last_at=now - HOUR / 3,
+    )
+
+
+def some(chat_id: int, chance: random.Random) -> Iterator[BotSession]:
+    """Yield the sessions of a chat with one of the bots."""
+    title = f"{chance.choice(FIRST)} {chance.choice(LAST)}"
+    age = timedelta(days=min(chance.expovariate(1 / 20), 400))
+    kind = chance.random()
+    if kind < 0.6:
+        yield session_of(BOT, chat_id, title, {"pizza_count": chance.randrange(1, 60)}, age)
+    elif kind < 0.85:
+        place = {"pizza": chance.choice(PIZZAS), "orders": chance.randrange(9)}
+        old = kind < 0.65
+        place |= {"street": "Via Roma 1"} if old else {"step": "", "address": "Via Roma 1"}
+        left = 30 * DAY - age + chance.random() * DAY
+        yield session_of("orders", chat_id, title, place, age, left, version=1 if old else 2)
+    else:
+        votes = {pizza: chance.randrange(1, 9) for pizza in chance.sample(PIZZAS, 3)}
+        member = {"favourite": chance.choice(PIZZAS), "voted": 3}
+        yield session_of("club", chat_id, title, {"votes": votes}, age, name="chat")
+        yield session_of("club", chat_id, title, member, age, name="user", user_id=chat_id)
+
+
+def session_of(
+    bot: str,
+    chat_id: int,
+    title: str,
+    data: Any,
+    age: timedelta = HOUR,
+    left: timedelta | None = None,
+    **fields: Any,
+) -> BotSession:
+    now = timezone.now()
+    return BotSession(
+        bot=bot,
+        key=str(chat_id),
+        chat_id=chat_id,
+        chat_type="private",
+        title=title,
+        data=data,
+        size=len(dumps(data).encode()),
+        created_at=now - age - age / 2,
+        updated_at=now - age,
+        expires_at=None if left is None else now + left,
+        **fields,
     )

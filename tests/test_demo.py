@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from io import StringIO
@@ -11,13 +12,18 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.db import connection
 from django.test import Client, override_settings
 from django.urls import reverse
 
+from botsessions.bots import get_bot
 from botsessions.database.connections import close_databases
-from botsessions.models import BotSession
+from botsessions.models import BotSession, HistoryEntry, Incident
+from botsessions.reading import is_readable, text_of, with_text
 from botsessions.testing import BotClient
+from project import demo_settings
 from project.bot import PizzaSession, pizza
+from project.orders import call_it_address
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -57,7 +63,7 @@ class Visitor(Client):
 def test_the_bot_answers_and_the_session_is_stored() -> None:
     maria = Visitor()
     assert maria.stored is None
-    assert maria.say("🍕")["messages"] == []
+    assert [m["text"] for m in maria.say("🍕")["messages"]] == ["🍕 no. 1. Yum!"]
     answer = maria.say("/hunger")
     assert [m["text"] for m in answer["messages"]] == ["Your hunger level is 1!"]
     assert answer["session"]["json"] == '{\n  "pizza_count": 1\n}'
@@ -163,13 +169,147 @@ def test_the_page_takes_nothing_from_elsewhere() -> None:
 def test_the_bot_by_itself() -> None:
     with BotClient() as telegram:
         maria = telegram.user("Maria")
-        maria.send("I like 🍕 and more 🍕")
+        assert maria.send("I like 🍕 and more 🍕").text == "🍕 no. 1. Yum!"
         assert maria.send("/hunger").text == "Your hunger level is 1!"
         assert maria.send("/start").buttons == [["🍕 Eat one"]]
         assert maria.press("🍕 Eat one").text == "Pizza so far: 2"
         assert maria.session == PizzaSession(2)
         maria.send("/reset")
         assert maria.session is None
+
+
+def test_the_handler_that_ran_is_shown_with_what_it_cost() -> None:
+    maria = Visitor()
+    maria.say("🍕")
+    before = maria.stored["revision"]
+    ran = maria.say("🍕")["ran"]
+    assert "async def count(" in ran["code"]
+    assert (ran["before"], ran["after"]) == (before, maria.stored["revision"])
+    if connection.vendor != "postgresql":  # Whose statements take another way.
+        assert [sql.split()[0] for sql in ran["statements"]] == ["SELECT", "UPDATE"]
+    ran = maria.say("hello")["ran"]
+    assert (ran["code"], ran["statements"]) == ("", [])
+
+
+def test_many_at_once_are_answered_in_order_and_none_is_lost() -> None:
+    maria = Visitor()
+    maria.say("🍕")
+    answer = maria.post("/messages/many/").json()
+    assert [m["text"] for m in answer["messages"]] == [f"🍕 no. {n}. Yum!" for n in range(2, 22)]
+    assert answer["ran"]["updates"] == 20
+    assert pizza.get(chat=maria.chat) == PizzaSession(21)
+
+
+@pytest.fixture
+def demo_bots(settings: Any) -> None:
+    settings.BOTSESSIONS = demo_settings.BOTSESSIONS
+
+
+@pytest.mark.usefixtures("demo_bots")
+def test_a_conversation_goes_step_by_step() -> None:
+    maria = Visitor()
+    texts = [
+        maria.post("/messages/", {"bot": "orders", "text": text}).json()["messages"][0]["text"]
+        for text in ("Hello", "/order", "Margherita", "Via Roma 1")
+    ]
+    assert texts[1:] == [
+        "Which pizza? (You may /cancel at any time.)",
+        "And where do you live?",
+        "One Margherita to Via Roma 1! That was order no. 1.",
+    ]
+    row = BotSession.objects.get(bot="orders")
+    assert row.version == 2
+    assert row.expires_at is not None
+    assert HistoryEntry.objects.count() == 4
+    assert maria.stored is None
+
+
+@pytest.mark.usefixtures("demo_bots")
+def test_a_multi_session_is_shown_as_a_whole() -> None:
+    maria = Visitor()
+    say = {"bot": "club", "text": "funghi"}
+    session = maria.post("/messages/", say).json()["session"]
+    assert json.loads(session["json"]) == {
+        "chat": {"votes": {"Funghi": 1}},
+        "user": {"favourite": "Funghi", "voted": 1},
+    }
+    assert maria.get("/session/?bot=club").json()["session"] == session
+
+
+@pytest.mark.usefixtures("demo_bots")
+def test_each_bot_has_a_page() -> None:
+    maria = Visitor()
+    for bot, title in (("default", "Pizza bot"), ("orders", "Order bot"), ("club", "Club bot")):
+        assert f"<h1>{title}</h1>" in maria.get(f"/?bot={bot}").content.decode()
+    assert "<h1>Pizza bot</h1>" in maria.get("/?bot=nonsense").content.decode()
+    assert maria.post("/messages/", {"bot": "nonsense", "text": "x"}).status_code == 400
+
+
+def test_data_of_an_older_version_is_brought_to_the_newest() -> None:
+    assert call_it_address({"pizza": "", "street": "x"}) == {"pizza": "", "address": "x"}
+
+
+@override_settings(DEBUG=True)
+def test_one_click_logs_in_to_the_admin_and_to_nowhere_else() -> None:
+    setup()
+    maria = Visitor()
+    assert maria.get("/try/admin/").status_code == 405
+    for target, leads_to in (("/api/docs/", "/api/docs/"), ("https://evil.example/", "/admin/")):
+        assert maria.post("/try/admin/", {"next": target})["Location"] == leads_to
+    assert maria.get("/admin/").status_code == 200
+    assert maria.load() == maria.chat
+    strict = Visitor(enforce_csrf_checks=True)
+    assert strict.post("/try/admin/").status_code == 403
+
+
+def test_without_debug_nobody_is_logged_in_and_nothing_is_tried() -> None:
+    User.objects.create_superuser("admin", password="admin")
+    maria = Visitor()
+    for path in ("admin", "conflict", "restart"):
+        assert maria.post(f"/try/{path}/").status_code == 404
+    assert maria.get("/admin/").status_code == 302
+    content = maria.get("/").content.decode()
+    assert "/try/admin/" not in content
+    assert "Try to break it" not in content
+
+
+@override_settings(DEBUG=True)
+def test_the_bot_writes_while_the_admin_edits() -> None:
+    setup()
+    maria = Visitor()
+    found = maria.post("/try/conflict/").json()
+    assert pizza.get(chat=maria.chat) == PizzaSession(2)
+    page = maria.post(found["url"], found["fields"]).content.decode()
+    assert "The session was changed while you edited it." in page
+    assert pizza.get(chat=maria.chat) == PizzaSession(2)
+
+
+def test_only_the_development_server_can_be_restarted() -> None:
+    with override_settings(DEBUG=True):
+        assert Visitor().post("/try/restart/").status_code == 404
+
+
+def test_the_documentation_is_there() -> None:
+    client = Client()
+    assert "/docs/sessions.md" in client.get("/docs/").content.decode()
+    assert client.get("/docs/sessions.md").content.decode().startswith("# Sessions")
+    assert client.get("/docs/nonsense.md").status_code == 404
+
+
+@pytest.mark.usefixtures("demo_bots")
+def test_many_sessions_are_made_up_one_of_them_broken() -> None:
+    for _ in range(2):
+        call_command("demo_setup", "--sessions", "300", stdout=StringIO())
+        assert abs(BotSession.objects.count() - 300) < 10
+    assert set(BotSession.objects.values_list("bot", "name").distinct()) == {
+        *(("default", ""), ("orders", ""), ("club", "chat"), ("club", "user")),
+    }
+    (found,) = [
+        session
+        for session in with_text(BotSession.objects.filter(bot="orders", version=2))
+        if not is_readable(text_of(session), get_bot("orders").fragments[""])
+    ]
+    assert Incident.objects.filter(key=found.key).exists()
 
 
 def test_the_admin_changes_a_session_under_a_new_revision() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from . import axe
 from .browser import CHROMIUM, PHONE, Site, chromium
 
 pytestmark = pytest.mark.once
@@ -32,6 +33,7 @@ class Chat:
         page.on("console", self._note)
         page.goto(url)
         expect(self.session).to_be_attached()
+        expect(self.answers.first).to_be_attached()  # The bot speaks first.
 
     def say(self, text: str) -> None:
         field = self.page.get_by_label("Message", exact=True)
@@ -43,7 +45,7 @@ class Chat:
 
     @property
     def messages(self) -> Locator:
-        return self.page.get_by_role("listitem")
+        return self.page.get_by_role("log").get_by_role("listitem")
 
     @property
     def answers(self) -> Locator:
@@ -76,7 +78,7 @@ class Chat:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("site"))
+    site = Site(tmp_path_factory.mktemp("site"), "project.demo_settings")
     yield site
     site.stop()
 
@@ -122,12 +124,11 @@ def test_the_bot_answers_and_the_session_changes_beside_the_chat(
 
 def test_a_button_counts_and_edits_its_message(visit: Callable[..., Chat]) -> None:
     chat = visit()
-    chat.suggestion("/start").click()
     for count in (1, 2):
         chat.button.click()
         expect(chat.answers.last).to_contain_text(f"Pizza so far: {count}")
         expect(chat.session).to_contain_text(f'"pizza_count": {count}')
-    expect(chat.page.get_by_role("status")).to_have_text("Yum!")
+    expect(chat.page.locator("#notice")).to_have_text("Yum!")
     expect(chat.answers).to_have_count(1)
 
 
@@ -163,7 +164,9 @@ def test_visitors_who_speak_at_once_get_their_own_answers(visit: Callable[..., C
     for eaten, chat in chats.items():
         chat.page.evaluate("texts => texts.forEach(send)", ["🍕"] * eaten + ["/hunger"])
     for eaten, chat in chats.items():
-        expect(chat.answers).to_have_text([f"Bot: Your hunger level is {eaten}!"])
+        said = [f"Bot: 🍕 no. {n}. Yum!" for n in range(1, eaten + 1)]
+        said.append(f"Bot: Your hunger level is {eaten}!")
+        expect(chat.answers).to_have_text([re.compile("Hi!"), *said])
 
 
 def test_tabs_of_one_browser_share_their_chat(visit: Callable[..., Chat], site: Site) -> None:
@@ -194,9 +197,9 @@ def test_session_and_messages_are_still_there_after_a_restart(
 
     chat.page.reload()
     expect(chat.session).to_contain_text('"pizza_count": 2')
-    expect(chat.messages).to_have_count(3)
-    chat.button.click()
-    expect(chat.answers.last).to_contain_text("Pizza so far: 3")
+    expect(chat.answers.last).to_contain_text("🍕 no. 2. Yum!")
+    chat.page.get_by_role("button", name="Eat one").last.click()
+    expect(chat.session).to_contain_text('"pizza_count": 3')
     chat.errors = [error for error in chat.errors if "ERR_CONNECTION_REFUSED" not in error]
 
 
@@ -242,8 +245,6 @@ def test_it_works_by_keyboard(visit: Callable[..., Chat]) -> None:
     chat = visit()
     keyboard = chat.page.keyboard
     expect(chat.focused).to_have_attribute("placeholder", "Message")
-    keyboard.type("/start")
-    keyboard.press("Enter")
     expect(chat.button).to_be_visible()
 
     for _ in range(5):  # Over the four suggestions.
@@ -263,6 +264,9 @@ def test_it_works_by_keyboard(visit: Callable[..., Chat]) -> None:
         keyboard.press("Tab")
     expect(chat.focused).to_have_text("Send")
     keyboard.press("Tab")
+    expect(chat.focused).to_contain_text("Try to break it")
+    for _ in range(4):  # Its buttons.
+        keyboard.press("Tab")
     expect(chat.focused).to_contain_text("Stored session")
     keyboard.press("Enter")
     expect(chat.session).to_be_hidden()
@@ -286,3 +290,95 @@ def test_new_messages_are_announced(visit: Callable[..., Chat]) -> None:
     log = visit().page.get_by_role("log")
     expect(log).to_have_attribute("aria-live", "polite")
     expect(log).to_have_accessible_name("Messages")
+
+
+# The four buttons.
+
+
+def test_twenty_at_once_are_counted_in_order(visit: Callable[..., Chat]) -> None:
+    chat = visit()
+    chat.suggestion("pizza").click()
+    chat.page.get_by_role("button", name="Send 20 at once").click()
+    expect(chat.answers.last).to_contain_text("🍕 no. 21. Yum!")
+    expect(chat.page.get_by_role("log")).to_contain_text("all counted, in order, none lost")
+    expect(chat.page.locator("#cost")).to_contain_text("20 updates, 40 SQL statements, revision …")
+
+
+def test_a_conflict_of_admin_and_bot_is_one_click_away(visit: Callable[..., Chat]) -> None:
+    chat = visit()
+    chat.suggestion("pizza").click()
+    expect(chat.session).to_contain_text('"pizza_count": 1')
+    chat.page.get_by_role("button", name="Edit in the admin while the bot writes").click()
+    page = chat.page
+    expect(page.get_by_role("alert")).to_contain_text("changed while you edited it")
+    page.get_by_label("Stored now").check()
+    page.get_by_role("button", name="Save what is chosen").click()
+    expect(page.get_by_text("The data is what it was")).to_be_visible()
+    page.goto(page.url.partition("/admin/")[0])
+    expect(chat.session).to_contain_text('"pizza_count": 2')
+
+
+def test_the_process_is_restarted_and_the_session_still_there(
+    visit: Callable[..., Chat], site: Site
+) -> None:
+    site.stop()
+    site.start()  # On the port that it has had.
+    chat = visit()
+    chat.suggestion("pizza").click()
+    expect(chat.session).to_contain_text('"pizza_count": 1')
+    chat.page.get_by_role("button", name="Restart the process").click()
+    expect(chat.messages.last).to_contain_text("another one has taken its place")
+    expect(chat.session).to_contain_text('"pizza_count": 1')
+    chat.suggestion("pizza").click()
+    expect(chat.session).to_contain_text('"pizza_count": 2')
+    chat.errors = [error for error in chat.errors if "ERR_CONNECTION" not in error]
+
+
+def test_one_click_leads_to_the_admin_and_to_the_api(visit: Callable[..., Chat]) -> None:
+    chat = visit()
+    chat.page.get_by_role("button", name="Admin", exact=True).click()
+    expect(chat.page.get_by_role("heading", name="Largest sessions")).to_be_visible()
+    chat.page.go_back()
+    chat.page.get_by_role("button", name="API", exact=True).click()
+    expect(chat.page.get_by_role("heading", level=1).first).to_be_visible()
+    chat.page.go_back()
+    chat.page.get_by_role("link", name="Docs", exact=True).click()
+    chat.page.get_by_role("link", name="Sessions", exact=True).click()
+    expect(chat.page.locator("body")).to_contain_text("# Sessions")
+
+
+def test_code_and_cost_of_the_handler_stand_beside_the_chat(visit: Callable[..., Chat]) -> None:
+    chat = visit()
+    chat.suggestion("pizza").click()
+    expect(chat.page.get_by_label("Code of the handler")).to_contain_text("async def count(")
+    chat.suggestion("pizza").click()
+    expect(chat.page.locator("#cost")).to_have_text(
+        re.compile(r"2 SQL statements, revision …\d{4} → …\d{4}")
+    )
+
+
+def test_the_other_bots_talk_too(visit: Callable[..., Chat]) -> None:
+    chat = visit()
+    chat.page.get_by_role("link", name="Order bot").click()
+    for text, answer in (
+        *(("/order", "Which pizza?"), ("Margherita", "where do you live?")),
+        ("Via Roma 1", "That was order no. 1."),
+    ):
+        chat.suggestion(text).click()
+        expect(chat.answers.last).to_contain_text(answer)
+    chat.page.get_by_role("link", name="Club bot").click()
+    chat.suggestion("Funghi").click()
+    expect(chat.session).to_contain_text('"favourite": "Funghi"')
+
+
+@pytest.mark.parametrize("look", ["light", "dark", "phone"])
+def test_axe_finds_nothing(visit: Callable[..., Chat], site: Site, look: str) -> None:
+    source = axe.script()
+    options = PHONE if look == "phone" else {"color_scheme": look}
+    chat = visit(**options, bypass_csp=True)  # axe uses inline styles.
+    chat.say("🍕")
+    expect(chat.answers).to_have_count(2)
+    assert axe.violations(chat.page, source) == {}
+    for path in ("/?bot=club", "/docs/"):
+        chat.page.goto(site.url + path)
+        assert axe.violations(chat.page, source) == {}, path

@@ -7,13 +7,14 @@ const KEPT_MESSAGES = 200;
 const page = document.body.dataset;
 const byId = (id) => document.getElementById(id);
 const log = byId("log");
+const list = byId("messages");
 const input = byId("text");
-const panel = byId("session");
+const panels = document.querySelectorAll(".panel");
 
 // Messages. The browser keeps them, as a Telegram app does.
 
 const shelf = browserStorage();
-const slot = `botsessions-chat-${page.chat}`;
+const slot = `botsessions-chat-${page.bot}-${page.chat}`;
 let messages = [];
 
 function browserStorage() {
@@ -26,7 +27,7 @@ function browserStorage() {
 
 function load() {
   messages = JSON.parse(shelf?.getItem(slot) ?? "[]");
-  log.replaceChildren(...messages.map(draw));
+  list.replaceChildren(...messages.map(draw));
   scrollDown();
 }
 
@@ -39,7 +40,7 @@ function add(message) {
   message.key = `${Date.now()}-${Math.random()}`;
   messages.push(message);
   keep();
-  log.append(draw(message));
+  list.append(draw(message));
   scrollDown();
   return message.key;
 }
@@ -86,6 +87,9 @@ function button(className, text, act) {
 }
 
 function draw(message) {
+  if (message.from === "page") {
+    return element("li", "message page", element("p", "note", message.text));
+  }
   const mine = message.from === "me";
   const who = element("span", "for-readers", mine ? "You: " : "Bot: ");
   const text = mine ? [message.text] : withCommands(message.text ?? "A message without text");
@@ -136,7 +140,7 @@ function inTurn(task) {
   talks += 1;
   talking += 1;
   talk = talk.then(async () => {
-    log.append(typing);
+    list.append(typing);
     scrollDown();
     try {
       await task();
@@ -164,6 +168,16 @@ function deliver(key) {
   });
 }
 
+function greet() {
+  inTurn(async () => {
+    try {
+      receive(await ask(page.send, { text: "/start" }), false);
+    } catch (error) {
+      complain(error.message);
+    }
+  });
+}
+
 function press(key, { text: label, callback_data: button }) {
   if (button === undefined) {
     send(label);
@@ -179,8 +193,11 @@ function press(key, { text: label, callback_data: button }) {
   });
 }
 
-function receive(answer) {
+function receive(answer, isAsked = true) {
   complain("");
+  if (isAsked) {
+    showRan(answer.ran);
+  }
   for (const { id, text, buttons } of answer.edited) {
     const edited = messages.findLast((message) => message.id === id);
     change(edited?.key, { text, buttons });
@@ -203,7 +220,7 @@ async function ask(url, fields) {
   const post = fields && {
     method: "POST",
     headers: { "X-CSRFToken": cookie("csrftoken") },
-    body: new URLSearchParams(fields),
+    body: new URLSearchParams({ bot: page.bot, ...fields }),
   };
   const response = await fetch(url, post).catch(() => {
     throw new Error("The server does not answer.");
@@ -240,6 +257,94 @@ function notice(text) {
   clearTimeout(noticeTimer);
   byId("notice").textContent = text;
   noticeTimer = setTimeout(() => (byId("notice").textContent = ""), NOTICE_STAYS);
+}
+
+// The handler that ran.
+
+function showRan({ code, updates, statements, before, after }) {
+  const from = `revision ${short(before)} → ${short(after)}`;
+  const many = updates > 1 ? `${updates} updates, ` : "";
+  const cost = statements.length ? `${counted(statements.length, "SQL statement")}, ` : "";
+  byId("cost").textContent = before === after ? `${many}${cost}nothing to save` : `${many}${cost}${from}`;
+  byId("code").hidden = !code;
+  byId("code").textContent = code;
+  const made = byId("statements");
+  made.hidden = !statements.length || updates > 1;
+  made.replaceChildren(...statements.slice(0, 8).map((sql) => element("li", "", sql)));
+}
+
+function counted(count, what) {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}
+
+function short(revision) {
+  return revision ? `…${revision.slice(-4)}` : "none";
+}
+
+// Trying to break it.
+
+function sendMany() {
+  const key = add({ from: "me", text: byId("many").textContent });
+  inTurn(async () => {
+    try {
+      const answer = await ask(page.many, {});
+      receive(answer);
+      change(key, { note: inOrder(answer) });
+    } catch (error) {
+      change(key, { note: error.message });
+    }
+  });
+}
+
+function inOrder({ messages: sent }) {
+  const numbers = sent.map(({ text }) => Number(/\d+/.exec(text)));
+  const ordered = numbers.every((number, i) => !i || number === numbers[i - 1] + 1);
+  return ordered
+    ? `${numbers.length} arrived at the same moment: all counted, in order, none lost`
+    : "Out of order";
+}
+
+function editMeanwhile() {
+  inTurn(async () => {
+    try {
+      const { url, fields } = await ask(page.conflict, {});
+      const form = element("form", "");
+      form.method = "post";
+      form.action = url;
+      form.enctype = "multipart/form-data";
+      for (const [name, value] of Object.entries({ ...fields, csrfmiddlewaretoken: cookie("csrftoken") })) {
+        const field = document.createElement("input");
+        Object.assign(field, { type: "hidden", name, value });
+        form.append(field);
+      }
+      document.body.append(form);
+      form.submit();
+    } catch (error) {
+      complain(error.message);
+    }
+  });
+}
+
+let restarting = false;
+
+function restart() {
+  inTurn(async () => {
+    try {
+      await ask(page.restart, {});
+      restarting = true;
+      add({ from: "page", text: "The process ends …" });
+    } catch (error) {
+      complain(error.message);
+    }
+  });
+}
+
+function noteRestart(now) {
+  if (restarting && page.process !== now) {
+    add({ from: "page", text: "… another one has taken its place. Your session is still there." });
+    restarting = false;
+  }
+  page.process = now;
 }
 
 // The stored session.
@@ -296,10 +401,11 @@ async function poll() {
   if (!document.hidden && !talking) {
     const before = talks;
     try {
-      const { session } = await ask(page.session);
+      const { session, process: now } = await ask(`${page.session}?bot=${page.bot}`);
       if (talks === before) {
         show(session);
       }
+      noteRestart(now);
       if (isLost) {
         complain("");
       }
@@ -317,7 +423,7 @@ async function poll() {
 const wide = matchMedia("(min-width: 60rem)");
 
 function unfold() {
-  panel.open = wide.matches;
+  panels.forEach((panel) => (panel.open = wide.matches));
 }
 
 byId("composer").addEventListener("submit", (event) => {
@@ -331,6 +437,9 @@ byId("composer").addEventListener("submit", (event) => {
 for (const suggestion of byId("suggestions").children) {
   suggestion.addEventListener("click", () => send(suggestion.value));
 }
+byId("many")?.addEventListener("click", sendMany);
+byId("conflict")?.addEventListener("click", editMeanwhile);
+byId("restart")?.addEventListener("click", restart);
 document.addEventListener("visibilitychange", poll);
 window.addEventListener("storage", (event) => event.key === slot && load());
 wide.addEventListener("change", unfold);
@@ -339,6 +448,9 @@ unfold();
 load();
 log.ariaLive = "polite"; // What was said before is not read out.
 new ResizeObserver(scrollDown).observe(log);
+if (!messages.length) {
+  greet();
+}
 poll();
 if (matchMedia("(pointer: fine)").matches) {
   input.focus();
