@@ -27,7 +27,7 @@ def beside(unit: Unit) -> Unit:
     other.error = unit.error
     for name, data in unit.fresh.items():
         if data.stored is not None and data.stored.is_known:
-            other.known[name] = data.stored.raw
+            other.exchange.known[name] = data.stored.raw
     return other
 
 

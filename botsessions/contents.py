@@ -43,19 +43,20 @@ class Joined(NamedTuple):
 class Contents:
     """The data of some fragments, by their names."""
 
-    def __init__(self) -> None:
+    def __init__(self, fragments: Mapping[str, Fragment[Any]]) -> None:
+        self.fragments = fragments
         self.all: dict[str, Data[Any]] = {}
         self.own: Sequence[Data[Any]] = ()
         """What the unit itself saves."""
         self.joined: dict[str, Joined] = {}
 
-    async def find(self, fragments: Mapping[str, Fragment[Any]], bot: str, source: Source) -> None:
+    async def find(self, bot: str, source: Source) -> None:
         """Ask the key functions.
 
         Raises:
             Exception: one failed, or its key cannot be used.
         """
-        self.all = await data_for(fragments, bot, source)
+        self.all = await data_for(self.fragments, bot, source)
         self.own = [*self.all.values()]
 
     def join(self, around: Iterable[Holder]) -> None:

@@ -56,7 +56,7 @@ class MovingUnit(Unit):
         await super().enter()
         if self.error is None:
             try:
-                await self.read([])  # Which takes the keys among all processes, too.
+                await self.exchange.read([])  # Which takes the keys among all processes, too.
                 await to_its_end(self._move())
             except Exception as exc:
                 self.error = exc

@@ -15,15 +15,13 @@ from .data import OVER, Data
 from .database.claims import Claim
 from .declaration import Fragment
 from .exceptions import SessionClosed, SessionError, SessionLockTimeout
+from .exchange import Exchange
 from .failures import Failure, tell
 from .holding import Hold
 from .locks import Ticket
-from .records import Address, Record
-from .saving import changes_of, write
+from .records import Address
 from .sources import Source
 from .storages.expiry import being_told
-from .storages.layers import Place, outgoing, read_places, tell_all
-from .storages.transactions import Transaction, begin
 
 current: ContextVar[Unit | None] = ContextVar("botsessions_unit", default=None)
 """The unit of work that the running code belongs to. It leaks into tasks, jobs and threads that the
@@ -77,20 +75,16 @@ class Unit:
         """Whether a write was refused because other processes had the keys, or the update."""
         self.refused = False
         """Whether handlers were not run because the session could not be shown."""
-        self.contents = Contents()
-        self.known: dict[str, Record | None] = {}
-        """By fragment, what another unit has read just now."""
+        self.contents = Contents(fragments)
         self._origin = origin
         self.opened = False
         """Whether handlers may have seen the session, or why there is none."""
-        self._claim = claim
         around = () if outer is None else [unit._hold for unit in enclosing(outer)]
         self._hold: Hold = Hold(around, kept, patience)
-        self._transaction: Transaction | None = None
+        self.exchange = Exchange(self.contents, self._hold, lock, claim, source.by)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._entered = self._loading = self._just_loaded = False
+        self._entered = self._just_loaded = False
         self._saving = asyncio.Lock()
-        self._writes = 0
         self._ended = False
 
     @property
@@ -124,16 +118,10 @@ class Unit:
         Raises:
             Exception: one failed, or its key cannot be used.
         """
-        await self.contents.find(self.fragments, self.bot, self.source)
+        await self.contents.find(self.bot, self.source)
         if self.holds and self.lock == "process":
             for data in self.contents.own:
-                data.expecting = self._outlive
-
-    async def _outlive(self, data: Data[Any], record: Record) -> None:
-        """See to it that data which expire while their key is held are not swept meanwhile."""
-        using = getattr(data.fragment.innermost, "using", None)
-        if isinstance(using, str) and data.address is not None and record.expires_at is not None:
-            await self._hold.outlive(data.address, using, record.expires_at)
+                data.expecting = self.exchange.outlive
 
     async def _acquire(self) -> None:
         """Join the keys that the code around holds, and wait for the others."""
@@ -166,7 +154,7 @@ class Unit:
 
         There is none for code that is being told, while it is read, that a session has expired.
         """
-        if self._loading or address in being_told():
+        if self.exchange.is_reading or address in being_told():
             return None
         return self.contents.at(address)
 
@@ -198,7 +186,8 @@ class Unit:
         if self.error is None and not self.opened:
             self.opened = True
             try:
-                await self.read([data for data in self.contents.own if not data.fragment.lazy])
+                strict = [data for data in self.contents.own if not data.fragment.lazy]
+                await self.exchange.read(strict)
                 for joined in self.contents.joined.values():
                     if not joined.data.fragment.lazy:
                         await joined.holder.reach(joined.data.look())
@@ -209,54 +198,6 @@ class Unit:
                 asyncio.get_running_loop().call_soon(self._note_that_time_passes)
         if self.error is not None:
             raise self.error
-
-    async def read(self, some: Sequence[Data[Any]]) -> None:
-        """Read data; the first time, the keys are taken among all processes, too."""
-        unread, places = [], []
-        for data in some:
-            if data.fragment.name in self.known:
-                await data.accept(self.known.pop(data.fragment.name))
-            elif data.stored is not None:
-                unread.append(data)
-                places.append(data.fragment.place(data.stored.address))
-        is_leased = self.lock == "database" and self._hold.ticket is not None
-        if not places and not is_leased and self._claim is None:
-            return
-        self._loading = True
-        try:
-            records = await read_places(places, read=self._read_stored)
-        finally:
-            self._loading = False
-        for data, record in zip(unread, records, strict=True):
-            await data.accept(record)
-
-    async def _read_stored(self, places: Sequence[Place]) -> list[Record | None]:
-        addresses = [place.address for place in places]
-        transaction, hold = self._begun(), self._hold
-        if self.lock == "process":
-            found = await transaction.read(addresses)
-        else:
-            try:
-                found = await transaction.read(
-                    addresses, since=hold.asked_at, patience=hold.database_seconds
-                )
-            except SessionLockTimeout as exc:
-                raise hold.explained(exc) from None
-        return list(map(found.get, addresses))
-
-    def _begun(self) -> Transaction:
-        """Return the transaction with the storages of the unit's own data."""
-        if self._transaction is None:
-            storages = {}
-            for data in self.contents.own:
-                if data.stored is not None:
-                    storages[data.stored.address] = data.fragment.innermost
-            hold = None if self.lock == "process" else self._hold
-            for address in () if hold is None else hold.keys:
-                if address.name in self.fragments:
-                    storages.setdefault(address, self.fragments[address.name].innermost)
-            self._transaction = begin(storages, hold, self._claim, by=self.source.by)
-        return self._transaction
 
     def _note_that_time_passes(self) -> None:
         self._just_loaded = False
@@ -313,7 +254,7 @@ class Unit:
         for data in self.contents.own:
             if data.stored is not None and data.stored.address in moves:
                 await data.stored.follow(moves[data.stored.address])
-                self._transaction = None
+                self.exchange.start_anew()
 
     # Save.
 
@@ -337,38 +278,14 @@ class Unit:
                     await joined.holder.save()
             self._ended = last
             try:
-                await self._save(last)
+                await self.exchange.write(last=last)
             except BaseException as exc:
                 self._ended = False
                 self.save_error = exc if isinstance(exc, Exception) else None
                 raise
-
-    async def _save(self, last: bool) -> None:
-        own = self.contents.own
-        if unread := [data for data in own if data.replaces_unread]:
-            await self._look_at(unread)
-        changes = await changes_of(own)
-        if changes or (last and self._transaction and self._transaction.has_rights):
-            hand_on = last and self.lock == "database" and self._hold.has_heir
-            self._writes += 1
-            try:
-                await write(self._begun(), changes, last=last, hand_on=hand_on)
             finally:
-                self._writes -= 1
                 if self.closed:
                     self._release()
-            if not last:
-                for data, _, record in changes:
-                    await data.expect(outgoing(data.fragment.layers, record))
-
-    async def _look_at(self, unread: Sequence[Data[Any]]) -> None:
-        """Find out what a write would replace that was never read, as far as that matters."""
-        is_safe = self._hold.ticket is not None and self._begun().protects_writes
-        held = [data for data in unread if is_safe and data.fragment.is_held]
-        if held:
-            await tell_all([d.fragment.place(d.address) for d in held if d.address is not None])
-        if len(held) < len(unread):  # Nobody holds back those who write the rest: compare with it.
-            await self.read([data for data in unread if data not in held])
 
     # Release.
 
@@ -407,8 +324,8 @@ class Unit:
 
     def _release(self) -> None:
         """Release the keys, or leave that to the write that is under way."""
-        if not self._writes:
-            self._transaction = None
+        if not self.exchange.is_writing:
+            self.exchange.start_anew()
             self._hold.release()
 
 
