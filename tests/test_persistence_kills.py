@@ -136,7 +136,9 @@ def test_f12_run_bot_is_killed_at_random_and_everybody_gets_to_the_end(
         del update["update_id"]
         account.deliver(**update)
     for turn in range(KILLS + 1):
+        polls = len(account.polls)
         with start(bots=bots, PAUSE="0.01") as bot:
+            bot.wait_until(lambda polls=polls: len(account.polls) > polls)  # type: ignore[misc]
             left = len(updates) * (KILLS - turn) // (KILLS + 1)
             bot.wait_until(lambda left=left: len(account.pending) <= left)  # type: ignore[misc]
             if turn == KILLS:
