@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ from botsessions.persistence import BotPersistence
 from botsessions.testing import AsyncBotClient
 
 from .bots import dialogues
-from .harness import Store
+from .harness import Store, text
 from .restarting import Restarting
 from .statements import noted_statements
 
@@ -249,6 +250,38 @@ class States(SimpleTestCase):
         bot = AsyncBotClient(build=with_store(build, Store()))
         with pytest.raises(Exception, match="may have 47 characters"):
             asyncio.run(bot.application.initialize())
+
+
+class GivenAgain(SimpleTestCase):
+    """Updates that run_bot gets again because it was killed before it had confirmed them."""
+
+    async def test_f12_an_answer_that_comes_twice_is_not_taken_for_the_next_one(self) -> None:
+        store = Store()
+        bot = AsyncBotClient(build=with_store(dialogues.build_ordering, store))
+        bot.application.skips_handled = True
+        maria = bot.user("Maria", id=5)
+        await maria.send("/order")
+        first, second = text(maria, 1000, "Maria"), text(maria, 1001, "Rome")
+        for update in (first, first, second, first, second):
+            await bot.application.process_update(update)
+        assert states(store) == {"ordering 5/5": dialogues.SIZE}
+        assert store.values["5"]["city"] == "Rome"
+
+    async def test_f12_ids_that_begin_anew_after_a_week_are_no_old_ones(self) -> None:
+        store = Store()
+        bot = AsyncBotClient(build=with_store(dialogues.build_ordering, store))
+        bot.application.skips_handled = True
+        maria = bot.user("Maria", id=5)
+        await maria.send("/order")
+        await bot.application.process_update(text(maria, 1000, "Maria"))
+        ((address, (record, stored)),) = [
+            item for item in store._stored.items() if item[0].name.endswith("ordering")
+        ]
+        conversation = json.loads(stored)
+        conversation["handled"][1] -= 7 * 24 * 3600
+        store._stored[address] = record, json.dumps(conversation)
+        await bot.application.process_update(text(maria, 3, "Rome"))
+        assert states(store) == {"ordering 5/5": dialogues.SIZE}
 
 
 class PythonTelegramBot(SimpleTestCase):

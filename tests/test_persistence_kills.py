@@ -142,6 +142,7 @@ def test_f12_run_bot_is_killed_at_random_and_everybody_gets_to_the_end(
             left = len(updates) * (KILLS - turn) // (KILLS + 1)
             bot.wait_until(lambda left=left: len(account.pending) <= left)  # type: ignore[misc]
             if turn == KILLS:
+                bot.wait_until(lambda: "polls" in bot.output)
                 assert bot.end() == 0
     assert stored(table) == {person: results_of(person) for person in range(1, TALKERS + 1)}
 

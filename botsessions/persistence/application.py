@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from telegram import Update
 from telegram.ext import Application, ConversationHandler, ExtBot, JobQueue
 
+from ..database.claims import AlreadyHandled
 from ..unit import Unit
 from .callback_data import CALLBACK_DATA, KeptCallbackData
 from .conversations import Conversations, adopt
@@ -37,6 +38,9 @@ class PersistentApplication(
         self._conversations: list[Conversations] = []
         self._watch: Watch | None = None
         self._buttons: KeptCallbackData | None = None
+        self.skips_handled = False
+        """Whether updates come again that were handled just before the process was killed, so that
+        conversations are to let them pass."""
         super().__init__(**kwargs)
         self.kept = self.persistence if isinstance(self.persistence, BotPersistence) else None
         """The persistence, if it is ours."""
@@ -105,7 +109,15 @@ class PersistentApplication(
         return {fragment.name: fragment for fragment in [*fragments, buttons.store.fragment]}
 
     def prepare(self, update: object, unit: Unit) -> None:
-        """Let handlers be chosen by what was read."""
+        """Let handlers be chosen by what was read.
+
+        Raises:
+            AlreadyHandled: a conversation has seen the update before.
+        """
+        if self.skips_handled and isinstance(update, Update):
+            known = (one for some in self._conversations for one in some.all())
+            if any(one.has_handled(unit, update) for one in known):
+                raise AlreadyHandled(f"Update {update.update_id} was handled before.")
         if self._buttons is not None and CALLBACK_DATA in unit.fragments:
             assert isinstance(update, Update)
             self._buttons.fill_in(update, unit.data(CALLBACK_DATA))

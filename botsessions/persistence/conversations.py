@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import replace
 from inspect import Parameter, Signature
@@ -29,6 +30,10 @@ from .values import ValueCodec
 
 if TYPE_CHECKING:
     from .application import PersistentApplication
+
+HANDLED: Final = "handled"
+"""In what is stored of a conversation: the id of its last update, and when that was handled."""
+DAY_SECONDS: Final = 24 * 3600
 
 Key = tuple[Any, ...]
 """A conversation's, as python-telegram-bot makes it: the ids of chat, user, message."""
@@ -92,7 +97,7 @@ class Conversations(MutableMapping[Key, Any]):
         elif data is not None:
             self._pending.pop(key, None)
             unit = current.get()
-            data.assign(kept(state, None if unit is None else self._waiting.get(unit)))
+            data.assign(self._kept(state, None if unit is None else self._waiting.get(unit)))
         elif key not in self._pending:  # What is pending is saved when it has ended.
             raise SessionClosed("This conversation's update is over.")
 
@@ -116,7 +121,22 @@ class Conversations(MutableMapping[Key, Any]):
         self._waiting[unit] = update
         conversation = data.get()
         if conversation is not None:
-            data.assign(kept(conversation["state"], update))
+            data.assign(self._kept(conversation["state"], update))
+
+    def touch(self, key: Key) -> None:
+        """Note that the running update is handled, whether or not the state changes."""
+        data = self._data(key) if self._application.skips_handled else None
+        conversation = None if data is None else data.get()
+        if data is not None and conversation is not None:
+            data.assign({**conversation, HANDLED: stamp_of(current.get())})
+
+    def has_handled(self, unit: Unit, update: Update) -> bool:
+        """Whether the conversation has seen an update that the bot is given again."""
+        data = unit.contents.all.get(self.fragment.name)
+        conversation = None if data is None or data.error is not None else data.get()
+        number, seconds = (conversation or {}).get(HANDLED, (0, 0))
+        # After a week without updates Telegram may begin to count anew; it keeps them for a day.
+        return bool(update.update_id <= number and time.time() - seconds < DAY_SECONDS)
 
     async def end(self, overdue: Overdue) -> None:
         """End a conversation whose time is over, unless that is done or it has gone on."""
@@ -148,6 +168,19 @@ class Conversations(MutableMapping[Key, Any]):
             "code, or delete the conversation in the admin."
         )
 
+    def _kept(self, state: Any, waiting: Any) -> dict[str, Any]:
+        """Return what is stored of a conversation.
+
+        Args:
+            waiting: the update after which it is to go on in time; ``None``: it has no timeout.
+        """
+        conversation = {"state": state}
+        if waiting is not None:
+            conversation[UPDATE] = waiting.to_dict()
+        if self._application.skips_handled:
+            conversation[HANDLED] = stamp_of(current.get())
+        return conversation
+
     def _data(self, key: Key) -> Data[Any] | None:
         return data_here(self.fragment.name, joined(*key))
 
@@ -171,7 +204,9 @@ class Conversations(MutableMapping[Key, Any]):
                     state = result_of(pending)
                     ended = state is None or state == self.handler.END
                     waits = has_timeouts(self.handler, application)
-                    edit.data = None if ended else kept(state, source.subject if waits else None)
+                    edit.data = (
+                        None if ended else self._kept(state, source.subject if waits else None)
+                    )
         finally:
             if self._pending.get(key) is pending:
                 del self._pending[key]
@@ -188,7 +223,7 @@ def adopt(
     """
     conversations = Conversations(handler, application, storage)
     handler._conversations = conversations
-    handler.timeout_jobs = NoJobs()
+    handler.timeout_jobs = NoJobs(conversations.touch)
     return conversations
 
 
@@ -215,9 +250,10 @@ def no_key(update: object) -> None:
     """Return what is known of a conversation's key without its handler."""
 
 
-def kept(state: Any, update: Any) -> dict[str, Any]:
-    """Return what is stored of a conversation; with the update, if it is to go on in time."""
-    return {"state": state} if update is None else {"state": state, UPDATE: update.to_dict()}
+def stamp_of(unit: Unit | None) -> list[int]:
+    """Return the id of a unit's update, and the time in seconds."""
+    subject = None if unit is None else unit.source.subject
+    return [getattr(subject, "update_id", 0), int(time.time())]
 
 
 def has_timeouts(handler: ConversationHandler[Any], application: PersistentApplication) -> bool:

@@ -61,7 +61,20 @@ def patience_of(handler: ConversationHandler[Any]) -> timedelta:
 
 
 class NoJobs(dict[Any, Job[Any]]):
-    """In place of a handler's ``timeout_jobs``, of which there would be one per conversation."""
+    """In place of a handler's ``timeout_jobs``, of which there would be one per conversation.
+
+    Args:
+        on_update: called with the key of a conversation whose update is about to be handled: then
+            python-telegram-bot removes the job from here.
+    """
+
+    def __init__(self, on_update: Callable[[Any], object]) -> None:
+        super().__init__()
+        self._on_update = on_update
+
+    def pop(self, key: Any, default: Any = None) -> Any:
+        self._on_update(key)
+        return default
 
     def __setitem__(self, key: Any, job: Job[Any]) -> None:
         pass

@@ -1,7 +1,6 @@
 """A bot of conversations that talks to nobody, and whose workers are killed.
 
-It is written as for python-telegram-bot alone. Each step takes only what it has asked for, so a
-message that is delivered twice is not taken for the answer to the next question.
+It is written as for python-telegram-bot alone: its questions take anything for an answer.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ def asking(number: int) -> Any:
         orders.append(context.user_data.pop("order"))
         return END
 
-    return MessageHandler(filters.Regex(f"^{FIELDS[number]}"), answer)
+    return MessageHandler(filters.TEXT & ~filters.COMMAND, answer)
 
 
 async def family(update: Update, context: Context) -> str:
