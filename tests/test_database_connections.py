@@ -15,7 +15,7 @@ from unittest import IsolatedAsyncioTestCase, mock
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
-from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections, transaction
 from django.db.backends.signals import connection_created
 from django.test import TestCase, TransactionTestCase, override_settings
 from django.utils.connection import ConnectionDoesNotExist
@@ -27,6 +27,7 @@ from botsessions.exceptions import SessionConflict
 from botsessions.models import BotSession
 from botsessions.storages import Address, Record
 
+from .bots.elsewhere import counter
 from .harness import left_to_collect
 
 ADDRESS = Address("pizza", "", "42")
@@ -538,3 +539,56 @@ class Forks(TransactionTestCase):
         )
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
+
+
+READ_ONLY = {
+    "postgresql": "SET default_transaction_read_only = on",
+    "mysql": "SET SESSION tx_read_only = 1",
+}
+"""What makes a connection one that can only read, as those are that were made in a failover."""
+SHOP = {
+    "shop": {
+        "SESSION": "tests.bots.elsewhere.counter",
+        "APPLICATION": "tests.bots.elsewhere.nothing",
+    }
+}
+
+
+@override_settings(BOTSESSIONS={"BOTS": SHOP})
+class OfViews(TransactionTestCase):
+    """Connections of code that calls ``edit()``, which Django looks at between requests only."""
+
+    def setUp(self) -> None:
+        if connection.vendor not in READ_ONLY:
+            self.skipTest(f"{connection.vendor} has no server.")
+
+    def lose(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(BACKENDS[connection.vendor][0])
+            (own,) = cursor.fetchone()
+        killing = threading.Thread(target=kill, args=[own])
+        killing.start()
+        killing.join()
+
+    def make_read_only(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(READ_ONLY[connection.vendor])
+
+    def test_a16_an_edit_goes_on_over_a_new_one(self) -> None:
+        for number, trouble in enumerate((self.lose, self.make_read_only)):
+            trouble()
+            with counter.edit("42") as data:
+                data["count"] += 1
+                trouble()
+            trouble()
+            found = counter.get("42")
+            assert found == {"count": number + 1}
+            connections["default"].close()
+
+    def test_in_a_transaction_it_does_not(self) -> None:
+        with pytest.raises(DatabaseError), transaction.atomic():
+            self.lose()
+            with counter.edit("42") as data:
+                data["count"] += 1
+        connections["default"].close()
+        assert counter.get("42") is None

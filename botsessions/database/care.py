@@ -88,10 +88,15 @@ def close_broken_connections(error: BaseException) -> None:
     useless = is_of_connection(error)
     for connection in connections.all(initialized_only=True):
         opened = connection.connection is not None
-        if opened and useless and is_pooled(connection):
-            connection.connection.close()  # Else the pool would hand it out again.
         if opened and (useless or (connection.errors_occurred and not connection.is_usable())):
-            connection.close()
+            discard(connection)
+
+
+def discard(connection: BaseDatabaseWrapper) -> None:
+    """Close a connection that is of no more use, for its pool, too, which else would keep it."""
+    if connection.connection is not None and is_pooled(connection):
+        connection.connection.close()
+    connection.close()
 
 
 def rest() -> None:

@@ -16,6 +16,8 @@ from django.db import connections
 from ..forking import at_fork
 from .batch import carry_out
 from .batching import Batching, Done
+from .care import discard
+from .errors import Trouble, trouble_of
 from .execution import execute
 from .keeper import keeper_of, keepers
 from .postgresql import LoopConnection, connect
@@ -120,9 +122,30 @@ class OnCaller:
         else:
             done(outcomes, None)
 
-    def _execute(self, requests: Sequence[Request]) -> list[Any]:
+    def _execute(self, requests: Sequence[Request]) -> Sequence[Any]:
+        """Carry requests out, once more over a new connection if this one was lost."""
         connection = connections[self._using]
-        return execute(connection, carry_out(requests, connection, singly=requests[0].met_lock))
+        outcomes = self._outcomes(requests)
+        lost = [r for r, outcome in zip(requests, outcomes, strict=True) if is_lost(outcome)]
+        if not lost or connection.in_atomic_block or not connection.autocommit:
+            return outcomes
+        discard(connection)
+        for request in lost:
+            request.tried = True
+        again = dict(zip(lost, self._outcomes(lost), strict=True))
+        return [again.get(request, o) for request, o in zip(requests, outcomes, strict=True)]
+
+    def _outcomes(self, requests: Sequence[Request]) -> Sequence[Any]:
+        connection = connections[self._using]
+        try:
+            return execute(connection, carry_out(requests, connection, singly=requests[0].met_lock))
+        except Exception as exc:
+            return [exc] * len(requests)
+
+
+def is_lost(outcome: Any) -> bool:
+    """Whether something has failed because the connection is of no more use."""
+    return isinstance(outcome, Exception) and trouble_of(outcome) is Trouble.LOST
 
 
 class OnLoop:
