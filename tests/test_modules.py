@@ -35,6 +35,7 @@ ELSEWHERE = {
     "storages/free_server": "storages_free",
     # Two texts of SQL and what is done with them are one thing.
     "database/claims_table": "database_claims",
+    "database/history_texts": "database_history",
     "database/keeper": "database_leases",
     "database/leases_table": "database_leases",
     "database/leases_texts": "database_leases",
