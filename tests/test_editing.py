@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.db import connection, transaction
 from django.test import SimpleTestCase, TestCase, TransactionTestCase, override_settings
 
 from botsessions import lazy_session, multi_session, session
+from botsessions.database.commit import kept_until_commit
 from botsessions.database.connections import close_databases
 from botsessions.exceptions import (
     SessionConflict,
@@ -351,8 +353,9 @@ class InTransactions(TransactionTestCase):
             with stored.edit(chat=42) as data:
                 data.count = 1
             kept.set()
-            while len(process_lock()._queues[Address("shop", "", "42")]) < 2:
-                pass
+            (ticket,) = kept_until_commit("default")
+            while not process_lock().has_heir(ticket):
+                time.sleep(0.001)
             order.append(("commits", 1))
         thread.join(5)
         assert order == [("commits", 1), ("other", 1)]

@@ -19,7 +19,7 @@ from telegram import Update
 from botsessions import lazy_session, multi_session, session
 from botsessions.exceptions import SessionLockTimeout
 from botsessions.keys import per_chat, per_user
-from botsessions.locks import ProcessLock, process_lock
+from botsessions.locks import ProcessLock, process_lock, release
 from botsessions.storages import Address, Record
 
 from .harness import Store, client
@@ -110,7 +110,8 @@ class TheLock(SimpleTestCase):
         lock = ProcessLock()
         for number in range(1000):
             lock.release(await held(lock, str(number), "shared"))
-        assert lock._queues == {}
+        assert not lock.busy
+        assert not lock.wanted
 
     async def test_releasing_twice_does_nothing(self) -> None:
         lock = ProcessLock()
@@ -143,7 +144,7 @@ class TheLock(SimpleTestCase):
 
         thread = threading.Thread(target=elsewhere)
         thread.start()
-        while len(lock._queues["a"]) < 2:  # noqa: ASYNC110 (the other loop requests it)
+        while not lock.has_heir(first):  # noqa: ASYNC110 (the other loop requests it)
             await asyncio.sleep(0.001)
         order.append("loop")
         lock.release(first)
@@ -176,7 +177,7 @@ class TheLock(SimpleTestCase):
 
         thread = threading.Thread(target=elsewhere)
         thread.start()
-        while len(lock._queues["a"]) < 2:  # noqa: ASYNC110 (the other loop requests it)
+        while not lock.has_heir(first):  # noqa: ASYNC110 (the other loop requests it)
             await asyncio.sleep(0.001)
         lock.release(first)
         await asyncio.to_thread(thread.join)
@@ -188,6 +189,32 @@ class TheLock(SimpleTestCase):
         lock.release(*tickets)
         lock.release(await third)
         assert not lock.busy
+
+    async def test_keys_that_are_held_or_waited_for_are_wanted(self) -> None:
+        lock = ProcessLock()
+        first, second = lock.request(["a"]), lock.request(["a", "b"])
+        assert set(lock.wanted) == {"a", "b"}
+        assert (first.granted, second.granted) == (True, False)
+        await lock.acquire(first)  # Which is granted already.
+        lock.release(second)
+        assert set(lock.wanted) == {"a"}
+        lock.release(first)
+        assert not lock.wanted
+
+    async def test_who_waits_in_vain_is_not_told_before_its_time(self) -> None:
+        lock = ProcessLock()
+        lock.request("a")
+        task = asyncio.ensure_future(held(lock, "a", seconds=60))
+        assert not await soon(task)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    def test_a_key_that_was_granted_before_anybody_waited_is_had_at_once(self) -> None:
+        lock = ProcessLock()
+        first, second = lock.request("a"), lock.request("a")
+        lock.release(first)
+        assert second.granted
+        asyncio.run(lock.acquire(second))
 
     def test_a_forked_child_has_a_lock_of_its_own(self) -> None:
         ticket = process_lock().request(["parent"])
@@ -221,6 +248,81 @@ class TheLock(SimpleTestCase):
 
         asyncio.run(main())
         assert not lock.busy
+
+
+class Lease:
+    """What keys are held with among all processes."""
+
+    def __init__(self, *, handed_on: bool) -> None:
+        self.handed_on = handed_on
+        self.given_up = 0
+
+    def give_up(self) -> None:
+        self.given_up += 1
+
+
+class Heirs(SimpleTestCase):
+    """Who waits for the very keys of a holder may go on with its lease."""
+
+    def heir_of(self, *queue: str) -> bool:
+        """Whether the first of these requests, each for some keys, has an heir."""
+        lock = ProcessLock()
+        first, *_ = [lock.request(keys) for keys in queue]
+        return lock.has_heir(first)
+
+    def test_the_next_who_wants_the_very_keys_is_the_heir(self) -> None:
+        assert self.heir_of("a", "a")
+        assert self.heir_of("a", "a", "ab")
+        assert self.heir_of("ab", "ba")
+
+    def test_nobody_is_who_wants_others_or_is_not_the_next(self) -> None:
+        assert not self.heir_of("a")
+        assert not self.heir_of("a", "b")
+        assert not self.heir_of("a", "ab")
+        assert not self.heir_of("a", "ab", "a")
+        assert not self.heir_of("ab", "a")
+        assert not self.heir_of("ab", "a", "ab")
+        assert not self.heir_of("ab", "a", "b")
+
+    def test_who_waits_itself_or_is_gone_has_none(self) -> None:
+        lock = ProcessLock()
+        first, second, _third = [lock.request("a") for _ in range(3)]
+        assert not lock.has_heir(second)
+        lock.release(first)
+        assert lock.has_heir(second)
+        assert not lock.has_heir(first)
+
+    def test_a_lease_that_was_kept_for_it_goes_to_the_heir(self) -> None:
+        lock = ProcessLock()
+        first, second = lock.request("ab"), lock.request("ab")
+        first.lease = lease = Lease(handed_on=True)
+        lock.release(first)
+        assert second.granted
+        assert second.lease is lease
+        assert first.lease is None
+        assert lease.given_up == 0
+        lock.release(second)  # Nobody is there to inherit it.
+        assert second.lease is None
+        assert lease.given_up == 1
+
+    def test_one_that_was_not_kept_or_that_nobody_inherits_is_given_up(self) -> None:
+        for other, handed_on in (("a", False), ("ab", True)):
+            lock = ProcessLock()
+            first, second = lock.request("a"), lock.request(other)
+            first.lease = lease = Lease(handed_on=handed_on)
+            lock.release(first)
+            assert second.granted
+            assert second.lease is first.lease is None
+            assert lease.given_up == 1
+            lock.release(first)
+            assert lease.given_up == 1
+
+    def test_keys_of_this_process_are_released_in_its_lock(self) -> None:
+        ticket = process_lock().request(["heir"])
+        ticket.lease = lease = Lease(handed_on=False)
+        release(ticket)
+        assert not process_lock().busy
+        assert lease.given_up == 1
 
 
 class Handlers(SimpleTestCase):
@@ -342,7 +444,7 @@ class Handlers(SimpleTestCase):
         for number in range(1, 300):
             await bot.user(id=number).send("x")
         assert not process_lock().busy
-        assert process_lock()._queues == {}
+        assert not process_lock().wanted
         assert not bot.application._chat_ids_to_be_updated_in_persistence
         assert not bot.application._user_ids_to_be_updated_in_persistence
 
