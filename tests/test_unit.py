@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.test import SimpleTestCase, TestCase, TransactionTestCase
 from telegram.ext import TypeHandler
 
-from botsessions import lazy_session, session
+from botsessions import session
 from botsessions.exceptions import (
     SessionLockTimeout,
 )
@@ -34,59 +34,6 @@ def counting() -> dict[str, int]:
 
 def beside(callback: Any) -> Any:
     return TypeHandler(object, callback, block=False)
-
-
-class WithoutTheKey(SimpleTestCase):
-    async def test_an_assignment_is_compared_with_what_is_stored_when_it_is_saved(self) -> None:
-        """It holds nothing, so it must not replace what it has not seen."""
-        store = Store({"1001": {"count": 1}})
-
-        async def assign(update: Any, context: Any) -> None:
-            context.session = {"count": 5}
-
-        declared = lazy_session(initial=counting, storage=store)
-        assert (await client(declared, beside(assign)).user().send("x")).errors == []
-        assert store.operations == ["read", "write"]
-        assert store.values == {"1001": {"count": 5}}
-
-    async def test_a_promise_is_compared_with_what_is_stored_when_it_is_saved(self) -> None:
-        store = Store({"1001": {"count": 1}})
-
-        async def later() -> dict[str, int]:
-            return {"count": 5}
-
-        async def assign(update: Any, context: Any) -> None:
-            context.session = later()
-
-        declared = lazy_session(initial=counting, storage=store)
-        assert (await client(declared, beside(assign)).user().send("x")).errors == []
-        assert store.operations == ["read", "write"]
-
-    async def test_with_the_key_an_assignment_reads_nothing(self) -> None:
-        store = Store({"1001": {"count": 1}})
-
-        async def assign(update: Any, context: Any) -> None:
-            context.session = {"count": 5}
-            await context.save_session()
-            context.session = {"count": 6}
-
-        await client(lazy_session(initial=counting, storage=store), assign).user().send("x")
-        assert store.operations == ["write", "write"]
-
-    async def test_a_key_function_that_failed_is_not_asked_again(self) -> None:
-        calls = []
-
-        def key(update: Any) -> str:
-            calls.append(update)
-            raise LookupError("no key")
-
-        async def work(update: Any, context: Any) -> None:
-            raise AssertionError("never run")
-
-        declared = session(initial=counting, storage=Store(), get_session_key=key)
-        answers = await client(declared, beside(work), beside(work)).user().send("x")
-        assert [str(error) for error in answers.errors] == ["no key"]
-        assert len(calls) == 1
 
 
 class WhomItBelongsTo(TestCase):
