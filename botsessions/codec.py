@@ -82,6 +82,14 @@ class Codec(Generic[T]):
         """
         return self._completed(strict(self._builtins(data)), unknown, max_bytes)
 
+    def encode_stored(self, value: Json, max_bytes: int) -> Json:
+        """Return what was stored elsewhere, to be stored here.
+
+        Raises:
+            SessionDataError: as :meth:`encode`.
+        """
+        return self.encode(value, {}, max_bytes)  # type: ignore[arg-type]
+
     def encode_changed(
         self, data: T, stored: bytes | None, unknown: dict[str, Json], max_bytes: int
     ) -> Encoded | None:

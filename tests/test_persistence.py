@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.test import SimpleTestCase, TestCase, TransactionTestCase, override_settings
@@ -29,6 +32,7 @@ from botsessions.ptb import SessionApplication
 from botsessions.testing import AsyncBotClient, BotClient
 
 from .harness import Store, client, running, text
+from .sessions import LIST, url
 from .statements import noted_statements
 
 WORDS = filters.TEXT & ~filters.COMMAND
@@ -431,3 +435,28 @@ class Statements(TransactionTestCase):
             )
             assert len(kept) <= len(sessions), lock
             assert [kept.count("SELECT"), kept[0]] == [sessions.count("SELECT"), sessions[0]]
+
+
+@override_settings(BOTSESSIONS=SETTINGS)
+class Elsewhere(TestCase):
+    def test_f12_what_is_exported_is_imported_as_it_was(self) -> None:
+        maria = BotClient("shop").user("Maria", id=5)
+        maria.send("x")
+        with TemporaryDirectory() as directory:
+            path = str(Path(directory) / "shop.jsonl")
+            call_command("export_sessions", "--output", path, verbosity=0)
+            before = list(BotSession.objects.order_by("name").values_list("name", "key", "data"))
+            BotSession.objects.all().delete()
+            call_command("import_sessions", "jsonl", path, verbosity=0)
+        assert before == list(
+            BotSession.objects.order_by("name").values_list("name", "key", "data")
+        )
+        assert maria.send("/look").text == str([{1: 1}] * 3)
+
+    def test_f12_staff_see_it_and_change_it_in_the_admin(self) -> None:
+        BotClient("shop").user("Maria", id=5).send("x")
+        self.client.force_login(User.objects.create_superuser("boss"))
+        row = BotSession.objects.get(name="ptb:user_data")
+        assert "ptb:user_data" in self.client.get(LIST).content.decode()
+        page = self.client.get(url("change", row)).content.decode()
+        assert "__type__" in page

@@ -166,7 +166,11 @@ class Destination:
     def _record(self, found: Found, version: Decimal | None, about: About) -> Record:
         fragment = self._fragment
         codec = fragment.codec if version == fragment.newest_version else self._older
-        value: Json = codec.encode(found.data, {}, max_bytes())
+        value: Json = (
+            codec.encode_stored(found.data, max_bytes())
+            if found.is_stored
+            else codec.encode(found.data, {}, max_bytes())
+        )
         stored = outgoing(fragment.layers, Record(value, about=about))
         # It is as old as it was.
         expires_at = found.expires_at or stored.expires_at

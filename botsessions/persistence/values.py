@@ -38,6 +38,15 @@ class ValueCodec(Codec[Any]):
         refuse_larger(value, max_bytes)
         return value
 
+    def encode_stored(self, value: Json, max_bytes: int) -> Json:
+        """Return what was stored elsewhere, to be stored here.
+
+        Raises:
+            SessionDataError: it is not what this codec has encoded.
+        """
+        self.decode(value)
+        return Codec[Any]().encode(value, {}, max_bytes)
+
     def encode_changed(
         self, data: Any, stored: bytes | None, unknown: dict[str, Json], max_bytes: int
     ) -> Encoded | None:

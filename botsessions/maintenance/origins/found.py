@@ -32,6 +32,8 @@ class Found:
     ids: Mapping[str, int] = field(default_factory=dict)
     version: Decimal | None = None
     expires_at: datetime | None = None
+    is_stored: bool = False
+    """Whether data is JSON as this app stores it."""
     about: About | None = None
     """Whom it belongs to. Without that the key or the ids have to tell."""
     created_at: datetime | None = None

@@ -123,6 +123,7 @@ def found_in(line: bytes, where: str) -> Found | Failure:
         session.key,
         version=session.version,
         expires_at=expires_at,
+        is_stored=True,
         about=session.about,
         created_at=created_at,
         changed_at=changed_at,
