@@ -16,8 +16,11 @@ from django.utils import timezone
 
 from botsessions import audit, enhance_storage, session
 from botsessions.admin import doing
+from botsessions.locks import process_lock
 from botsessions.maintenance import changing
 from botsessions.models import BotSession
+from botsessions.records import new_revision
+from botsessions.storages import Address
 
 from .sessions import LIST, make, staff, url
 
@@ -275,6 +278,44 @@ def test_the_page_of_a_session_offers_the_same(operator: Client, name: str) -> N
         assert BotSession.objects.get(pk=row.pk).revision != row.revision
     assert BotSession.objects.get(pk=other.pk).revision == other.revision
     assert LogEntry.objects.get().object_id == str(row.pk)
+
+
+@pytest.mark.parametrize("name", ["expire", "extend", "reset", "delete_selected"])
+def test_what_has_changed_since_it_was_shown_is_asked_again(operator: Client, name: str) -> None:
+    row = make(expires_at=timezone.now() + HOUR)
+    where = url("operation", row, name)
+    shown = text(operator.get(where))
+    BotSession.objects.update(data={"later": 1}, revision=new_revision())
+    now = BotSession.objects.get()
+    assert f'name="revision" value="{row.revision}"' in shown
+    sent = {"confirmed": "yes", "amount": "2", "unit": "days", "revision": str(row.revision)}
+    response = operator.post(where, sent, follow=True)
+    assert "was changed since you have seen it" in text(response)
+    assert f'name="revision" value="{now.revision}"' in text(response)
+    left = BotSession.objects.get()
+    assert (left.data, left.revision, left.expires_at) == (
+        {"later": 1},
+        now.revision,
+        now.expires_at,
+    )
+    operator.post(where, sent | {"revision": str(now.revision)})
+    assert not BotSession.objects.filter(revision=now.revision).exists()
+
+
+def test_one_whose_handler_is_running_is_waited_for(
+    operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = make("1")
+    monkeypatch.setattr(changing, "PATIENCE_SECONDS", 0.1)
+    ticket = process_lock().request([Address(row.bot, row.name, row.key)])
+    try:
+        response = operator.post(url("delete", row), {"confirmed": "yes"}, follow=True)
+        assert "busy" in text(response)
+        assert BotSession.objects.exists()
+    finally:
+        process_lock().release(ticket)
+    operator.post(url("delete", row), {"confirmed": "yes"})
+    assert not BotSession.objects.exists()
 
 
 def test_django_own_way_to_delete_asks_in_the_same_way(operator: Client) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.db.models import QuerySet
 
@@ -15,6 +15,9 @@ from ..models import AbstractBotSession
 
 if TYPE_CHECKING:
     from .operations import Operation
+
+Run: TypeAlias = "Callable[[QuerySet[Any], Mapping[str, Any], str], Iterable[Batch]]"
+"""See :meth:`.Operation.run`."""
 
 NAMED = 20
 """So many sessions are named that were left as they were for the same reason."""
@@ -58,14 +61,20 @@ class Outcome:
 
 
 def do(
-    operation: Operation, sessions: QuerySet[Any], chosen: Mapping[str, Any], user: Any
+    operation: Operation,
+    sessions: QuerySet[Any],
+    chosen: Mapping[str, Any],
+    user: Any,
+    run: Run | None = None,
 ) -> Outcome:
     """Do it, and note for each session that has changed who did what.
 
     Args:
         chosen: what the operation's form says.
+        run: does it to a batch, in the operation's place.
     """
     outcome, message = Outcome(), operation.message(sessions.model)
+    run = run or operation.run
     try:
         for keys in batches_of_keys(sessions, BATCH_SIZE):
             batch = sessions.filter(pk__in=keys)
@@ -73,7 +82,7 @@ def do(
             rows = {changing.address_of(session): session.pk for session in before}
             outcome.seen += len(before)
             try:
-                for part in operation.run(batch, chosen, f"admin:{user.pk}"):
+                for part in run(batch, chosen, f"admin:{user.pk}"):
                     outcome.add(part, rows)
             finally:
                 if not operation.is_anonymous:

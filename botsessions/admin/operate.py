@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
@@ -15,10 +15,11 @@ from django.shortcuts import redirect
 from django.utils import formats
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import ngettext
+from django.utils.translation import gettext, ngettext
 
 from .. import audit
-from ..maintenance import changing
+from ..exceptions import SessionConflict, SessionError
+from ..maintenance import Batch, changing
 from ..masking import mask, masked_fields
 from ..models import AbstractBotSession
 from ..reading import UNKNOWN, UNREADABLE
@@ -26,7 +27,7 @@ from . import columns
 from .affected import MOST_NAMED, Affected
 from .contents import Contents
 from .differences import differences
-from .doing import Left, Outcome, do
+from .doing import Left, Outcome, Run, do
 from .merging import Merge
 from .past import undo
 from .plain import visible
@@ -135,12 +136,32 @@ def done(
     response = operation.response(request, sessions)
     if response is not None:
         return response
-    outcome = do(operation, sessions, chosen, request.user)
+    run = None if session is None or operation.is_anonymous else held(request, operation, session)
+    try:
+        outcome = do(operation, sessions, chosen, request.user, run)
+    except SessionConflict:
+        said = gettext("The session was changed since you have seen it. Nothing was written.")
+        model_admin.message_user(request, said, messages.ERROR)
+        return redirect(request.get_full_path())
+    except SessionError as exc:
+        model_admin.message_user(request, str(exc), messages.ERROR)
+        return redirect(request.get_full_path())
     tell(model_admin, request, operation, outcome, session)
     gone = operation.flag == audit.DELETION and outcome.done
     if session is None or gone:
         return redirect(model_admin.url("changelist") if session else request.get_full_path())
     return redirect(model_admin.url("change", quote(session.pk)))
+
+
+def held(request: HttpRequest, operation: Operation, session: AbstractBotSession) -> Run:
+    """Return what does it to one session with its key held, if it is as it was shown."""
+    seen = request.POST.get("revision", "")
+    revision = int(seen) if seen.isdecimal() else session.revision
+
+    def run(sessions: QuerySet[Any], chosen: Mapping[str, Any], by: str) -> list[Batch]:
+        return changing.change_one(session, revision, lambda seen: operation.run(seen, chosen, by))
+
+    return run
 
 
 def tell(

@@ -103,8 +103,8 @@ def restore(session: AbstractBotSession, entry: HistoryEntry, *, by: str = "") -
 
 def change_one(
     session: AbstractBotSession, revision: int, change: Callable[[Sessions], Iterator[Batch]]
-) -> None:
-    """Make one of the changes below to one session, with its key held.
+) -> list[Batch]:
+    """Make one of the changes below to one session, with its key held; return what it has done.
 
     Args:
         revision: the one that whoever makes the change has seen.
@@ -115,8 +115,10 @@ def change_one(
     """
     address, seen = address_of(session), all_of_it(session).filter(revision=revision)
     with held(declared(session.bot, session.name), address):
-        if not any(batch.done for batch in change(seen)) and not seen.exists():
+        batches = list(change(seen))
+        if not any(batch.done for batch in batches) and not seen.exists():
             raise conflict(address)
+    return batches
 
 
 def expire(sessions: Sessions, *, by: str = "", batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
