@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +55,22 @@ def shop(declared: Any, alias: str = "shop") -> Any:
     """Return the session as the one of a bot that is stored under ``alias``."""
     declared.installed(alias)
     return declared
+
+
+class OnItsThread(TransactionTestCase):
+    def test_edits_leave_nothing_in_the_context_of_their_thread(self) -> None:
+        """Each event loop that they make would leave a variable, and more time for the next."""
+        pizza = shop(session(initial=Pizza))
+        for lock in ("process", "database"):
+            pizza.installed("shop", lock)
+            with pizza.edit(chat=42) as data:
+                data.count += 1
+            before = len(copy_context())
+            for _ in range(3):
+                with pizza.edit(chat=42) as data:
+                    data.count += 1
+                assert pizza.get(chat=42) is not None
+            assert len(copy_context()) == before
 
 
 class ByKeyAndIds(SimpleTestCase):

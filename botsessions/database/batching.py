@@ -13,14 +13,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
-from django.db import connections
-
 from ..conf import retry_seconds
 from ..exceptions import SessionStorageError
 from ..records import Address
 from .batch import Locked
 from .errors import Trouble, trouble_of
 from .keeper import keeper_of
+from .options import vendor_of
 from .requests import Request, Write
 from .uncancellable import Uncancellable
 
@@ -56,7 +55,7 @@ class Batching:
     def __init__(self, using: str, driver: Driver) -> None:
         self._using = using
         self.driver = driver
-        self._has_server = connections[using].vendor != "sqlite"
+        self._has_server = vendor_of(using) != "sqlite"
         self._waiting: list[Request] = []
         self._writing: set[Address] = set()
         """What is being written, or will be tried again."""

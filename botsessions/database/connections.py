@@ -20,6 +20,7 @@ from .care import discard
 from .errors import Trouble, trouble_of
 from .execution import execute
 from .keeper import keeper_of, keepers
+from .options import vendor_of
 from .postgresql import LoopConnection, connect
 from .requests import Request
 from .thread import DatabaseThread
@@ -156,7 +157,7 @@ class OnLoop:
     def __init__(self, using: str) -> None:
         self._using = using
         self._own: LoopConnection | None = None
-        self._has_none = connections[using].vendor != "postgresql"
+        self._has_none = vendor_of(using) != "postgresql"
 
     def carry_out(self, requests: Sequence[Request], done: Done) -> None:
         own = self._own

@@ -12,6 +12,8 @@ from weakref import WeakKeyDictionary
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.backends.signals import connection_created
+from django.db.utils import load_backend
+from django.utils.connection import ConnectionDoesNotExist
 
 from ..conf import retry_seconds
 from .statements import PATIENT, Statement
@@ -45,6 +47,22 @@ _manners: WeakKeyDictionary[BaseDatabaseWrapper, Manner] = WeakKeyDictionary()
 def manner_of(connection: BaseDatabaseWrapper) -> Manner | None:
     """Return how a connection treats locks; ``None`` if it is not ours."""
     return _manners.get(connection)
+
+
+def vendor_of(using: str) -> str:
+    """Return the kind of a database, on an event loop, too.
+
+    There ``connections[using]`` makes a connection and, where sync code waits, leaves a variable in
+    the caller's context for each event loop that it has waited for.
+
+    Raises:
+        ConnectionDoesNotExist: there is no such database.
+    """
+    try:
+        engine = connections.settings[using]["ENGINE"]
+    except KeyError:
+        raise ConnectionDoesNotExist(f"The connection '{using}' doesn't exist.") from None
+    return str(load_backend(engine).DatabaseWrapper.vendor)
 
 
 def connect_as_ours(using: str) -> None:

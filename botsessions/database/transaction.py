@@ -19,6 +19,7 @@ from .execution import execute
 from .keeper import keeper_of
 from .lease import Ending, Lease
 from .leases_table import lease_table_of
+from .options import vendor_of
 from .requests import Extension, Note, Read, Request, Write
 from .sessions_table import Table
 from .turns import PATIENCE_SECONDS, Turns
@@ -193,7 +194,7 @@ async def is_seen_by_others(using: str) -> bool:
         return True
     found = await sync_to_async(transaction_of)(using)
     if found is Transaction.REAL:
-        return connections[using].vendor != "sqlite"
+        return vendor_of(using) != "sqlite"
     return found is Transaction.NONE
 
 
