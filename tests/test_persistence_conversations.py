@@ -217,6 +217,8 @@ class States(SimpleTestCase):
             await maria.send(word, wait=False)
             assert states(store) == {"working 5/5": "begun"}
             assert (await maria.send("y", wait=False)).text == "Wait."
+            elsewhere = AsyncBotClient(build=with_store(dialogues.build_working, store))
+            assert (await elsewhere.user("Maria", id=5).send("y")).text == "Wait."
             gate.set()
             await bot.conversation._settle()
             assert states(store) == {"working 5/5": state}
@@ -226,6 +228,23 @@ class States(SimpleTestCase):
         handler = bot.application.handlers[0][0]
         assert isinstance(handler, ConversationHandler)
         assert handler._conversations._pending == {}  # type: ignore[attr-defined]
+
+    async def test_f12_nobody_waits_for_a_step_whose_process_has_died(self) -> None:
+        store = Store()
+        bot = AsyncBotClient(build=with_store(dialogues.build_working, store))
+        dialogues.gates["work"] = asyncio.Event()
+        maria = bot.user("Maria", id=5)
+        await maria.send("/start")
+        await maria.send("x", wait=False)
+        for address, (record, stored) in store._stored.items():
+            conversation = json.loads(stored)
+            conversation["waiting"] = conversation.get("waiting", 0) - 120
+            store._stored[address] = record, json.dumps(conversation)
+        dialogues.gates["work"] = asyncio.Event()
+        dialogues.gates["work"].set()
+        other = AsyncBotClient(build=with_store(dialogues.build_working, store))
+        await other.user("Maria", id=5).send("x")
+        assert states(store) == {"working 5/5": "worked"}
 
     async def test_e5_no_conversation_stays_in_memory(self) -> None:
         bot = AsyncBotClient(build=with_store(dialogues.build_ordering, Store()))

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import replace
 from inspect import Parameter, Signature
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 from weakref import WeakKeyDictionary, WeakSet
 
 from django.core.exceptions import ImproperlyConfigured
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 HANDLED: Final = "handled"
 """In what is stored of a conversation: the id of its last update, and when that was handled."""
 DAY_SECONDS: Final = 24 * 3600
+WAITING: Final = "waiting"
+"""In what is stored of a conversation: until when others are to wait for its step, which runs with
+``block=False``. The process that runs it says so again in time."""
+WAITING_SECONDS: Final = 60.0
 
 Key = tuple[Any, ...]
 """A conversation's, as python-telegram-bot makes it: the ids of chat, user, message."""
@@ -45,7 +49,8 @@ CONVERSATION: Final = "ptb:conversation:"
 class Conversations(MutableMapping[Key, Any]):
     """What a ``ConversationHandler`` keeps its states in: those of the running update.
 
-    A step that runs with ``block=False`` is known to this process alone until it has ended.
+    A step that runs with ``block=False`` is a task of this process; for others it is stored that
+    they have to wait.
     """
 
     def __init__(
@@ -88,12 +93,18 @@ class Conversations(MutableMapping[Key, Any]):
         conversation = data.get()
         if conversation is None:
             raise KeyError(key)
+        if conversation.get(WAITING, 0) > time.time():  # In another process.
+            return PendingState(cast("Any", NotDone), conversation["state"])
+        if conversation["state"] is None:  # Its first step never ended.
+            raise KeyError(key)
         return conversation["state"]
 
     def __setitem__(self, key: Key, state: Any) -> None:
         data = self._data(key)
         if isinstance(state, PendingState):
             self._wait_for(key, state)
+            if data is not None:
+                data.assign(waiting_in(self._kept(state.old_state, None)))
         elif data is not None:
             self._pending.pop(key, None)
             unit = current.get()
@@ -158,7 +169,7 @@ class Conversations(MutableMapping[Key, Any]):
         """Return the error that a unit's conversation is in a state that the code does not have."""
         data = unit.contents.all.get(self.fragment.name)
         conversation = None if data is None or data.error is not None else data.get()
-        if conversation is None or conversation["state"] in self.handler.states:
+        if conversation is None or conversation["state"] in {*self.handler.states, None}:
             return None
         # A state's name is the code's: it says nothing of a person.
         return ConversationStateError(
@@ -193,10 +204,14 @@ class Conversations(MutableMapping[Key, Any]):
 
     async def _settle(self, key: Key, pending: PendingState, source: Source) -> None:
         """Save the state that a step with ``block=False`` has led to."""
-        await asyncio.wait([pending.task])
-        current.set(None)  # It is not the handlers' code any more.
+        current.set(None)  # It is not the handlers' code.
         application = self._application
-        edit = AsyncEdit(self.fragment, application.session_bot, source, application.session_lock)
+        place = self.fragment, application.session_bot, source, application.session_lock
+        while not (await asyncio.wait([pending.task], timeout=WAITING_SECONDS / 3))[0]:
+            async with AsyncEdit(*place) as conversation:
+                if conversation is not None and self._pending.get(key) is pending:
+                    conversation |= waiting_in(conversation)
+        edit = AsyncEdit(*place)
         try:
             async with edit:
                 # Unless the next update has found it already.
@@ -248,6 +263,19 @@ def conversation_of(name: str, storage: Storage, key: KeyFunction | None = None)
 
 def no_key(update: object) -> None:
     """Return what is known of a conversation's key without its handler."""
+
+
+class NotDone:
+    """In place of the task of a step that runs in another process."""
+
+    @staticmethod
+    def done() -> bool:
+        return False
+
+
+def waiting_in(conversation: dict[str, Any]) -> dict[str, Any]:
+    """Return what is stored of a conversation whose step runs beside others for now."""
+    return {**conversation, WAITING: int(time.time() + WAITING_SECONDS)}
 
 
 def stamp_of(unit: Unit | None) -> list[int]:
