@@ -53,6 +53,11 @@ class Store(MemoryStorage):
         """The stored data by session key."""
         return {address.key: json.loads(text) for address, (_, text) in self._stored.items()}
 
+    @property
+    def records(self) -> dict[Address, Record]:
+        """What is stored, but for the data."""
+        return {address: record for address, (record, _) in self._stored.items()}
+
     async def read_many(self, addresses: Any) -> dict[Address, Record]:
         self._note("read", addresses)
         return await super().read_many(addresses)

@@ -250,11 +250,10 @@ class AmongProcesses(Base):
         assert await ask_again_and_again(lease_on("42"))
 
     async def test_a_key_that_is_handed_on_is_not_taken_again(self) -> None:
-        first = unit_on("42")
+        lease = lease_on("42")
+        first = unit_on("42", lease=lease)
         await first.read([])
         revisions = await first.write([(address_of("42"), Record(1))], last=True, hand_on=True)
-        lease = first._lease
-        assert lease is not None
         assert lease.handed_on
         second = unit_on("42", lease=lease)
         with statements() as made:

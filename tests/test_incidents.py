@@ -24,7 +24,7 @@ from botsessions import incidents, multi_session, session
 from botsessions.exceptions import SessionStorageError
 from botsessions.failures import Failure
 from botsessions.incidents import notebook, writing
-from botsessions.incidents.notebook import MOST_WAITING, Notebook
+from botsessions.incidents.notebook import MOST_WAITING
 from botsessions.maintenance import forget_incidents
 from botsessions.maintenance.people import export_incidents, forget_user
 from botsessions.models import BotSession, Incident
@@ -42,8 +42,8 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture(autouse=True)
-def a_notebook_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(incidents, "_notebook", Notebook())
+def a_notebook_of_its_own() -> None:
+    incidents.start_anew()
 
 
 def written() -> list[Incident]:

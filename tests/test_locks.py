@@ -554,7 +554,7 @@ def text(person: Any, update_id: int) -> Update:
 
 
 def next_revision(store: Store) -> Any:
-    ((record, _),) = store._stored.values()
+    (record,) = store.records.values()
     return record.revision
 
 

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from botsessions import enhance_storage, holding, locks, session
+from botsessions import enhance_storage, holding, session
 from botsessions.database import leases_table
 from botsessions.database.connections import close_databases
 from botsessions.database.keeper import keeper_of
@@ -205,7 +205,7 @@ class Machine(RuleBasedStateMachine):
 
     def run(self, process: Process, coroutine: Any) -> Any:
         """Run something as if in another process."""
-        with mock.patch.object(locks, "_lock", process.lock):
+        with mock.patch.object(holding, "process_lock", return_value=process.lock):
             return self.loop.run_until_complete(coroutine)
 
 

@@ -193,7 +193,7 @@ class StoredUnder(SimpleTestCase):
     async def test_sessions_are_stored_under_the_bots_numeric_id(self) -> None:
         store = Store()
         await client(session(initial=dict, storage=store), look).user().send("x")
-        assert [*store._stored] == [Address("1", "", "1001")]
+        assert [*store.records] == [Address("1", "", "1001")]
 
     async def test_sessions_are_stored_under_the_alias_that_was_given(self) -> None:
         store = Store()
@@ -205,7 +205,7 @@ class StoredUnder(SimpleTestCase):
 
         shop = session(initial=dict, storage=store)
         await AsyncBotClient(build=build).user().send("x")
-        assert [*store._stored] == [Address("shop", "", "1001")]
+        assert [*store.records] == [Address("shop", "", "1001")]
         assert await shop.aget("1001", bot="shop") == {}
         assert await shop.aget("1001") == {}
 

@@ -93,7 +93,8 @@ class Writing(SimpleTestCase):
         layered = enhance_storage(store, time_to_live=timedelta(hours=1))
         change = await changed(data_in(layered), {"count": 1})
         await write(PlainTransaction(store), [change], last=True, hand_on=False)
-        (record, _) = store._stored[HERE]
+        record = await store.read(HERE)
+        assert record is not None
         assert record.expires_at is not None
         assert record.expires_at > utcnow()
 

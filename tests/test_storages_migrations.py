@@ -207,14 +207,14 @@ class Migrations(SimpleTestCase):
             with self.subTest(migrations=migrations):
                 store = Store()
                 await store.write(ADDRESS, Record({"from": "the future"}, Decimal("2.1")))
-                before = store._stored.copy()
+                before = store.records, store.values
                 storage = enhance_storage(store, migrations=migrations) if migrations else store
                 answers = await client(session(storage=storage), assign_to).user().send("x")
                 (error,) = answers.errors
                 assert isinstance(error, SessionVersionError)
                 assert "'1001'" in str(error)
                 assert "version 2.1" in str(error)
-                assert store._stored == before
+                assert (store.records, store.values) == before
 
     async def test_d8_a_renewal_does_not_stamp_newer_data_down(self) -> None:
         storage = enhance_storage(MemoryStorage(), time_to_live=HOUR, migrations={1: never})
