@@ -25,6 +25,7 @@ from botsessions.storages import Address, Record
 from botsessions.testing import BotClient
 
 from .harness import building
+from .statements import noted_statements
 
 STORAGE = DatabaseStorage(history=3)
 MARIA = Address("pizza", "", "5")
@@ -124,6 +125,27 @@ class Storage(IsolatedAsyncioTestCase):
         await unit.read([MARIA])
         await unit.write([(MARIA, Record({"n": 1}))], last=True)
         assert await run("default", entries) == [({"n": 1}, "update:7")]
+
+    async def test_changes_that_cannot_all_be_made_leave_nothing(self) -> None:
+        revision = await STORAGE.write(MARIA, Record({"n": 1}))
+        good = (MARIA, Record({"n": 2}, revision=revision))
+        for bad in (Record({"n": 3}, revision=1), Record(None, revision=1)):
+            await STORAGE.write(MARIA._replace(key="6"), Record({"n": 6}, revision=ANY))
+            past = await self.past()
+            with pytest.raises(SessionConflict):
+                await STORAGE.write_many([good, (MARIA._replace(key="6"), bad)])
+            assert await self.past() == past
+
+    async def test_under_a_lease_too_it_is_no_statement_more_on_postgresql(self) -> None:
+        revision = await STORAGE.write(MARIA, Record({"n": 1}))
+        unit = DatabaseTransaction(
+            "default", {MARIA: STORAGE.table}, lease=Lease("default", [MARIA])
+        )
+        await unit.read([MARIA])
+        with never_trimmed(), noted_statements(lambda sql: sql.split()[0]) as made:
+            await unit.write([(MARIA, Record({"n": 2}, revision=revision))], last=True)
+        noting = [] if connection.vendor == "postgresql" else ["INSERT"]
+        assert made == ["UPDATE", "UPDATE", *noting]
 
     async def test_without_history_nothing_is_kept(self) -> None:
         await DatabaseStorage().write(MARIA, Record({"n": 1}))

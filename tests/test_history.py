@@ -188,6 +188,17 @@ def test_the_page_shows_versions_and_what_differs(editor: Client) -> None:
     assert url("past", row) in editor.get(url("change", row)).content.decode()
 
 
+def test_the_page_of_a_session_says_who_has_changed_it_last(editor: Client) -> None:
+    row = write(1)
+    assert "Changed by" not in editor.get(url("change", row)).content.decode()
+    row = BotSession.objects.get()
+    changing.write_data(row, {"n": 2}, row.revision, by="update:7")
+    with CaptureQueriesContext(connection) as queries:
+        page = editor.get(url("change", row)).content.decode()
+    assert len(queries) <= MOST_STATEMENTS
+    assert "Update 7" in page
+
+
 def test_any_two_can_be_compared_at_the_cost_of_few_statements(editor: Client) -> None:
     row = write(1)
     for n in (2, 3, 4):

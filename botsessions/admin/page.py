@@ -21,6 +21,7 @@ from .declared_types import declared_type
 from .filters import Whose, whose_else
 from .held import held_text
 from .moments import moment
+from .past import people, who
 from .plain import visible
 from .tree import MAX_TEXT, tree
 
@@ -134,6 +135,8 @@ def facts(model_admin: SessionPages, contents: Contents) -> Iterator[tuple[str, 
     if held := held_text(session, contents.fragment):
         yield gettext("Held"), held
     yield gettext("Changed"), moment(session.updated_at)
+    if by := getattr(session, "made_by", None):
+        yield gettext("Changed by"), who(by, people([by]))
     yield gettext("Created"), moment(session.created_at)
     yield gettext("Expires"), moment(session.expires_at)
     yield gettext("Revision"), str(session.revision)

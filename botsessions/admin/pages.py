@@ -20,6 +20,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from ..figures.webhooks import telegram_says
 from ..finding import SOON
+from ..history import with_maker
 from ..models import AbstractBotSession
 from ..reading import with_text
 from . import activity, columns, edit, one_value, operate, overview, page, past, webhooks
@@ -169,7 +170,7 @@ class SessionPages(SessionRights):
     ) -> AbstractBotSession | None:
         """Return a session, :func:`.with_text` if ``contents`` are asked for."""
         try:
-            sessions = self.get_queryset(request).filter(pk=unquote(object_id))
+            sessions = with_maker(self.get_queryset(request).filter(pk=unquote(object_id)))
         except (ValueError, ValidationError):
             return None
         session: AbstractBotSession | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,7 +23,7 @@ from ..history.keeping import length
 from ..history.past import entries_of
 from ..maintenance.changing import restore
 from ..masking import mask, mask_text, masked_fields
-from ..models import AbstractBotSession, HistoryEntry
+from ..models import AbstractBotSession
 from ..reading import UNREADABLE, value_of
 from . import columns
 from .differences import differences
@@ -59,12 +59,12 @@ def past_page(
     after = chosen(request, AFTER, versions, versions[0] if versions else None)
     before = chosen(request, BEFORE, versions, older_than(after, versions))
     found = data_of(session, [one for one in (after, before) if one is not None])
-    pk = quote(session.pk)
+    pk, names = quote(session.pk), people([one.entry.by for one in versions])
     context = {
         "session": session,
         "subtitle": columns.kind_of(session),
         "session_url": model_admin.url("change", pk),
-        "versions": [shown(one, {after, before}, people(versions)) for one in versions],
+        "versions": [shown(one, {after, before}, names) for one in versions],
         "after": after and str(after.entry.pk),
         "before": before and str(before.entry.pk),
         "differences": after
@@ -146,30 +146,28 @@ def shown(version: Past, chosen: set[Past | None], names: dict[str, str]) -> Sho
     return Shown(
         str(entry.pk),
         moment(entry.at),
-        who(entry, names),
+        gettext("before a change by hand") if entry.kept_until else who(entry.by, names),
         filesizeformat(entry.size),
         version.is_present,
         version in chosen,
     )
 
 
-def who(entry: HistoryEntry, names: dict[str, str]) -> str:
-    """Return by whom a version was made."""
-    if entry.kept_until is not None:
-        return gettext("before a change by hand")
-    kind, _colon, key = entry.by.partition(":")
+def who(by: str, names: dict[str, str]) -> str:
+    """Return by whom a version was made, as people read it."""
+    kind, _colon, key = by.partition(":")
     patterns = {"admin": gettext("{who} in the admin"), "api": gettext("{who} over the API")}
     if kind in patterns:
         return patterns[kind].format(who=names.get(key, key))
     if kind == "command":
         return f"manage.py {key}"
-    return by_text(entry.by) or gettext("Code of the project")
+    return by_text(by) or gettext("Code of the project")
 
 
-def people(versions: Sequence[Past]) -> dict[str, str]:
+def people(by: Iterable[str]) -> dict[str, str]:
     """Return the names of those who have changed something by hand, by primary key."""
-    by = [one.entry.by.partition(":") for one in versions]
-    keys = {key for kind, _colon, key in by if kind in ("admin", "api") and key != "None"}
+    parts = [one.partition(":") for one in by]
+    keys = {key for kind, _colon, key in parts if kind in ("admin", "api") and key != "None"}
     if not keys:
         return {}
     found = get_user_model()._default_manager.filter(pk__in=keys)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..records import utcnow
 from .changes import Change, Group, Kind
-from .history_texts import HistoryTexts
+from .history_texts import HistoryTexts, Trimming
 from .sessions_table import MOST_TABLES, Table
 from .statements import BEGIN, COMMIT, Statement, Work, in_transaction, one, result_of
 
@@ -44,12 +44,19 @@ class HistoryTable(Table):
 
     def statements(self, changes: Iterable[Change]) -> list[Statement]:
         changes = list(changes)
-        return [
-            *(self.texts.forget([c.address]) for c in changes if c.kind in DELETIONS),
-            *super().statements(changes),
-            *self._notes(changes),
-            *self._trims(changes),
-        ]
+        deleted = [change.address for change in changes if change.kind in DELETIONS]
+        forgetting = [self.texts.forget([address]) for address in deleted]
+        if self.texts.vendor != "postgresql":
+            stored = [change for change in changes if change.kind not in DELETIONS]
+            made = super().statements(changes)
+            return [*forgetting, *made, *self._noting(stored)]
+        made = super().statements(change for change in changes if change.kind in DELETIONS)
+        noting = (
+            self._noted(kind, group, exactly=True)
+            for kind, group in self.groups(changes)
+            if kind not in DELETIONS
+        )
+        return [*forgetting, *made, *noting]
 
     def update(self, group: Group) -> Work[set[Change]]:
         if "revision" not in group.rows[0]:  # What is stored is only renewed.
@@ -67,14 +74,19 @@ class HistoryTable(Table):
             if kind is Kind.DELETE_ANY:
                 return set(group.changes)
             return (yield from self.gone(group, result_of(answers[2])))
+        noted = self._noted(kind, group)
+        return group.landed((yield from one(noted)).rows)
+
+    def _noted(self, kind: Kind, group: Group, *, exactly: bool = False) -> Statement:
+        """Return what makes changes and notes them: on PostgreSQL."""
         if kind is Kind.UPDATE:
             statement = self.texts.update(group.addresses, group.rows)
         elif kind is Kind.INSERT:
             statement = self.texts.insert(group.rows)
         else:
             statement = self.texts.replace(group.rows, self.rows.replaced(group))
-        noted = self.texts.noted(statement, group.changes, self._now, self._kept, TRIMMED_ONCE_IN)
-        return group.landed((yield from one(noted)).rows)
+        trimming = Trimming(self._kept, TRIMMED_ONCE_IN)
+        return self.texts.noted(statement, group.changes, self._now, trimming, exactly=exactly)
 
     def _making(self, kind: Kind, group: Group) -> Work[set[Change]]:
         if kind in DELETIONS:
@@ -84,20 +96,18 @@ class HistoryTable(Table):
             landed = yield from super().update(group)
         else:
             landed = yield from super().making(kind, group)
-        for statement in [*self._notes(landed), *self._trims(landed)]:
-            yield from one(statement)
+        if kind not in DELETIONS:
+            for statement in self._noting([change for change in group.changes if change in landed]):
+                yield from one(statement)
         return landed
 
-    def _notes(self, changes: Iterable[Change]) -> list[Statement]:
-        now = self._now
-        return [self.texts.note(c, now) for c in changes if c.kind not in DELETIONS]
-
-    def _trims(self, changes: Iterable[Change]) -> list[Statement]:
+    def _noting(self, changes: Sequence[Change]) -> list[Statement]:
+        """Return what notes changes, and deletes what is too old: on other databases."""
         # Revisions are random numbers.
+        trimmed = [change for change in changes if change.revision % TRIMMED_ONCE_IN == 0]
         return [
-            self.texts.trim(change.address, self._kept)
-            for change in changes
-            if change.revision % TRIMMED_ONCE_IN == 0 and change.kind not in DELETIONS
+            *self.texts.notes(changes, self._now),
+            *(self.texts.trim(change.address, self._kept) for change in trimmed),
         ]
 
     @property

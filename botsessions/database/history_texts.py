@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.apps import apps
 
 from ..records import dumps
 from .changes import Change
 from .sessions_texts import MOST_TEXTS, Texts
-from .statements import Statement
+from .statements import Statement, refusing_others
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -22,7 +22,18 @@ if TYPE_CHECKING:
     from ..models import AbstractBotSession
 
 UNTIL = "kept_until"
+MOST_NOTED = 100
+"""Changes are noted by one statement."""
 COPIED = ("revision", "data", "version", "size", "expires_at")
+
+
+class Trimming(NamedTuple):
+    """How much of a session's past is kept."""
+
+    kept: int
+    """Versions."""
+    once_in: int
+    """So many saves, on average, older ones are deleted."""
 
 
 class HistoryTexts(Texts):
@@ -42,19 +53,26 @@ class HistoryTexts(Texts):
         self._noted = lru_cache(maxsize=MOST_TEXTS)(self._text_of_noted)
 
     def noted(
-        self, statement: Statement, changes: Sequence[Change], now: Any, kept: int, once_in: int
+        self,
+        statement: Statement,
+        changes: Sequence[Change],
+        now: Any,
+        trimming: Trimming,
+        *,
+        exactly: bool = False,
     ) -> Statement:
         """Return what does the same, and notes what has come of it: on PostgreSQL.
 
         Args:
-            kept: all but so many versions are deleted, of one session in ``once_in``.
+            exactly: it fails unless all changes are made; otherwise it returns their revisions.
         """
         by = dumps({str(change.revision): change.by for change in changes})
-        noting = [self._name, now, by, self._name, once_in, kept - 1]
-        parameters = [*statement.parameters, *noting]
-        return statement._replace(text=self._noted(statement.text), parameters=parameters)
+        noting = [self._name, now, by, self._name, trimming.once_in, trimming.kept - 1]
+        parameters = [*statement.parameters, *noting, *([len(changes)] if exactly else [])]
+        text = self._noted(statement.text, exactly)
+        return statement._replace(text=text, parameters=parameters)
 
-    def _text_of_noted(self, text: str) -> str:
+    def _text_of_noted(self, text: str, exactly: bool) -> str:
         text = f"{text.removesuffix(f' RETURNING {self._returned}')} RETURNING {self.table}.*"
         past, revision = self._past_columns, f"made.{self._columns['revision']}"
         by = f"CAST(%s AS json) ->> CAST({revision} AS text)"
@@ -69,9 +87,10 @@ class HistoryTexts(Texts):
             f"AND MOD({revision}, %s) = 0 AND old.{past['session_id']} = made.{self._pk} "
             f"AND old.{past['id']} <= ({first})"
         )
+        told = refusing_others() if exactly else f"SELECT {revision} FROM made"  # noqa: S608
         return (
-            f"WITH made AS ({text}), noted AS ({self._copying('made', 'made', by)}), "  # noqa: S608
-            f"trimmed AS ({trimming}) SELECT {self._columns['revision']} FROM made"
+            f"WITH made AS ({text}), noted AS ({self._copying('made', 'made', by)}), "
+            f"trimmed AS ({trimming}) {told}"
         )
 
     def _copying(self, source: str, rows: str, by: str) -> str:
@@ -94,11 +113,20 @@ class HistoryTexts(Texts):
         """Return a parameter of a column's type; PostgreSQL could not tell it."""
         return f"CAST(%s AS {self._past_types[name]})" if self.vendor == "postgresql" else "%s"
 
-    def note(self, change: Change, now: Any) -> Statement:
-        """Return what notes a change, if it was made."""
-        text = self._copying(self.table, self.table, self._cast("by"))
-        parameters = [self._name, now, change.by, *change.address, change.revision]
-        return Statement(f"{text} WHERE {self._at_revision}", parameters)
+    def notes(self, changes: Sequence[Change], now: Any) -> list[Statement]:
+        """Return what notes changes, if they were made: on SQLite, MySQL and MariaDB."""
+        most = 1 if self.vendor == "sqlite" else MOST_NOTED  # With OR, SQLite reads all rows.
+        portions = (changes[start : start + most] for start in range(0, len(changes), most))
+        return [self._note(portion, now) for portion in portions]
+
+    def _note(self, changes: Sequence[Change], now: Any) -> Statement:
+        count = len(changes)
+        by = f"CASE {self._columns['revision']} {' '.join(['WHEN %s THEN %s'] * count)} END"
+        text = self._copying(self.table, self.table, by)
+        where = " OR ".join([f"({self._at_revision})"] * count)
+        said = [value for change in changes for value in (change.revision, change.by)]
+        at = [value for change in changes for value in (*change.address, change.revision)]
+        return Statement(f"{text} WHERE {where}", [self._name, now, *said, *at], recurs=count == 1)
 
     def keep(
         self, keys: Sequence[Any], *, at: Any = None, by: str = "", until: Any = None

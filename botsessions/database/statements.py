@@ -95,12 +95,14 @@ def exactly(count: int, statement: Statement, vendor: str, collecting: str = "0"
 
 @lru_cache(maxsize=128)
 def refusing(text: str, collecting: str) -> str:
+    return f"WITH made AS ({text}) {refusing_others(collecting)}"
+
+
+def refusing_others(collecting: str = "0") -> str:
+    """Return what fails unless the rows of ``made`` are as many as its parameter says."""
     # What is not constant is not evaluated before it is needed.
     refusal = f"CAST('{REFUSAL} ' || COUNT(*) || ')' AS integer)"
-    return (
-        f"WITH made AS ({text}) "  # noqa: S608
-        f"SELECT {collecting}, CASE WHEN COUNT(*) = %s THEN 0 ELSE {refusal} END FROM made"
-    )
+    return f"SELECT {collecting}, CASE WHEN COUNT(*) = %s THEN 0 ELSE {refusal} END FROM made"  # noqa: S608
 
 
 REFUSAL = "botsessions: a session, key or update has gone to somebody else, nothing is written ("

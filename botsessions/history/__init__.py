@@ -5,6 +5,6 @@ what people change by hand is kept for a while as it was, so that they can undo 
 """
 
 from .keeping import KEPT_FOR, kept
-from .past import Past, all_that_is_kept, past_of
+from .past import Past, all_that_is_kept, past_of, with_maker
 
-__all__ = ["KEPT_FOR", "Past", "all_that_is_kept", "kept", "past_of"]
+__all__ = ["KEPT_FOR", "Past", "all_that_is_kept", "kept", "past_of", "with_maker"]

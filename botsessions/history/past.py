@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from ..models import AbstractBotSession, HistoryEntry
@@ -38,6 +38,18 @@ def all_that_is_kept(sessions: QuerySet[Any]) -> QuerySet[HistoryEntry]:
     entries = HistoryEntry._default_manager.using(sessions.db)
     keys = sessions.order_by().values("pk")
     return entries.filter(table=sessions.model._meta.db_table, session_id__in=keys)
+
+
+def with_maker(sessions: QuerySet[Any]) -> QuerySet[Any]:
+    """Have sessions loaded with ``made_by``, as far as that is kept: like ``update:7``."""
+    entries = HistoryEntry._default_manager.filter(
+        table=sessions.model._meta.db_table,
+        session_id=OuterRef("pk"),
+        revision=OuterRef("revision"),
+        kept_until=None,
+    )
+    loaded: QuerySet[Any] = sessions.annotate(made_by=Subquery(entries.values("by")[:1]))
+    return loaded
 
 
 def past_of(session: AbstractBotSession) -> list[Past]:
