@@ -12,11 +12,15 @@ import anyio
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import transaction
+from telegram import Update
 from telegram.ext import TypeHandler
 
 from botsessions import MemoryStorage, lazy_session, multi_session, session
+from botsessions.contents import Contents
+from botsessions.data import Data
 from botsessions.exceptions import SessionClosed, SessionLockError, SessionLockTimeout
 from botsessions.keys import per_user
+from botsessions.sources import FromUpdate
 from botsessions.storages import Address, Record
 
 from .harness import Store, text
@@ -36,6 +40,111 @@ BOUND_SECONDS = 30
 """So long code that holds a key waits for another."""
 
 Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Around:
+    """A unit of work whose code another one runs in."""
+
+    def __init__(self, *shared: Data[Any], hides: bool = False) -> None:
+        self.data = {data.address: data for data in shared}
+        self.held = [address for address in self.data if address is not None]
+        self.hides = hides
+        self.over = False
+
+    def shared(self, address: Address | None) -> Data[Any] | None:
+        return None if self.hides else self.data.get(address)
+
+    async def reach(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return await coroutine
+
+    async def save(self) -> None: ...
+
+
+async def found(**keys: Any) -> Contents:
+    """Return the contents of a unit with a fragment for each of some keys."""
+    store = Store()
+    declared = multi_session(
+        **{
+            name: session(initial=counting, storage=store, get_session_key=lambda _, key=key: key)
+            for name, key in keys.items()
+        }
+    )
+    update = Update(1)
+    contents = Contents(declared.fragments)
+    await contents.find(BOT, FromUpdate(update))
+    return contents
+
+
+@pytest.mark.once
+def test_what_is_found_is_all_its_own_and_has_the_keys_to_be_held() -> None:
+    async def main() -> None:
+        contents = await found(one="1", none=None, two="2")
+        assert list(contents.all) == ["one", "none", "two"]
+        assert list(contents.own) == list(contents.all.values())
+        assert contents.addresses == [Address(BOT, "one", "1"), Address(BOT, "two", "2")]
+        assert contents.at(Address(BOT, "two", "2")) is contents.all["two"]
+        assert contents.at(Address(BOT, "two", "1")) is None
+        assert not contents.has_lost_holders
+        contents.forget()
+        assert (contents.all, list(contents.own), contents.addresses) == ({}, [], [])
+
+    run(main())
+
+
+@pytest.mark.once
+def test_what_is_held_around_is_joined_of_the_innermost_that_shows_it() -> None:
+    async def main() -> None:
+        inner, outer, other = await found(one="1"), await found(one="1"), await found(two="9")
+        contents = await found(one="1", two="2")
+        mine = contents.all["two"]
+        hiding = Around(*outer.own, hides=True)
+        holders = [hiding, Around(*other.own), Around(*inner.own), Around(*outer.own)]
+        contents.join(holders)
+        assert contents.all == {"one": inner.all["one"], "two": mine}
+        assert list(contents.own) == [mine]
+        assert {name: each.holder for name, each in contents.joined.items()} == {"one": holders[2]}
+        holders[3].over = True
+        assert not contents.has_lost_holders
+        holders[2].over = True
+        assert contents.has_lost_holders
+
+    run(main())
+
+
+@pytest.mark.once
+def test_fresher_data_are_its_own_unless_they_were_joined() -> None:
+    async def main() -> None:
+        contents, outer = await found(one="1", two="2"), await found(one="1")
+        contents.join([Around(*outer.own)])
+        fresher = await found(two="2")
+        contents.replace(fresher.all)
+        assert contents.all["two"] is fresher.all["two"]
+        assert list(contents.own) == [fresher.all["two"]]
+
+    run(main())
+
+
+@pytest.mark.parametrize("failed", [False, True])
+@pytest.mark.once
+def test_at_the_end_only_a_failure_leaves_something_to_look_at(failed: bool) -> None:
+    async def main() -> None:
+        outer = await found(one="1")
+        shared = outer.all["one"]
+        await shared.look()
+        shared.get()["count"] = 1
+        contents = await found(one="1", two="2")
+        mine = contents.all["two"]
+        contents.join([Around(shared)])
+        shared.get()["count"] = 2
+        reading = asyncio.ensure_future(mine.aget())
+        await asyncio.sleep(0)
+        contents.close(failed=failed)
+        assert shared.get() == {"count": 1 if failed else 2}
+        assert set(contents.all) == ({"one", "two"} if failed else set())
+        with pytest.raises(SessionClosed):
+            await reading
+
+    run(main())
 
 
 async def directly(work: Work) -> None:

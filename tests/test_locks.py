@@ -291,6 +291,7 @@ class Heirs(SimpleTestCase):
         lock.release(first)
         assert lock.has_heir(second)
         assert not lock.has_heir(first)
+        assert not ProcessLock().has_heir(first)
 
     def test_a_lease_that_was_kept_for_it_goes_to_the_heir(self) -> None:
         lock = ProcessLock()

@@ -28,14 +28,16 @@ NOTICED = {"killed", "timeout"}
 
 TESTS = {
     "codec": ["codec"],
+    "contents": ["contents"],
+    "data": ["data", "sessions"],
+    "database/batch": ["database_batch", "database_batching"],
+    "database/batching": ["database_batching", "database_faults"],
+    "exchange": ["exchange", "sessions"],
+    "holding": ["holding", "locks"],
     "locks": ["locks"],
-    "data": ["data", "unit", "sessions", "editing"],
-    "contents": ["contents", "unit", "contents", "sessions"],
-    "holding": ["holding", "unit", "contents", "locks"],
-    "saving": ["saving", "unit", "sessions"],
-    "unit": ["unit", "contents", "editing", "sessions", "ptb_application"],
-    "database/batch": ["database_batch", "database_batching", "database_storage"],
-    "database/batching": ["database_batching", "database_batch"],
+    "saving": ["saving", "sessions"],
+    "stored": ["stored", "sessions"],
+    "unit": ["unit", "beside", "editing", "sessions", "ptb_application"],
 }
 """By module, the test files that are to notice: its own first."""
 
