@@ -325,7 +325,6 @@ class Unit:
     def _release(self) -> None:
         """Release the keys, or leave that to the write that is under way."""
         if not self.exchange.is_writing:
-            self.exchange.start_anew()
             self._hold.release()
 
 

@@ -79,7 +79,7 @@ class SessionApplication(PersistentApplication):
     async def process_update(self, update: object) -> None:
         """Handle an update with its session; errors go to the error handlers."""
         delivery = self.deliveries.pop(id(update), None)
-        needed = self.needed(update)
+        needed = self.needed(update) if self.kept is not None else {}
         claim = None if delivery is None else delivery.claim
         unit = self._unit(update, claim=claim, more=needed)
         with self.handling(update), CurrentUnit(unit):
@@ -113,7 +113,8 @@ class SessionApplication(PersistentApplication):
         """Save the session for the last time, if handlers have seen it and none failed."""
         if unit.opened and not unit.failed:
             try:
-                await self.buttons_saved()
+                if self.kept is not None:
+                    await self.buttons_saved()
                 await unit.save(last=True)
             except Exception as exc:
                 await self.process_error(update, exc, job)
