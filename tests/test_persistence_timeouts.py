@@ -176,6 +176,16 @@ class Processes(TransactionTestCase):
         await asyncio.wait_for(told.wait(), 20)
         await bot.conversation.close()
 
+    async def test_f12_one_whose_last_update_somebody_has_deleted_ends_in_silence(self) -> None:
+        await self._begin()
+        await BotSession.objects.filter(name__startswith="ptb:conv").aupdate(data={"state": 0})
+        bot = AsyncBotClient("shop")
+        await bot.conversation._start()
+        await bot.application.watch().look()
+        assert not [call for call in bot.telegram.calls if "text" in call.parameters]
+        await bot.conversation.close()
+        assert await BotSession.objects.filter(name__startswith="ptb:conv").acount() == 0
+
     async def test_f12_one_that_goes_on_in_time_is_not_told(self) -> None:
         bot = AsyncBotClient("shop")
         maria = bot.user("Maria", id=5)
@@ -185,7 +195,7 @@ class Processes(TransactionTestCase):
         await bot.conversation.close()
 
 
-@override_settings(BOTSESSIONS={"BOTS": BOTS})
+@override_settings(BOTSESSIONS={"BOTS": {**BOTS, "unreachable": BOTS["shop"]}})
 class Sweep(TransactionTestCase):
     def test_f12_sweep_sessions_tells_it_once_where_no_bot_runs(self) -> None:
         bot = BotClient("shop")
@@ -203,9 +213,13 @@ class Sweep(TransactionTestCase):
 
     def test_f12_a_bot_that_cannot_be_reached_is_told_and_nothing_is_lost(self) -> None:
         BotSession.objects.create(
-            bot="shop", name="ptb:conversation:ordering", key="5/5", data={}, expires_at=utcnow()
+            bot="unreachable",
+            name="ptb:conversation:ordering",
+            key="5/5",
+            data={},
+            expires_at=utcnow(),
         )
-        with pytest.raises(Exception, match="Conversations of shop were not ended"):
+        with pytest.raises(Exception, match="Conversations of unreachable were not ended"):
             call_command("sweep_sessions", verbosity=0)
         assert BotSession.objects.count() == 1
 

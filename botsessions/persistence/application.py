@@ -163,7 +163,7 @@ class PersistentApplication(
         handlers = [(n, one.handler, one.fragment.storage) for n, one in known.items()]
         return Watch(self.session_bot, handlers, end)
 
-    async def load_overdue(self, fragment: Fragment[Any], update: Update) -> None:
+    async def load_overdue(self, fragment: Fragment[Any], update: Update | None) -> None:
         """Load a conversation whose time is over, among all processes, so that it is ended."""
         raise NotImplementedError
 

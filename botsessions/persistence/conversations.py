@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, MutableMapping
 from dataclasses import replace
-from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 from weakref import WeakKeyDictionary, WeakSet
 
 from django.core.exceptions import ImproperlyConfigured
 from telegram import Update
-from telegram.ext import BaseHandler, ConversationHandler
+from telegram.ext import ConversationHandler
 from telegram.ext._handlers.conversationhandler import PendingState
 
 from ..data import Data
@@ -24,6 +23,7 @@ from ..records import MAX_NAME_LENGTH, Storage
 from ..sources import Source
 from ..unit import Unit, current
 from .mappings import data_here
+from .matching import ConversationKey, Key, may_take
 from .packing import unpacked
 from .timeouts import UPDATE, NoJobs, Overdue, Timeout
 from .values import ValueCodec
@@ -38,9 +38,6 @@ WAITING: Final = "waiting"
 """In what is stored of a conversation: until when others are to wait for its step, which runs with
 ``block=False``. The process that runs it says so again in time."""
 WAITING_SECONDS: Final = 60.0
-
-Key = tuple[Any, ...]
-"""A conversation's, as python-telegram-bot makes it: the ids of chat, user, message."""
 
 CONVERSATION: Final = "ptb:conversation:"
 """What the names of conversations' fragments begin with; the handler's name follows."""
@@ -152,18 +149,19 @@ class Conversations(MutableMapping[Key, Any]):
     async def end(self, overdue: Overdue) -> None:
         """End a conversation whose time is over, unless that is done or it has gone on."""
         fragment = replace(self.fragment, key=overdue.key)
-        await self._application.load_overdue(fragment, self._update(overdue.stored))
+        await self._application.load_overdue(fragment, self._last_update(overdue.stored))
 
     async def _time_out(self, stored: dict[str, Any]) -> None:
-        handlers = self.handler.states.get(self.handler.TIMEOUT, [])
-        await self._application.run_timeout(handlers, self._update(stored))
+        update = self._last_update(stored)
+        if update is not None:
+            handlers = self.handler.states.get(self.handler.TIMEOUT, [])
+            await self._application.run_timeout(handlers, update)
 
-    def _update(self, stored: dict[str, Any]) -> Update:
+    def _last_update(self, stored: dict[str, Any]) -> Update | None:
+        """Return the update since which it waits; ``None`` if somebody has deleted that."""
         bot = self._application.bot
-        content = unpacked(stored[UPDATE], bot)
-        update = Update.de_json(content, bot)
-        assert update is not None
-        return update
+        content = stored.get(UPDATE)
+        return None if content is None else Update.de_json(unpacked(content, bot), bot)
 
     def unknown_state(self, unit: Unit) -> ConversationStateError | None:
         """Return the error that a unit's conversation is in a state that the code does not have."""
@@ -304,71 +302,6 @@ def is_kept(callback: Any, context: Any) -> bool:
 
 def nothing() -> None:
     """Return what a conversation is that has not begun."""
-
-
-class ConversationKey:
-    """From an update to the key of a conversation, for handlers as they are declared."""
-
-    def __init__(self, handler: ConversationHandler[Any]) -> None:
-        self._handler = handler
-        parts = {
-            "chat": handler.per_chat,
-            "user": handler.per_user,
-            "message": handler.per_message,
-        }
-        ids = [
-            Parameter(name, Parameter.KEYWORD_ONLY) for name, is_part in parts.items() if is_part
-        ]
-        update = Parameter("update", Parameter.POSITIONAL_OR_KEYWORD, default=None)
-        # It tells whose a conversation is.
-        self.__signature__ = Signature([update, *ids])
-
-    def __call__(self, update: Any = None, **ids: Any) -> str | None:
-        if update is None:
-            return joined(*ids.values())
-        key = key_of(self._handler, update)
-        return None if key is None else joined(*key)
-
-
-def key_of(handler: ConversationHandler[Any], update: object) -> Key | None:
-    """Return the key of an update's conversation; ``None`` for one that it never takes."""
-    if not isinstance(update, Update) or update.channel_post or update.edited_channel_post:
-        return None
-    query = update.callback_query
-    if (
-        (handler.per_chat and not update.effective_chat)
-        or (handler.per_user and not update.effective_user)
-        or (handler.per_message and not query)
-        or (query and handler.per_chat and not query.message)
-    ):
-        return None
-    return handler._get_key(update)
-
-
-def may_take(handler: ConversationHandler[Any], update: object) -> bool:
-    """Whether a conversation takes an update in some state, so that its own has to be known."""
-    if type(handler).check_update is not ConversationHandler.check_update:
-        return True
-    if key_of(handler, update) is None:
-        return False
-    lists = [handler.entry_points, handler.fallbacks, *states_of(handler).values()]
-    return any(takes(one, update) for handlers in lists for one in handlers)
-
-
-def states_of(handler: ConversationHandler[Any]) -> Mapping[object, Any]:
-    """Return the handlers of the states in which an update may come."""
-    timeout = handler.TIMEOUT
-    return {state: some for state, some in handler.states.items() if state != timeout}
-
-
-def takes(handler: BaseHandler[Any, Any, Any], update: object) -> bool:
-    if isinstance(handler, ConversationHandler):
-        return may_take(handler, update)
-    try:
-        check = handler.check_update(update)
-    except Exception:  # Whoever handles the update will meet it.
-        return True
-    return check is not None and check is not False
 
 
 def result_of(pending: PendingState) -> Any:

@@ -196,9 +196,9 @@ class SessionApplication(PersistentApplication):
             await self._save(unit, job=job)
         await look_after_connections()
 
-    async def load_overdue(self, fragment: Fragment[Any], update: Update) -> None:
+    async def load_overdue(self, fragment: Fragment[Any], update: Update | None) -> None:
         """Load a conversation whose time is over, among all processes, so that it is ended."""
-        fragments = {**self.fragments, fragment.name: fragment}
+        fragments = {**(self.fragments if update else {}), fragment.name: fragment}
         unit = Unit(fragments, self.session_bot, FromUpdate(update), lock="database")
         with CurrentUnit(unit):
             try:
