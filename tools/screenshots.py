@@ -1,6 +1,7 @@
 """Make the pictures of the admin that the documentation shows, in ``docs/images/``.
 
-Each page in light, dark and on a phone. Needs Chromium, and pngquant to keep the files small.
+Each page in light, dark and on a phone, at twice the size, for sharp displays. Needs Chromium, and
+pngquant to keep the files small.
 """
 
 import re
@@ -18,10 +19,11 @@ from playwright.sync_api import Browser, Page  # noqa: E402
 from tests.browser import PHONE, Site, chromium  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
+DESKTOP = {"viewport": {"width": 1400, "height": 800}, "device_scale_factor": 2}
 LOOKS = {
-    "light": {"viewport": {"width": 1400, "height": 800}, "color_scheme": "light"},
-    "dark": {"viewport": {"width": 1400, "height": 800}, "color_scheme": "dark"},
-    "phone": {**PHONE, "color_scheme": "light", "device_scale_factor": 1},
+    "light": {**DESKTOP, "color_scheme": "light"},
+    "dark": {**DESKTOP, "color_scheme": "dark"},
+    "phone": {**PHONE, "color_scheme": "light", "device_scale_factor": 2},
 }
 
 
@@ -45,6 +47,7 @@ def main() -> None:
 def shoot(browser: Browser, url: str, look: str, options: dict[str, object]) -> None:
     context = browser.new_context(**options)  # type: ignore[arg-type]
     page = context.new_page()
+    page.on("dialog", lambda dialog: dialog.accept())  # It would rather stay with what is edited.
     page.goto(f"{url}/admin/botsessions/botsession/")
     page.get_by_label("Username").fill("admin")
     page.get_by_label("Password").fill("admin")
@@ -69,13 +72,22 @@ def session(page: Page) -> None:
     page.get_by_role("link", name="Maria Rossi").click()
 
 
-def edit(page: Page) -> None:
+def opened(page: Page) -> None:
     session(page)
     page.get_by_role("link", name="Edit data").click()
 
 
+def edit(page: Page) -> None:
+    opened(page)
+    field = page.get_by_label("Data, as JSON")
+    field.fill(field.input_value().replace('"pizza_count": 7', '"pizza_count": "many"'))
+    page.locator(".bs-check [data-line]").wait_for()
+    field.evaluate("field => { field.scrollTop = 0; }")
+    page.locator(".bs-gutter .bs-wrong").wait_for()
+
+
 def conflict(page: Page) -> None:
-    edit(page)
+    opened(page)
     field = page.get_by_label("Data, as JSON")
     mine = field.input_value()
     street = "Via Toledo 25" if "Via Roma" in mine else "Via Roma 1"
@@ -85,8 +97,28 @@ def conflict(page: Page) -> None:
     other.get_by_label("Data, as JSON").fill(theirs)
     other.get_by_role("button", name="Save").click()
     other.close()
-    field.fill(mine.replace('"pizza_count": 7', '"pizza_count": 8'))
+    field.fill(mine.replace(street_of(mine), "Via Napoli 7").replace('"Diavola"', '"Capricciosa"'))
     page.get_by_role("button", name="Save").click()
+    page.get_by_text("places that one has changed").or_(
+        page.get_by_text("place that one has changed")
+    ).click()
+
+
+def reset(page: Page) -> None:
+    session(page)
+    page.get_by_text("Actions", exact=True).click()
+    page.get_by_role("link", name="Reset to initial").click()
+    page.get_by_role("heading", name="Before and after").wait_for()
+
+
+def activity(page: Page) -> None:
+    page.get_by_role("link", name="What people did").click()
+
+
+def street_of(text: str) -> str:
+    found = re.search('"street": "([^"]*)"', text)
+    assert found is not None
+    return found[1]
 
 
 def confirm(page: Page) -> None:
@@ -102,6 +134,8 @@ PAGES: dict[str, Callable[[Page], None]] = {
     "edit": edit,
     "conflict": conflict,
     "confirm": confirm,
+    "reset": reset,
+    "activity": activity,
 }
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ def checked(
         "is_stale": form.data.get("revision") != str(contents.session.revision),
     }
     if "part" in request.POST:
-        context["form"] = form
+        context |= {"form": form, "is_part": True}
         return TemplateResponse(request, "admin/botsessions/check.html", context)
     return edited(model_admin, request, contents, form, **context)
 

@@ -88,6 +88,7 @@ form.addEventListener("click", (event) => {
 // Nothing that was written is lost by accident.
 let leaving = false;
 const changed = () => field.value !== form.elements.opened.value;
+if (changed()) ask(); // It was restored by the browser, or typed before this script was there.
 form.addEventListener("submit", () => { leaving = true; });
 window.addEventListener("pageshow", () => { leaving = false; });
 window.addEventListener("beforeunload", (event) => {
