@@ -18,16 +18,11 @@ NOTHING_TO_TEST = {"apps", "database/clock", "exceptions", "models", "signals", 
 
 ELSEWHERE = {
     # What somebody does with them is what they promise.
-    "audit": "admin_operations",
     "downloads": "admin_operations",
-    "paging": "finding",
     "permissions": "admin_permissions",
-    "reading": "admin_page",
     "updates": "keys",  # The tables of all kinds of updates are there.
     # A process of its own talks to a server like Telegram's.
     "ptb/account": "webhook_commands",
-    "ptb/delivery": "webhook_reception",
-    "ptb/lifecycle": "run_bot",
     "ptb/polling": "run_bot",
     "ptb/webhook": "webhook_reception",
     "ptb/pickles": "importing_ptb",
