@@ -25,7 +25,6 @@ ELSEWHERE = {
     "ptb/account": "webhook_commands",
     "ptb/polling": "run_bot",
     "ptb/webhook": "webhook_reception",
-    "ptb/pickles": "importing_ptb",
     "ptb/reaching": "telling",
     "storages/free_server": "storages_free",
     # Two texts of SQL and what is done with them are one thing.
@@ -41,8 +40,6 @@ ELSEWHERE = {
     "database/sessions_table": "database_storage",
     "database/sessions_texts": "database_storage",
     # Connections, and what becomes of them.
-    "database/care": "database_connections",
-    "database/cursors": "database_connections",
     "database/thread": "database_connections",
     "database/pipeline": "database_postgresql",
     "database/watch": "database_faults",
