@@ -21,6 +21,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from botsessions import incidents, multi_session, session
+from botsessions.admin.filters import UNKNOWN
 from botsessions.exceptions import SessionStorageError
 from botsessions.failures import Failure
 from botsessions.incidents import notebook, writing
@@ -311,6 +312,16 @@ def test_names_of_fields_are_for_those_who_may_see_contents(client: Client) -> N
         page = client.get(path).content.decode()
         assert "SessionDataError" in page
         assert "does not fit" not in page
+
+
+def test_those_of_bots_that_are_gone_are_found(admin_client: Client, settings: Any) -> None:
+    settings.BOTSESSIONS = {"BOTS": {"shop": {"SESSION": session(), "APPLICATION": print}}}
+    note("5", bot="shop")
+    note("6", bot="gone")
+    notebook().write()
+    page = admin_client.get(f"{INCIDENTS}?bot={UNKNOWN}").content.decode()
+    assert "q=6&amp;bot=gone" in page
+    assert "q=5&amp;bot=shop" not in page
 
 
 def test_nobody_changes_them(admin_client: Client) -> None:

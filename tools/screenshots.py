@@ -1,4 +1,4 @@
-"""Make the pictures of the admin that the documentation shows, in ``docs/images/``.
+"""Make the pictures that the documentation shows, in ``docs/images/``: all, or those named.
 
 Each page in light, dark and on a phone, at twice the size, for sharp displays. Needs Chromium, and
 pngquant to keep the files small.
@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from playwright.sync_api import Browser, Page  # noqa: E402
+from playwright.sync_api import Browser, Page, expect  # noqa: E402
 
 from tests.browser import PHONE, Site, chromium  # noqa: E402
 
@@ -30,18 +30,40 @@ LOOKS = {
 def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        site = Site(Path(folder))
+        site = Site(Path(folder), "project.demo_settings")
         try:
             with chromium() as browser:
                 for look, options in LOOKS.items():
                     shoot(browser, site.url, look, options)
+                    if is_wanted("demo"):
+                        shoot_demo(browser, site.url, look, options)
         finally:
             site.stop()
-    files = sorted(map(str, IMAGES.glob("admin-*.png")))
+    files = sorted(
+        str(path) for path in IMAGES.glob("*.png") if is_wanted(path.name.split("-")[-2])
+    )
     subprocess.run(  # noqa: S603
         ["pngquant", "--force", "--skip-if-larger", "--ext", ".png", "--strip", *files],  # noqa: S607
         check=False,
     )
+
+
+def is_wanted(name: str) -> bool:
+    return not sys.argv[1:] or name in sys.argv[1:]
+
+
+def shoot_demo(browser: Browser, url: str, look: str, options: dict[str, object]) -> None:
+    context = browser.new_context(**options)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(f"{url}/?bot=orders")
+    suggestions = page.get_by_role("group", name="Suggestions")
+    for text, answer in (("/order", "Which pizza?"), ("Margherita", "where do you live?")):
+        suggestions.get_by_role("button", name=text).click()
+        said = page.get_by_role("log").get_by_role("listitem").last
+        expect(said).to_contain_text(answer)
+    page.evaluate("document.activeElement?.blur()")
+    page.screenshot(path=IMAGES / f"demo-{look}.png", animations="disabled")
+    context.close()
 
 
 def shoot(browser: Browser, url: str, look: str, options: dict[str, object]) -> None:
@@ -53,6 +75,8 @@ def shoot(browser: Browser, url: str, look: str, options: dict[str, object]) -> 
     page.get_by_label("Password").fill("admin")
     page.get_by_role("button", name="Log in").click()
     for name, visit in PAGES.items():
+        if not is_wanted(name):
+            continue
         page.goto(f"{url}/admin/botsessions/botsession/")
         visit(page)
         page.evaluate("document.activeElement?.blur()")
@@ -121,6 +145,15 @@ def street_of(text: str) -> str:
     return found[1]
 
 
+def versions(page: Page) -> None:
+    session(page)
+    page.get_by_role("link", name="Versions").click()
+
+
+def incidents(page: Page) -> None:
+    page.goto(page.url.replace("/botsession/", "/incident/"))
+
+
 def confirm(page: Page) -> None:
     page.get_by_label("Select all objects on this page").check()
     page.locator("select[name=action]").select_option("Extend")
@@ -136,6 +169,8 @@ PAGES: dict[str, Callable[[Page], None]] = {
     "confirm": confirm,
     "reset": reset,
     "activity": activity,
+    "versions": versions,
+    "incidents": incidents,
 }
 
 if __name__ == "__main__":
