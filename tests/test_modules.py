@@ -19,7 +19,6 @@ NOTHING_TO_TEST = {"apps", "database/clock", "exceptions", "models", "signals", 
 ELSEWHERE = {
     # What somebody does with them is what they promise.
     "downloads": "admin_operations",
-    "permissions": "admin_permissions",
     "updates": "keys",  # The tables of all kinds of updates are there.
     # A process of its own talks to a server like Telegram's.
     "ptb/account": "webhook_commands",
@@ -30,7 +29,6 @@ ELSEWHERE = {
     # Two texts of SQL and what is done with them are one thing.
     "database/claims_table": "database_claims",
     "database/history_texts": "database_history",
-    "database/keeper": "database_leases",
     "database/leases_table": "database_leases",
     "database/leases_texts": "database_leases",
     "database/moving": "supergroups",
