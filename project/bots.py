@@ -33,6 +33,12 @@ BOTS = (
         "a multi session: of the chat, and of each member, read only when needed",
         ("Funghi", "Diavola", "/result", "/me"),
     ),
+    Shown(
+        "tables",
+        "Table bot",
+        "a bot that knows no sessions: its ConversationHandler and user_data are kept",
+        ("/book", "4", "8 p.m.", "/cancel"),
+    ),
 )
 
 

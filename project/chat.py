@@ -32,7 +32,7 @@ class Line:
         self.process = os.getpid()
         self._clients: dict[str, AsyncBotClient] = {}
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="demo-bot", daemon=True).start()
+        threading.Thread(target=self._run, name="demo-bot", daemon=True).start()
 
     def send(self, bot: str, chat_id: int, *texts: str) -> tuple[list[Answers], Watch]:
         """Send a visitor's messages to a bot, all at the same moment.
@@ -60,6 +60,19 @@ class Line:
             return [await visitor.press(button, message=Message(below))]
 
         return self._talk(bot, chat_id, act)
+
+    def _run(self) -> None:
+        self._loop.run_forever()
+        self._loop.close()
+
+    def close(self) -> None:
+        """End the applications, as when the process ends."""
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    async def _close(self) -> None:
+        for client in self._clients.values():
+            await client.conversation.close()
 
     def _talk(self, bot: str, chat_id: int, act: Act) -> tuple[list[Answers], Watch]:
         # In the request's context, asgiref would send the bot's database work to its thread.
@@ -96,6 +109,15 @@ def guest(chat_id: int) -> str:
 
 _line: Line | None = None
 _mutex = threading.Lock()
+
+
+def close() -> None:
+    """Close this process's line, if it is open."""
+    global _line
+    with _mutex:
+        if _line is not None and _line.process == os.getpid():
+            _line.close()
+        _line = None
 
 
 def line() -> Line:

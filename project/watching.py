@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db.backends.signals import connection_created
+from telegram.ext import ConversationHandler
 
 from botsessions import SessionApplication
 from botsessions.steps import StepHandler
@@ -63,8 +64,18 @@ def watch_handlers(application: SessionApplication) -> None:
     """Have an application's handlers note that they run."""
     for handlers in application.handlers.values():
         for handler in handlers:
-            for one in handler.handlers if isinstance(handler, StepHandler) else [handler]:
+            for one in parts_of(handler):
                 one.callback = noting(one.callback)
+
+
+def parts_of(handler: Any) -> list[Any]:
+    """Return the handlers within one that has some, else itself."""
+    if isinstance(handler, StepHandler):
+        return list(handler.handlers)
+    if isinstance(handler, ConversationHandler):
+        lists = [handler.entry_points, handler.fallbacks, *handler.states.values()]
+        return [one for some in lists for one in some]
+    return [handler]
 
 
 def noting(callback: Callable[..., Any]) -> Callable[..., Any]:

@@ -21,7 +21,7 @@ from botsessions.database.connections import close_databases
 from botsessions.models import BotSession, HistoryEntry, Incident
 from botsessions.reading import is_readable, text_of, with_text
 from botsessions.testing import BotClient
-from project import demo_settings
+from project import chat, demo_settings
 from project.bot import PizzaSession, pizza
 from project.orders import call_it_address
 
@@ -31,6 +31,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True, scope="module")
 def _no_connection_is_left() -> Iterator[None]:
     yield
+    chat.close()
     close_databases()
 
 
@@ -237,9 +238,29 @@ def test_a_multi_session_is_shown_as_a_whole() -> None:
 
 
 @pytest.mark.usefixtures("demo_bots")
+def test_a_conversation_goes_on_after_a_restart() -> None:
+    maria = Visitor()
+
+    def say(text: str) -> Any:
+        answer = maria.post("/messages/", {"bot": "tables", "text": text}).json()
+        chat.close()  # Nothing is left of it in memory.
+        return answer
+
+    for text in ("/book", "4"):
+        answer = say(text)
+    assert json.loads(answer["session"]["json"])["ptb:conversation:booking"]["state"] == 1
+    answer = say("8 p.m.")
+    said = [message["text"] for message in answer["messages"]]
+    assert said == ["A table for 4 at 8 p.m.! That is your table no. 1."]
+    stored = BotSession.objects.get(bot="tables")
+    assert stored.name == "ptb:user_data"
+
+
+@pytest.mark.usefixtures("demo_bots")
 def test_each_bot_has_a_page() -> None:
     maria = Visitor()
-    for bot, title in (("default", "Pizza bot"), ("orders", "Order bot"), ("club", "Club bot")):
+    titles = {"default": "Pizza", "orders": "Order", "club": "Club", "tables": "Table"}
+    for bot, title in ((bot, f"{title} bot") for bot, title in titles.items()):
         assert f"<h1>{title}</h1>" in maria.get(f"/?bot={bot}").content.decode()
     assert "<h1>Pizza bot</h1>" in maria.get("/?bot=nonsense").content.decode()
     assert maria.post("/messages/", {"bot": "nonsense", "text": "x"}).status_code == 400
