@@ -11,7 +11,7 @@ from .database.claims import Claim
 from .exceptions import SessionLockTimeout
 from .holding import Hold
 from .records import Record
-from .saving import changes_of, write
+from .saving import changes_of, write_changes
 from .storages.layers import Place, outgoing, read_places, tell_all
 from .storages.transactions import Transaction, begin
 
@@ -117,7 +117,7 @@ class Exchange:
             hand_on = last and self._is_leased and self._hold.has_heir
             self._writes += 1
             try:
-                await write(self._begun(), changes, last=last, hand_on=hand_on)
+                await write_changes(self._begun(), changes, last=last, hand_on=hand_on)
             finally:
                 self._writes -= 1
             if not last:

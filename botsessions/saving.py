@@ -41,7 +41,7 @@ async def changes_of(some: Collection[Data[Any]]) -> list[Change]:
     return changes
 
 
-async def write(
+async def write_changes(
     transaction: Transaction, changes: Sequence[Change], *, last: bool, hand_on: bool
 ) -> None:
     """Write changes, again where they were refused without need.

@@ -15,7 +15,7 @@ from botsessions import enhance_storage, lazy_session, multi_session, session
 from botsessions.data import Data
 from botsessions.exceptions import SessionConflict
 from botsessions.records import utcnow
-from botsessions.saving import Change, changes_of, write
+from botsessions.saving import Change, changes_of, write_changes
 from botsessions.signals import session_conflict
 from botsessions.storages import ANY, Address, Record
 from botsessions.storages.transactions import PlainTransaction, begin
@@ -81,18 +81,20 @@ class Writing(SimpleTestCase):
         store = Store()
         data = data_in(store)
         change = await changed(data, {"count": 1})
-        await write(PlainTransaction(store), [change], last=True, hand_on=False)
+        await write_changes(PlainTransaction(store), [change], last=True, hand_on=False)
         assert store.values == {"42": {"count": 1}}
         assert await changes_of([data]) == []
         data.assign({"count": 2})
-        await write(PlainTransaction(store), await changes_of([data]), last=True, hand_on=False)
+        await write_changes(
+            PlainTransaction(store), await changes_of([data]), last=True, hand_on=False
+        )
         assert store.values == {"42": {"count": 2}}
 
     async def test_layers_see_what_goes_out(self) -> None:
         store = Store()
         layered = enhance_storage(store, time_to_live=timedelta(hours=1))
         change = await changed(data_in(layered), {"count": 1})
-        await write(PlainTransaction(store), [change], last=True, hand_on=False)
+        await write_changes(PlainTransaction(store), [change], last=True, hand_on=False)
         record = await store.read(HERE)
         assert record is not None
         assert record.expires_at is not None
@@ -107,7 +109,7 @@ class Writing(SimpleTestCase):
         read = change.record.revision
         await store.write(HERE, Record({"count": 50}, revision=ANY))
         with noted_conflicts() as noted, pytest.raises(SessionConflict, match="'42' of bot '1'"):
-            await write(PlainTransaction(store), [change], last=False, hand_on=False)
+            await write_changes(PlainTransaction(store), [change], last=False, hand_on=False)
         assert noted == [(Store, {**HERE._asdict(), "revision": read})]
         assert store.values == {"42": {"count": 50}}
         assert len(await changes_of([data])) == 1
@@ -119,7 +121,7 @@ class Writing(SimpleTestCase):
         change = await changed(data_in(store), {"count": 2})
         await store.delete(HERE, ANY)
         with noted_conflicts() as noted:
-            await write(PlainTransaction(store), [change], last=False, hand_on=False)
+            await write_changes(PlainTransaction(store), [change], last=False, hand_on=False)
         assert noted == []
         assert store.values == {"42": {"count": 2}}
 
@@ -130,7 +132,7 @@ class Writing(SimpleTestCase):
         change = await changed(data_in(store), {"count": 2})
         await store.write(HERE, Record({"count": 50}, revision=ANY))
         with noted_conflicts() as noted, pytest.raises(SessionConflict):
-            await write(PlainTransaction(store), [change], last=False, hand_on=False)
+            await write_changes(PlainTransaction(store), [change], last=False, hand_on=False)
         assert len(noted) == 1
         assert store.values == {"42": {"count": 50}}
 
@@ -144,7 +146,7 @@ class Writing(SimpleTestCase):
         changes = [await changed(data, {"count": 1}) for data in parts]
         transaction = begin({c.address: c.data.fragment.innermost for c in changes})
         with noted_conflicts() as noted, pytest.raises(OSError, match="gone"):
-            await write(transaction, changes, last=True, hand_on=False)
+            await write_changes(transaction, changes, last=True, hand_on=False)
         assert noted == []
         assert good.values == {"42": {"count": 1}}
         (left,) = await changes_of(parts)
@@ -163,7 +165,7 @@ class Writing(SimpleTestCase):
         data = data_in(store)
         change = await changed(data, {"count": 1})
         task = asyncio.ensure_future(
-            write(PlainTransaction(store), [change], last=True, hand_on=False)
+            write_changes(PlainTransaction(store), [change], last=True, hand_on=False)
         )
         await begun.wait()
         task.cancel()
@@ -178,7 +180,7 @@ class Writing(SimpleTestCase):
             async def write(self, *args: Any, **options: Any) -> Any:
                 raise OSError("gone")
 
-        await write(Broken(Store()), [], last=True, hand_on=False)
+        await write_changes(Broken(Store()), [], last=True, hand_on=False)
         change = await changed(data_in(Store()), {"count": 1})
         with pytest.raises(OSError, match="gone"):
-            await write(Broken(Store()), [change], last=True, hand_on=False)
+            await write_changes(Broken(Store()), [change], last=True, hand_on=False)

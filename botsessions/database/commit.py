@@ -14,7 +14,7 @@ T = TypeVar("T")
 _kept: weakref.WeakKeyDictionary[Any, list[Any]] = weakref.WeakKeyDictionary()
 
 
-class Transaction(enum.Enum):
+class CallersTransaction(enum.Enum):
     """What the calling thread's connection is in."""
 
     NONE = enum.auto()
@@ -23,11 +23,11 @@ class Transaction(enum.Enum):
     """The one in which Django's ``TestCase`` wraps a test. It never commits."""
 
 
-def transaction_of(using: str) -> Transaction:
+def transaction_of(using: str) -> CallersTransaction:
     blocks = connections[using].atomic_blocks
     if any(getattr(block, "_from_testcase", False) for block in blocks):
-        return Transaction.TEST
-    return Transaction.REAL if blocks else Transaction.NONE
+        return CallersTransaction.TEST
+    return CallersTransaction.REAL if blocks else CallersTransaction.NONE
 
 
 def kept_until_commit(using: str) -> list[Any]:
@@ -40,7 +40,7 @@ def keep(using: str, kept: T, release: Callable[[T], None]) -> None:
 
     That of a test does not count: everybody in the test sees what is in it.
     """
-    if transaction_of(using) is not Transaction.REAL:
+    if transaction_of(using) is not CallersTransaction.REAL:
         release(kept)
         return
     all_kept = _kept.setdefault(connections[using], [])

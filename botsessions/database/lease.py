@@ -1,4 +1,4 @@
-"""Leases: rights to keys that hold among all processes on a database."""
+"""Leases: rights to keys that hold among all processes on a database. See :mod:`.leases_table`."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from ..exceptions import SessionLockError
 from ..records import Address, Changes, Record, new_revision
 from .changes import Change
 from .claims import Claim
-from .commit import Transaction, transaction_of
+from .commit import CallersTransaction, transaction_of
 from .connections import batching_of, sync_code_waits
 from .execution import execute
 from .keeper import keeper_of
@@ -193,9 +193,9 @@ async def is_seen_by_others(using: str) -> bool:
     if not sync_code_waits():
         return True
     found = await sync_to_async(transaction_of)(using)
-    if found is Transaction.REAL:
+    if found is CallersTransaction.REAL:
         return vendor_of(using) != "sqlite"
-    return found is Transaction.NONE
+    return found is CallersTransaction.NONE
 
 
 async def way_of(lease: Lease | None) -> Way:
@@ -212,9 +212,9 @@ def way_of_sync_code(lease: Lease) -> Way:
         SessionLockError: the lease is held, and its holder waits for the end of this transaction.
     """
     found = transaction_of(lease.using)
-    if found is Transaction.NONE:
+    if found is CallersTransaction.NONE:
         return Way.ALONG
-    if found is Transaction.TEST:
+    if found is CallersTransaction.TEST:
         return Way.NOT_AT_ALL
     connection = connections[lease.using]
     if connection.vendor != "sqlite":
