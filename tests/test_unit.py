@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 import weakref
 from typing import Any
 from unittest import mock
 
+import pytest
 from django.db import connection, transaction
 from django.test import SimpleTestCase, TestCase, TransactionTestCase
 from telegram.ext import TypeHandler
 
 from botsessions import session
-from botsessions.exceptions import (
-    SessionLockTimeout,
-)
+from botsessions.exceptions import SessionClosed, SessionDataError, SessionLockTimeout
 from botsessions.locks import process_lock
 from botsessions.models import BotSession, BotSessionLease
-from botsessions.sources import FromKey
+from botsessions.sources import FromIds, FromKey
 from botsessions.storages import Address
 from botsessions.testing import BotClient
-from botsessions.unit import Unit, current
+from botsessions.unit import Unit, current, enclosing, open_unit, whole_chat
 
 from .harness import Store, client, text
 
@@ -113,3 +113,211 @@ class GivingBack(TransactionTestCase):
             assert [row.holder > 0 async for row in BotSessionLease.objects.all()] == [False]
             unit.close()
         assert not process_lock().busy
+
+
+class Life(SimpleTestCase):
+    """From the keys to the end, without an application around it."""
+
+    def unit(self, store: Store | None = None, **options: Any) -> Unit:
+        declared = session(initial=counting, storage=Store() if store is None else store)
+        return Unit(declared.fragments, "1", FromKey("1001"), **options)
+
+    async def test_its_keys_are_held_from_enter_to_close(self) -> None:
+        unit = self.unit()
+        assert not unit.held
+        await unit.enter()
+        await unit.enter()
+        assert list(unit.held) == [MARIA]
+        assert process_lock().busy
+        unit.close()
+        assert not process_lock().busy
+        unit.close()
+
+    async def test_one_that_does_not_hold_holds_nothing(self) -> None:
+        unit = self.unit(holds=False)
+        await unit.open()
+        assert not process_lock().busy
+        assert unit.data("").get() == {"count": 0}
+        unit.close()
+
+    async def test_a_ticket_may_be_released_by_somebody_else_later(self) -> None:
+        unit = self.unit()
+        await unit.open()
+        ticket = unit.detach()
+        assert unit.closed
+        assert process_lock().busy
+        assert ticket is not None
+        process_lock().release(ticket)
+        assert not process_lock().busy
+        assert unit.detach() is None
+
+    async def test_a15_there_is_no_data_before_and_after(self) -> None:
+        unit = self.unit()
+        with pytest.raises(SessionClosed, match="over"):
+            unit.data("")
+        await unit.open()
+        assert unit.data("").get() == {"count": 0}
+        with pytest.raises(SessionClosed):
+            unit.data("another")
+        unit.failed = True
+        unit.close()
+        with pytest.raises(SessionClosed):
+            unit.data("")
+        assert unit.data("", over=True).get() == {"count": 0}  # For error handlers.
+        with pytest.raises(SessionClosed, match="cannot be saved any more"):
+            await unit.save()
+
+    async def test_without_a_failure_nothing_is_left_to_look_at(self) -> None:
+        unit = self.unit()
+        await unit.open()
+        unit.close()
+        with pytest.raises(SessionClosed):
+            unit.data("", over=True)
+
+    async def test_nothing_is_saved_behind_the_last_save(self) -> None:
+        store = Store()
+        unit = self.unit(store)
+        await unit.open()
+        unit.data("").get()["count"] = 1
+        assert not unit.over
+        await unit.save(last=True)
+        assert unit.over
+        unit.data("").get()["count"] = 2
+        with pytest.raises(SessionClosed):
+            await unit.save()
+        assert store.values == {"1001": {"count": 1}}
+        unit.close()
+
+    async def test_a_last_save_that_fails_may_be_tried_again(self) -> None:
+        store = Store()
+        store.fails["write"] = error = OSError("gone")
+        unit = self.unit(store)
+        await unit.open()
+        unit.data("").get()["count"] = 1
+        with pytest.raises(OSError, match="gone"):
+            await unit.save(last=True)
+        assert unit.save_error is error
+        assert not unit.over
+        store.fails.clear()
+        await unit.save(last=True)
+        assert store.values == {"1001": {"count": 1}}
+        unit.close()
+
+    async def test_a12_why_there_is_no_session_is_kept_for_all_who_ask(self) -> None:
+        store = Store()
+        store.fails["read"] = error = OSError("gone")
+        unit = self.unit(store)
+        for ask in (unit.open, unit.load, unit.open):
+            with pytest.raises(OSError, match="gone"):
+                await ask()
+        with pytest.raises(OSError, match="gone"):
+            unit.data("")
+        assert (unit.error, unit.refused, unit.unloaded, unit.opened) == (error, *[True] * 3)
+        assert store.operations == ["read"]
+        unit.close()
+
+    async def test_data_that_cannot_be_shown_is_no_failure_of_storage_or_lock(self) -> None:
+        declared = session(storage=Store({"1001": {"count": "many"}}), data_type=dict[str, int])
+        unit = Unit(declared.fragments, "1", FromKey("1001"))
+        with pytest.raises(SessionDataError):
+            await unit.open()
+        assert unit.refused
+        assert not unit.unloaded
+        unit.close()
+
+    async def test_what_was_read_is_fresh_until_other_code_has_run(self) -> None:
+        unit = self.unit()
+        assert unit.fresh == {}
+        await unit.open()
+        assert unit.fresh == unit.contents.all != {}
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert unit.fresh == {}
+        unit.close()
+
+    async def test_it_knows_what_it_is_for(self) -> None:
+        update, other = object(), object()
+        unit = self.unit()
+        assert not unit.is_for(None)
+        unit.subjects += [update]
+        assert unit.is_for(other, update)
+        assert not unit.is_for(other)
+        assert not unit.is_for()
+
+
+class Around(SimpleTestCase):
+    """The units whose code the running one is part of."""
+
+    async def test_those_that_are_not_over_are_found_from_the_inside_out(self) -> None:
+        declared = session(initial=counting, storage=Store())
+        outer = Unit(declared.fragments, "1", FromKey("1"))
+        middle = Unit(declared.fragments, "1", FromKey("2"), outer=outer)
+        inner = Unit(declared.fragments, "1", FromKey("3"), outer=middle)
+        assert list(enclosing(inner)) == [inner, middle, outer]
+        assert list(enclosing(None)) == []
+        token = current.set(inner)
+        try:
+            assert open_unit() is inner
+            for unit in (middle, inner):
+                unit.close()
+            assert list(enclosing(inner)) == [outer]
+            assert open_unit() is outer
+            outer.close()
+            assert open_unit() is None
+        finally:
+            current.reset(token)
+        assert open_unit() is None
+
+    async def test_e8_data_whose_keys_are_held_around_are_shared_and_saved_there(self) -> None:
+        store = Store()
+        declared = session(initial=counting, storage=store)
+        outer = Unit(declared.fragments, "1", FromKey("1001"))
+        await outer.open()
+        inner = Unit(declared.fragments, "1", FromKey("1001"), outer=outer)
+        await inner.open()
+        assert inner.data("") is outer.data("")
+        assert await inner.value("") is outer.data("").get()
+        inner.data("").get()["count"] = 1
+        await inner.save(last=True)
+        assert store.operations == ["read"]
+        inner.close()
+        await outer.save()
+        assert store.values == {"1001": {"count": 1}}
+        outer.close()
+
+    async def test_e8_a_failed_one_leaves_the_data_as_they_were(self) -> None:
+        declared = session(initial=counting, storage=Store())
+        outer = Unit(declared.fragments, "1", FromKey("1001"))
+        await outer.open()
+        outer.data("").get()["count"] = 1
+        inner = Unit(declared.fragments, "1", FromKey("1001"), outer=outer)
+        await inner.open()
+        inner.data("").get()["count"] = 2
+        inner.failed = True
+        inner.close()
+        assert outer.data("").get() == {"count": 1}
+        outer.close()
+
+    async def test_e8_one_that_outlives_the_holder_cannot_save(self) -> None:
+        declared = session(initial=counting, storage=Store())
+        outer = Unit(declared.fragments, "1", FromKey("1001"))
+        await outer.open()
+        inner = Unit(declared.fragments, "1", FromKey("1001"), outer=outer)
+        await inner.open()
+        outer.close()
+        with pytest.raises(SessionClosed):
+            await inner.save()
+        inner.close()
+
+    async def test_f7_while_a_chat_gets_other_keys_the_whole_chat_is_waited_for(self) -> None:
+        declared = session(initial=counting, storage=Store())
+        unit = Unit(declared.fragments, "1", FromIds({"chat": -9}))
+        whole = whole_chat("1", -9)
+        assert whole.name not in declared.fragments
+        assert list(unit.wanted_besides([MARIA])) == []
+        assert list(unit.wanted_besides([MARIA, whole])) == [whole]
+        holder = Unit(declared.fragments, "1", FromKey("1001"))
+        await holder.enter()
+        inner = Unit(declared.fragments, "1", FromIds({"chat": -9}), outer=holder)
+        assert list(inner.wanted_besides([MARIA, whole])) == []
+        holder.close()
