@@ -155,6 +155,15 @@ def test_it_is_given_out_and_erased_with_a_user() -> None:
     assert not HistoryEntry.objects.filter(session_id=row.pk).exists()
 
 
+def test_of_sessions_that_their_bot_has_deleted_nothing_is_left_after_erasing() -> None:
+    row = make("5", {"n": 1}, bot="plain", chat_id=5)
+    changing.write_data(row, {"n": 2}, row.revision)
+    session(initial=dict).delete(bot="plain", chat=5)
+    assert HistoryEntry.objects.exists()
+    forget_user(5)
+    assert not HistoryEntry.objects.exists()
+
+
 def test_it_follows_a_session_to_another_key() -> None:
     row = write(1)
     BotSession.objects.update(key="6")

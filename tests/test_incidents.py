@@ -24,7 +24,7 @@ from botsessions import incidents, multi_session, session
 from botsessions.admin.filters import UNKNOWN
 from botsessions.exceptions import SessionStorageError
 from botsessions.failures import Failure
-from botsessions.incidents import notebook, writing
+from botsessions.incidents import current, notebook, writing
 from botsessions.incidents.notebook import MOST_WAITING
 from botsessions.maintenance import forget_incidents
 from botsessions.maintenance.people import export_incidents, forget_user
@@ -48,7 +48,7 @@ def a_notebook_of_its_own() -> None:
 
 
 def written() -> list[Incident]:
-    notebook().write()
+    current().write()
     return list(Incident.objects.order_by("pk"))
 
 
@@ -149,7 +149,7 @@ def test_what_goes_well_notes_nothing_and_costs_nothing() -> None:
     maria = bot(session(), count).user(id=5)
     with CaptureQueriesContext(connection) as queries:
         maria.send("/go")
-        assert not notebook().write()
+        assert not current().write()
     assert len(queries) == 2
 
 
@@ -171,10 +171,10 @@ def test_a_storm_is_counted_in_few_rows_by_few_statements() -> None:
         for number in range(1000):
             note(str(number % 500))
         assert len(queries) == 0
-        notebook().write()
+        current().write()
         for _ in range(1000):
             note("7")
-        notebook().write()
+        current().write()
     assert len(queries) < 20
     assert Incident.objects.count() == MOST_WAITING + 1
     assert sum(Incident.objects.values_list("count", flat=True)) == 2000
@@ -184,7 +184,7 @@ def test_a_storm_is_counted_in_few_rows_by_few_statements() -> None:
 
 def test_what_fails_again_later_than_an_hour_has_a_row_of_its_own() -> None:
     note()
-    notebook().write()
+    current().write()
     Incident.objects.update(first_at=timezone.now() - timedelta(hours=2))
     note()
     assert [incident.count for incident in written()] == [1, 1]
@@ -196,7 +196,7 @@ def test_of_a_session_and_in_all_only_the_last_are_kept(monkeypatch: pytest.Monk
     errors = [OSError, ValueError, TypeError, KeyError, IndexError]
     for error in errors:
         note("5", error())
-        notebook().write()
+        current().write()
     assert [i.error for i in written()] == ["TypeError", "KeyError", "IndexError"]
     for key in range(4):
         note(str(key))
@@ -209,14 +209,14 @@ def test_what_cannot_be_written_is_counted_and_told_later(monkeypatch: pytest.Mo
         with pytest.MonkeyPatch.context():
             for key in range(30):
                 note(str(key))
-            assert notebook().write()
+            assert current().write()
     assert [(i.key, i.kind, i.count) for i in written()] == [("", "load", 30)]
 
 
 def test_old_ones_are_swept() -> None:
     note("1")
     note("2")
-    notebook().write()
+    current().write()
     Incident.objects.filter(key="1").update(last_at=timezone.now() - 31 * DAY)
     assert list(forget_incidents("other")) == []
     call_command("sweep_sessions", verbosity=0)
@@ -228,7 +228,7 @@ def test_those_of_a_user_are_given_out_and_erased() -> None:
     someone = bot(session(storage=store), count)
     someone.user(id=5).send("/go")
     someone.user(id=6).send("/go")
-    notebook().write()
+    current().write()
     (found,) = export_incidents(5)
     assert (found["key"], found["incident"], found["user_id"]) == ("5", "load", 5)
     assert list(export_incidents(5, bot="other")) == list(export_incidents(5, using="other")) == []
@@ -237,6 +237,29 @@ def test_those_of_a_user_are_given_out_and_erased() -> None:
     assert json.loads(out.getvalue()) == found
     forget_user(5)
     assert [incident.key for incident in written()] == ["6"]
+
+
+def test_nobody_waits_for_a_database_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answers, told = threading.Event(), threading.Event(), list[int]()
+
+    def write(notes: Any) -> None:
+        asked.set()
+        told.append(sum(note.count for note in notes))
+        assert answers.wait(60)
+
+    monkeypatch.setattr(notebook, "write", write)
+    monkeypatch.setattr(notebook, "is_in_test", lambda: False)
+    monkeypatch.setattr(notebook, "FIRST_PAUSE_SECONDS", 0.0)
+    note()
+    assert asked.wait(60)
+    for key in range(1000):
+        note(str(key))
+    assert told == [1]
+    answers.set()
+    current().end()
+    while current().write():
+        pass
+    assert sum(told) == 1001
 
 
 def test_in_a_test_no_thread_writes() -> None:
@@ -276,7 +299,7 @@ def test_they_stand_on_the_session_the_overview_and_a_list(client: Client, setti
     maria = bot(declared, count).user(id=5)
     maria.send("/go")
     maria.send("/go")
-    notebook().write()
+    current().write()
     user = staff("view", "view_contents")
     client.force_login(user)
     page = client.get(url("change", row)).content.decode()
@@ -304,7 +327,7 @@ def test_they_stand_on_the_session_the_overview_and_a_list(client: Client, setti
 def test_names_of_fields_are_for_those_who_may_see_contents(client: Client) -> None:
     make("5", {"count": SECRET}, bot="1")
     bot(session(data_type=dict[str, int]), count).user(id=5).send("/go")
-    notebook().write()
+    current().write()
     user = staff("view")
     user.user_permissions.add(permission())
     client.force_login(user)
@@ -318,7 +341,7 @@ def test_those_of_bots_that_are_gone_are_found(admin_client: Client, settings: A
     settings.BOTSESSIONS = {"BOTS": {"shop": {"SESSION": session(), "APPLICATION": print}}}
     note("5", bot="shop")
     note("6", bot="gone")
-    notebook().write()
+    current().write()
     page = admin_client.get(f"{INCIDENTS}?bot={UNKNOWN}").content.decode()
     assert "q=6&amp;bot=gone" in page
     assert "q=5&amp;bot=shop" not in page
@@ -326,7 +349,7 @@ def test_those_of_bots_that_are_gone_are_found(admin_client: Client, settings: A
 
 def test_nobody_changes_them(admin_client: Client) -> None:
     note()
-    notebook().write()
+    current().write()
     incident = Incident.objects.get()
     for path in ("add/", f"{incident.pk}/delete/"):
         assert admin_client.get(f"{INCIDENTS}{path}").status_code == 403

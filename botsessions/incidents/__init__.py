@@ -12,12 +12,12 @@ from ..failures import Failure, listeners
 from ..forking import at_fork
 from .notebook import Notebook
 
-__all__ = ["listen", "note", "notebook"]
+__all__ = ["current", "listen", "note"]
 
 _notebook = Notebook()
 
 
-def notebook() -> Notebook:
+def current() -> Notebook:
     """Return what this process has noted and not written yet."""
     return _notebook
 

@@ -24,6 +24,7 @@ from .batches import BATCH_SIZE
 from .changing import delete
 from .exporting import in_parts, iso, of_record, of_session
 from .taking_part import Place, elsewhere, in_tables
+from .unused import forget_history
 
 audit = logging.getLogger("botsessions.audit")
 
@@ -120,6 +121,8 @@ def forget_user(
                 edit.data = None
             erased[place.bot, place.fragment.name] += 1
         delete_rows(of_user(user_id, bot, using))
+        for _ in forget_history(using):  # Of sessions that are gone nobody knows whose they were.
+            pass
     finally:
         audit.info(sentence(erased))
     return erased.total()
