@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timezone
+import dataclasses
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.test import SimpleTestCase
 
-from botsessions import lazy_session, multi_session, session
+from botsessions import enhance_storage, lazy_session, multi_session, session
 from botsessions.data import Data, data_for
 from botsessions.exceptions import (
     SessionClosed,
+    SessionDataError,
     SessionKeyError,
     SessionNotInitialized,
     SessionVersionError,
 )
+from botsessions.records import utcnow
 from botsessions.sources import FromIds, FromKey
-from botsessions.storages import ANY, Address, Record
+from botsessions.storages import ANY, About, Address, Record
 
 from .harness import Store
 
@@ -106,6 +109,21 @@ class Reading(SimpleTestCase):
         assert data.change() is None
         found = await data_in(Store({"42": {"count": 3}})).get_stored()
         assert found == {"count": 3}
+
+    async def test_d1_who_only_looks_tells_nobody_that_it_has_expired(self) -> None:
+        told = []
+
+        def on_expire(key: str, data: Any) -> None:
+            told.append((key, data))
+
+        store = Store()
+        layered = enhance_storage(store, on_expire=on_expire)
+        gone = utcnow() - timedelta(seconds=1)
+        await store.write(HERE, Record({"count": 3}, expires_at=gone))
+        assert await data_in(layered).get_stored() is None
+        assert told == []
+        await data_in(layered).look()
+        assert told == [("42", {"count": 3})]
 
     async def test_c2_a_reader_that_gives_up_does_not_take_it_from_others(self) -> None:
         data = data_in(Store({"42": {"count": 3}}))
@@ -217,6 +235,7 @@ class Assigning(SimpleTestCase):
             assert data.is_promised
             await getattr(data, settle)()
             assert not data.is_promised
+            assert data.replaces_unread
             assert data.get() == {"count": 9}
 
     async def test_c5_one_that_was_replaced_meanwhile_does_not_count(self) -> None:
@@ -251,6 +270,52 @@ class GoingBack(SimpleTestCase):
             data.restore(before)
             assert data.get() is shown
             assert data.change() is None
+
+    async def test_what_was_changed_before_is_to_be_written_still(self) -> None:
+        data = data_in(Store({"42": {"count": 3}}))
+        (await data.aget())["count"] = 5
+        before = data.snapshot()
+        data.get()["count"] = 9
+        data.restore(before)
+        record = data.change()
+        assert record is not None
+        assert record.value == {"count": 5}
+
+    async def test_what_was_assigned_unread_before_is_so_again(self) -> None:
+        data = data_in(Store({"42": {"count": 3}}), lazy_session)
+        data.assign({"count": 5})
+        before = data.snapshot()
+        data.assign(None)
+        data.restore(before)
+        assert data.replaces_unread
+        assert await data.aget() == {"count": 5}
+
+    async def test_a_promise_that_was_read_meanwhile_is_one_again(self) -> None:
+        async def later() -> dict[str, int]:
+            return {"count": 5}
+
+        data = data_in(Store(), lazy_session)
+        data.assign(later())
+        before = data.snapshot()
+        assert await data.aget() == {"count": 5}
+        data.restore(before)
+        assert data.is_promised
+        assert await data.aget() == {"count": 5}
+
+    async def test_what_could_not_be_read_cannot_be_again(self) -> None:
+        store = Store({"42": {"count": "many"}})
+        data = data_in(store, initial=None, data_type=dict[str, int])
+        await data.look()
+        before = data.snapshot()
+        data.assign({"count": 1})
+        data.restore(before)
+        with pytest.raises(SessionDataError):
+            data.get()
+
+    async def test_without_a_key_there_is_nothing_to_go_back_to(self) -> None:
+        data = Data(data_in(Store()).fragment, None)
+        data.restore(data.snapshot())
+        assert data.get() is None
 
     async def test_data_that_nobody_had_seen_is_unseen_again(self) -> None:
         data = data_in(Store())
@@ -322,3 +387,72 @@ class Finding(SimpleTestCase):
         assert (other.address, other.fragment) == (data.address, data.fragment)
         assert other.stored is not None
         assert not other.stored.is_known
+
+    async def test_anew_it_belongs_to_the_same_and_says_the_same_where_it_has_no_key(self) -> None:
+        fragment, about = data_in(Store()).fragment, About(chat_id=42)
+        other = Data(fragment, HERE, lambda: about).anew()
+        other.assign({"count": 1})
+        record = other.change()
+        assert record is not None
+        assert record.about == about
+        for unreadable in (False, True):
+            other = Data(fragment, None, no_key="No chat.", unreadable=unreadable).anew()
+            with pytest.raises(SessionKeyError, match="No chat"):
+                other.assign({})
+            if unreadable:
+                with pytest.raises(SessionKeyError, match="No chat"):
+                    other.get()
+            else:
+                assert other.get() is None
+
+
+def longest(before: Any, mine: Any, theirs: Any) -> Any:
+    """Put two changes together unless one of them shortened the list."""
+    found = [*(before or []), *mine[len(before or []) :], *(theirs or [])[len(before or []) :]]
+    return None if len(mine) < len(before or []) else found
+
+
+class Merging(SimpleTestCase):
+    """Data whose changes can be put together with others'."""
+
+    async def changed(self, store: Store, *, merge: Any = longest) -> tuple[Data[Any], Record]:
+        """Return data after a change, and the record that is to be written of it."""
+        declared = session(initial=list, storage=store)
+        data = Data(dataclasses.replace(declared.fragments[""], merge=merge), HERE)
+        (await data.aget()).append("mine")
+        record = data.change()
+        assert record is not None
+        return data, record
+
+    async def test_others_changes_are_taken_into_the_same_object(self) -> None:
+        store = Store({"42": ["old"]})
+        data, refused = await self.changed(store)
+        shown = data.get()
+        revision = await store.write(HERE, Record(["old", "theirs"], revision=ANY))
+        merged = await data.merge(refused)
+        assert (merged.value, merged.revision) == (["old", "mine", "theirs"], revision)
+        assert data.get() is shown
+        assert shown == ["old", "mine", "theirs"]
+        data.written(merged, await store.write(HERE, merged))
+        assert data.change() is None
+        shown.append("more")
+        assert data.change() is not None
+
+    async def test_what_somebody_deleted_is_made_anew(self) -> None:
+        store = Store({"42": ["old"]})
+        data, refused = await self.changed(store)
+        await store.delete(HERE, ANY)
+        merged = await data.merge(refused)
+        assert (merged.value, merged.revision) == (["old", "mine"], None)
+
+    async def test_what_clashes_or_cannot_be_put_together_stays_refused(self) -> None:
+        for merge in (None, lambda before, mine, theirs: None):
+            store = Store({"42": ["old"]})
+            data, refused = await self.changed(store, merge=merge)
+            await store.write(HERE, Record(["theirs"], revision=ANY))
+            assert await data.merge(refused) is refused
+            assert data.get() == ["old", "mine"]
+
+    async def test_what_nobody_has_changed_is_not_put_together(self) -> None:
+        data, refused = await self.changed(Store({"42": ["old"]}))
+        assert await data.merge(refused) is refused
