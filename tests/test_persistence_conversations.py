@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
 from telegram.ext import CommandHandler, ConversationHandler, MessageHandler, filters
 from telegram.ext._handlers.conversationhandler import PendingState
@@ -256,6 +257,17 @@ class States(SimpleTestCase):
         assert conversations._pending == {}
         with pytest.raises(TypeError, match="running update's"):
             len(conversations)
+
+    def test_f12_two_conversations_of_one_name_are_refused(self) -> None:
+        def build(builder: Any) -> Any:
+            application = builder.build()
+            application.add_handler(dialogues.ordering())
+            application.add_handler(dialogues.ordering(), 1)
+            return application
+
+        bot = AsyncBotClient(build=with_store(build, Store()))
+        with pytest.raises(ImproperlyConfigured, match="Two conversations are named 'ordering'"):
+            asyncio.run(bot.application.initialize())
 
     def test_f12_a_long_name_is_refused(self) -> None:
         handler = dialogues.ordering()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import ImproperlyConfigured
 from telegram import Update
 from telegram.ext import Application, ConversationHandler, ExtBot, JobQueue
 
@@ -36,6 +37,9 @@ class PersistentApplication(
         self._outside: Unit | None = None
         self._in_memory: Any = None
         self._conversations: list[Conversations] = []
+        """Those that are in no other."""
+        self._by_name: dict[str, Conversations] = {}
+        """All of them, by the name of the fragment."""
         self._watch: Watch | None = None
         self._buttons: KeptCallbackData | None = None
         self.skips_handled = False
@@ -95,8 +99,16 @@ class PersistentApplication(
     async def _add_ch_to_persistence(self, handler: ConversationHandler[Any]) -> None:
         if self.kept is None:
             await super()._add_ch_to_persistence(handler)
-        else:
-            self._conversations.append(adopt(handler, self, self.kept.storage))
+            return
+        conversations = adopt(handler, self, self.kept.storage)
+        for one in conversations.all():
+            if self._by_name.setdefault(one.fragment.name, one).handler is not one.handler:
+                raise ImproperlyConfigured(
+                    f"Two conversations are named {one.handler.name!r}: each needs its own name."
+                )
+            self._by_name[one.fragment.name] = one
+        others = [one for one in self._conversations if one.handler is not handler]
+        self._conversations = [*others, conversations]
 
     def needed(self, update: object) -> Mapping[str, Fragment[Any]]:
         """Return the fragments that decide which handler takes an update, by name."""
@@ -105,7 +117,7 @@ class PersistentApplication(
             found = [one for known in self._conversations for one in known.needed(update)]
             return {one.fragment.name: one.fragment for one in found}
         # Patterns cannot be asked yet: what the button stands for is not read.
-        fragments = [one.fragment for known in self._conversations for one in known.all()]
+        fragments = [one.fragment for one in self._by_name.values()]
         return {fragment.name: fragment for fragment in [*fragments, buttons.store.fragment]}
 
     def prepare(self, update: object, unit: Unit) -> None:
@@ -114,20 +126,18 @@ class PersistentApplication(
         Raises:
             AlreadyHandled: a conversation has seen the update before.
         """
-        if self.skips_handled and isinstance(update, Update):
-            known = (one for some in self._conversations for one in some.all())
-            if any(one.has_handled(unit, update) for one in known):
-                raise AlreadyHandled(f"Update {update.update_id} was handled before.")
+        known = self._by_name.values() if self.skips_handled else ()
+        if isinstance(update, Update) and any(one.has_handled(unit, update) for one in known):
+            raise AlreadyHandled(f"Update {update.update_id} was handled before.")
         if self._buttons is not None and CALLBACK_DATA in unit.fragments:
             assert isinstance(update, Update)
             self._buttons.fill_in(update, unit.data(CALLBACK_DATA))
 
     def lost_states(self, unit: Unit) -> Iterator[ConversationStateError]:
         """Yield the errors that a unit's conversations are in states that the code has not."""
-        for known in self._conversations:
-            for one in known.all():
-                if (error := one.unknown_state(unit)) is not None:
-                    yield error
+        for one in self._by_name.values():
+            if (error := one.unknown_state(unit)) is not None:
+                yield error
 
     async def buttons_saved(self) -> None:
         """Return when what was sent with buttons is stored.
@@ -155,12 +165,11 @@ class PersistentApplication(
 
     def watch(self) -> Watch:
         """Return what ends conversations whose time is over."""
-        known = {one.fragment.name: one for some in self._conversations for one in some.all()}
 
         async def end(overdue: Overdue) -> None:
-            await known[overdue.name].end(overdue)
+            await self._by_name[overdue.name].end(overdue)
 
-        handlers = [(n, one.handler, one.fragment.storage) for n, one in known.items()]
+        handlers = [(n, one.handler, one.fragment.storage) for n, one in self._by_name.items()]
         return Watch(self.session_bot, handlers, end)
 
     async def load_overdue(self, fragment: Fragment[Any], update: Update | None) -> None:
