@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, models
 from django.db.models import F, Q
+from django.db.models.functions import Lower
+from django.db.models.lookups import Contains, StartsWith
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -39,8 +41,14 @@ IDS = re.compile(r"-?[0-9]{1,20}(?:/-?[0-9]{1,20})*")
 ANY_END = "*"
 LISTED = 2_000
 """So many of those that an index finds out of the order of their keys can be paged through."""
+NEWEST = 20_000
+"""So many are looked at for what no index knows."""
 COMPARED = 5_000
 """So many are put in an order that no index has."""
+
+
+BY_AGE = ["bot", "version", "name"]
+"""The order of the index that knows which sessions are of an older version."""
 
 
 class State(models.TextChoices):
@@ -133,12 +141,14 @@ def search(sessions: Sessions, text: str) -> Sessions:
     """Return the sessions of a chat or user by its exact id, or by how key or title begin.
 
     Ids, and keys that are made of ids, are found by their beginning only where ``*`` asks for it: a
-    longer id is a stranger's. A title is also found by its first letter in lower case.
+    longer id is a stranger's. A title is also found by its first letter in lower case, and one of
+    the :data:`NEWEST` sessions by the beginnings of any of its words.
     """
-    return sessions.filter(any_of(search_parts(text))) if text.strip() else sessions
+    parts = search_parts(text, sessions.model)
+    return sessions.filter(any_of(parts)) if text.strip() else sessions
 
 
-def search_parts(text: str) -> list[Q]:
+def search_parts(text: str, model: type[models.Model]) -> list[Q]:
     """Return the conditions of which one holds for what is found; an index answers each."""
     text = text.strip()
     if not text or "\0" in text:
@@ -154,7 +164,21 @@ def search_parts(text: str) -> list[Q]:
     text = text.removesuffix(ANY_END)
     titles = {text, text[:1].upper() + text[1:]}
     keys = [Q(BeginsWith(F("key"), text))] if text else []
-    return keys + [Q(BeginsWith(F("title"), title)) for title in sorted(titles) if title]
+    begun = [Q(BeginsWith(F("title"), title)) for title in sorted(titles) if title]
+    return [*keys, *begun, *words_of(text, model)]
+
+
+def words_of(text: str, model: type[models.Model]) -> list[Q]:
+    """Return what holds for the newest sessions in whose titles all words begin so."""
+    words = text.lower().split()
+    if not words or not isinstance(model._meta.pk, models.IntegerField):
+        return []
+    last = model._default_manager.order_by("-pk").values("pk")[:1]
+    found = Q(pk__gt=models.Subquery(last) - NEWEST)
+    title = Lower("title")
+    for word in words:
+        found &= Q(StartsWith(title, word)) | Q(Contains(title, f" {word}"))
+    return [found]
 
 
 def any_of(parts: Iterable[Q]) -> Q:
@@ -203,15 +227,17 @@ def largest(sessions: Sessions, count: int) -> tuple[list[Any], bool]:
     return rows, bool(rows) and rows[0].left is not None and rows[-1].size_class <= rows[0].left
 
 
-def hints(text: str, age: str | None) -> tuple[list[Q], list[str]] | None:
+def hints(
+    text: str, age: str | None, model: type[models.Model]
+) -> tuple[list[Q], list[str]] | None:
     """Return what :func:`found` needs for a search, or a version that may be rare.
 
     A walk by primary key might meet a million other sessions before it meets one of these.
     """
     if text.strip():
-        return search_parts(text), []
+        return search_parts(text, model), []
     if age in (Age.BEHIND, Age.NEWER):
-        return age_parts(age), ["bot", "version", "name"]
+        return age_parts(age), BY_AGE
     return None
 
 

@@ -351,7 +351,7 @@ def test_changes_are_looked_for_among_the_newest(viewer: Client, monkeypatch: An
     make_many(9)
     recent = "?changed_from=2026-01-01T00:00"
     assert "only the newest" not in html(viewer, recent)
-    monkeypatch.setattr(ranges, "LOOKED_AT", 4)
+    monkeypatch.setattr(ranges, "NEWEST", 4)
     page = html(viewer, recent)
     assert len(shown(page)) == 4
     assert "only the newest" in page

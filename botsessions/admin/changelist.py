@@ -63,7 +63,7 @@ class SessionChangeList(ChangeList):
         sort = next((one.sort for one in specs if isinstance(one, SortFilter)), None)
         hint: Hint | None = hint_of(specs)
         if self.query.strip():
-            hint = search_parts(self.query), []
+            hint = search_parts(self.query, self.model), []
         keys, self.incomplete = found(self.queryset, *hint) if hint else ([], False)
         self.is_sure = True
         if sort:

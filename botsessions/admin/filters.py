@@ -16,13 +16,13 @@ from django.utils.translation import gettext_lazy as _
 from ..bots import all_bots
 from ..declaration import SINGLE
 from ..finding import (
+    BY_AGE,
     MAX_ID,
     Age,
     State,
     age_parts,
     any_of,
     fragments,
-    hints,
     in_state,
     of_age,
 )
@@ -142,7 +142,8 @@ class VersionFilter(admin.SimpleListFilter):
 
     @property
     def hint(self) -> Hint | None:
-        return hints("", self.value())
+        age = self.value()
+        return (age_parts(age), BY_AGE) if age in (Age.BEHIND, Age.NEWER) else None
 
 
 def unknown_bots() -> list[Q]:

@@ -12,12 +12,10 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from ..bots import all_bots
-from ..finding import LISTED, any_of
+from ..finding import LISTED, NEWEST, any_of
 from ..models import MAX_CLASS, MIN_CLASS
 from .hints import Hint
 
-LOOKED_AT = 20_000
-"""So many of the newest sessions are looked at for what no index knows."""
 COLUMNS = {
     "created_from": "created_at__gte",
     "created_to": "created_at__lte",
@@ -50,7 +48,7 @@ class RangeForm(forms.Form):
 
 
 class RangeFilter(admin.ListFilter):
-    """What no index knows is looked for among the newest :data:`LOOKED_AT` sessions."""
+    """What no index knows is looked for among the newest :data:`NEWEST` sessions."""
 
     title = _("ranges")
     parameter_name = "ranges"  # No parameter has it; django-unfold asks every filter.
@@ -88,7 +86,7 @@ class RangeFilter(admin.ListFilter):
         if "size_from" in chosen:
             queryset = queryset.filter(any_of(self._from(queryset, chosen.pop("size_from"))))
         if {"changed_from", "changed_to"} & chosen.keys():
-            queryset = queryset.filter(self._newest(queryset, LOOKED_AT))
+            queryset = queryset.filter(self._newest(queryset, NEWEST))
         return queryset.filter(**{COLUMNS[name]: value for name, value in chosen.items()})
 
     def _newest(self, sessions: QuerySet[Any], most: int) -> Q:

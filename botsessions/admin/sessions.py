@@ -54,8 +54,8 @@ class BotSessionAdmin(SessionPages):
     list_per_page = 50
     search_fields = ("key", "title")
     search_help_text = _(
-        "The exact id of a chat or user, or the beginning of a session key or title. 4242* finds "
-        "what begins with these digits."
+        "The exact id of a chat or user, the beginning of a session key, or words of a title. "
+        "4242* finds what begins with these digits."
     )
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False

@@ -49,8 +49,8 @@ class FilterSerializer(serializers.Serializer[Any]):
     )
     search = text(
         MAX_KEY_LENGTH,
-        help_text="The exact id of a chat or user, or the beginning of a key or title. 4242* finds "
-        "what begins with these digits.",
+        help_text="The exact id of a chat or user, the beginning of a key, or words of a title. "
+        "4242* finds what begins with these digits.",
     )
 
 

@@ -39,7 +39,7 @@ class SessionPagination(CursorPagination):
         by_expiry = self.ordering == BY_EXPIRY
         take: Take = partial(walk_by_expiry if by_expiry else walk, queryset)
         self.incomplete = False
-        if hint := hinted(request):
+        if hint := hinted(request, queryset):
             keys, self.incomplete = found(queryset, *hint)
             take = partial(among, keys)
         size: Any = self.get_page_size(request)
@@ -51,7 +51,7 @@ class SessionPagination(CursorPagination):
     def get_ordering(self, request: Any, queryset: Any, view: Any) -> tuple[str, ...]:
         """Return the order in which indexes find what is asked for."""
         by_expiry = request.query_params.get("state") in (State.SOON, State.EXPIRED)
-        return BY_EXPIRY if by_expiry and not hinted(request) else BY_KEY
+        return BY_EXPIRY if by_expiry and not hinted(request, queryset) else BY_KEY
 
     def decode_cursor(self, request: Any) -> Any:
         """Return the cursor of a request, with the place that it names.
@@ -95,10 +95,10 @@ class SessionPagination(CursorPagination):
         return link
 
 
-def hinted(request: Any) -> Any:
+def hinted(request: Any, queryset: Any) -> Any:
     """Return what :func:`found` needs where neither order is of use."""
     query = request.query_params
-    return hints(query.get("search", ""), query.get("version"))
+    return hints(query.get("search", ""), query.get("version"), queryset.model)
 
 
 def text_of(place: Any) -> str:
