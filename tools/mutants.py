@@ -30,7 +30,7 @@ TESTS = {
     "codec": ["codec"],
     "contents": ["contents"],
     "data": ["data", "sessions"],
-    "database/batch": ["database_batch", "database_batching"],
+    "database/batch": ["database_batch"],
     "database/batching": ["database_batching", "database_faults"],
     "exchange": ["exchange", "sessions"],
     "holding": ["holding", "locks"],
