@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from unittest import IsolatedAsyncioTestCase, mock
 
 import pytest
 from django.db import DataError, OperationalError, connection, connections
-from django.test import override_settings
+from django.test import SimpleTestCase, override_settings
 
-from botsessions.database import batching
+from botsessions.database import batching as batching_module
+from botsessions.database.batch import Locked
+from botsessions.database.batching import Batching
+from botsessions.database.changes import Change
 from botsessions.database.connections import close_databases
+from botsessions.database.lease import Lease
+from botsessions.database.requests import Read, Request, Write
 from botsessions.database.sessions_table import Table
 from botsessions.database.storage import DatabaseStorage
-from botsessions.exceptions import SessionConflict
+from botsessions.exceptions import SessionConflict, SessionStorageError
 from botsessions.models import BotSession
 from botsessions.records import utcnow
 from botsessions.storages import ANY, About, Address, Record
@@ -182,7 +189,7 @@ class Batches(IsolatedAsyncioTestCase):
 
     async def test_a_batch_is_not_without_end(self) -> None:
         await self.storage.read(PEOPLE[0])  # Connects.
-        with mock.patch.object(batching, "MOST_REQUESTS", 8), statements() as made:
+        with mock.patch.object(batching_module, "MOST_REQUESTS", 8), statements() as made:
             await asyncio.gather(*(self.storage.read(address) for address in PEOPLE))
         assert made == ["SELECT"] * 3
 
@@ -229,3 +236,178 @@ def all_rows() -> list[BotSession]:
 def statements() -> AbstractContextManager[list[str]]:
     """Note the first words of all statements."""
     return noted_statements(lambda sql: sql.split()[0])
+
+
+class Driver:
+    """Answers each batch when it is told to, or at once."""
+
+    retries = True
+
+    def __init__(self, *errors: Any) -> None:
+        self.batches: list[list[Request]] = []
+        self.errors = list(errors)
+        """What requests come to, in turn; then there are no more errors."""
+        self.waits = False
+        self.go_on: list[Callable[[], None]] = []
+
+    def carry_out(self, requests: Sequence[Request], done: Any) -> None:
+        self.batches.append(list(requests))
+        outcomes = [self.errors.pop(0) if self.errors else "done" for _ in requests]
+        loop = asyncio.get_running_loop()
+        answer = partial(loop.call_soon, done, outcomes, None)
+        if self.waits:
+            self.go_on.append(answer)
+        else:
+            answer()
+
+
+LOST = OperationalError("could not connect")
+TABLE = Table(BotSession, "default")
+
+
+def reading(*addresses: Address, lease: Lease | None = None) -> Read:
+    return Read({TABLE: addresses}, lease)
+
+
+def writing(address: Address, value: Any = 1) -> Write:
+    return Write({TABLE: [Change(address, Record(value), 7)]})
+
+
+class Gathering(SimpleTestCase):
+    """With a driver that does nothing: what goes when, and again."""
+
+    def batching(self, *errors: Any) -> tuple[Driver, Batching]:
+        driver = Driver(*errors)
+        return driver, Batching("default", driver)
+
+    async def test_what_is_requested_at_one_moment_goes_together_in_order(self) -> None:
+        driver, batching = self.batching()
+        requests = [reading(address) for address in PEOPLE[:5]]
+        assert await asyncio.gather(*map(batching.request, requests)) == ["done"] * 5
+        assert driver.batches == [requests]
+
+    async def test_while_one_is_under_way_the_next_gathers(self) -> None:
+        driver, batching = self.batching()
+        driver.waits = True
+        one, two, three = [reading(address) for address in PEOPLE[:3]]
+        futures = [batching.request(one)]
+        await asyncio.sleep(0)
+        futures += [batching.request(two), batching.request(three)]
+        await asyncio.sleep(0)
+        assert driver.batches == [[one]]
+        driver.waits = False
+        driver.go_on[0]()
+        await asyncio.gather(*futures)
+        assert driver.batches == [[one], [two, three]]
+        await batching.request(one)
+        assert driver.batches[2:] == [[one]]
+
+    async def test_of_many_a_server_gets_half_first(self) -> None:
+        driver, batching = self.batching()
+        await asyncio.gather(*(batching.request(reading(PEOPLE[0])) for _ in range(33)))
+        await asyncio.gather(*(batching.request(reading(PEOPLE[0])) for _ in range(31)))
+        sizes = [33, 31] if connection.vendor == "sqlite" else [16, 17, 31]
+        assert list(map(len, driver.batches)) == sizes
+
+    async def test_a_batch_is_limited_in_requests_and_bytes(self) -> None:
+        driver, batching = self.batching()
+        with mock.patch.object(batching_module, "MOST_REQUESTS", 3):
+            await asyncio.gather(*(batching.request(reading(PEOPLE[0])) for _ in range(7)))
+        assert list(map(len, driver.batches)) == [3, 3, 1]
+        driver.batches.clear()
+        with mock.patch.object(batching_module, "MOST_BYTES", 100):
+            sizes = (38, 58, 60, 200, 10)  # And two quotes each.
+            writes = [writing(a, "x" * n) for a, n in zip(PEOPLE, sizes, strict=False)]
+            await asyncio.gather(*map(batching.request, writes))
+        one, two, three, four, five = writes
+        assert driver.batches == [[one, two], [three], [four], [five]]
+
+    async def test_a_second_write_of_an_address_waits_and_the_others_go(self) -> None:
+        driver, batching = self.batching()
+        one, again, other = writing(PEOPLE[0]), writing(PEOPLE[0], 2), writing(PEOPLE[1])
+        await asyncio.gather(*map(batching.request, (one, again, other)))
+        assert driver.batches == [[one, other], [again]]
+
+    async def test_what_has_lost_its_connection_goes_again_and_may_have_landed(self) -> None:
+        driver, batching = self.batching(LOST)
+        write, read = writing(PEOPLE[0]), reading(PEOPLE[0])
+        assert await asyncio.gather(*map(batching.request, (write, read))) == ["done"] * 2
+        assert driver.batches == [[write, read], [write]]
+        assert write.tried
+        assert not write.met_lock
+
+    async def test_what_has_met_a_lock_goes_again_without_the_others(self) -> None:
+        driver, batching = self.batching(Locked(LOST))
+        write = writing(PEOPLE[0])
+        future = batching.request(write)
+        await asyncio.sleep(0)
+        behind, other = writing(PEOPLE[0], 2), writing(PEOPLE[1])
+        assert await asyncio.gather(future, *map(batching.request, (behind, other))) == ["done"] * 3
+        assert driver.batches[0] == [write]
+        assert [write] in driver.batches[1:]
+        assert driver.batches.index([behind]) > driver.batches.index([write], 1)
+        assert not write.tried
+
+    async def test_one_that_fails_for_good_fails_alone(self) -> None:
+        driver, batching = self.batching(SessionConflict("changed"), "done", DataError("too long"))
+        outcomes = await asyncio.gather(
+            *(batching.request(writing(address)) for address in PEOPLE[:4]), return_exceptions=True
+        )
+        assert [type(outcome) for outcome in outcomes] == [SessionConflict, str, DataError, str]
+        assert len(driver.batches) == 1
+        assert await batching.request(writing(PEOPLE[0])) == "done"  # Its address is free.
+
+    async def test_where_nothing_may_be_tried_again_the_error_is_raised(self) -> None:
+        for error, kind in ((LOST, OperationalError), (Locked(LOST), OperationalError)):
+            driver, batching = self.batching(error)
+            driver.retries = False
+            with pytest.raises(kind, match="could not connect"):
+                await batching.request(reading(PEOPLE[0]))
+            assert len(driver.batches) == 1
+
+    @override_settings(BOTSESSIONS={"RETRY_SECONDS": 0})
+    async def test_what_stays_locked_names_its_session(self) -> None:
+        _, batching = self.batching(Locked(LOST))
+        with pytest.raises(
+            SessionStorageError, match="session '0' of bot 'pizza' locked"
+        ) as caught:
+            await batching.request(reading(PEOPLE[0]))
+        assert caught.value.__cause__ is LOST
+        _, batching = self.batching(LOST)
+        with pytest.raises(OperationalError, match="could not connect"):
+            await batching.request(reading(PEOPLE[0]))
+
+    async def test_a_driver_that_cannot_even_begin_fails_what_it_was_given(self) -> None:
+        class Broken(Driver):
+            def carry_out(self, requests: Sequence[Request], done: Any) -> None:
+                raise RuntimeError("can't start new thread")
+
+        batching = Batching("default", Broken())
+        with pytest.raises(RuntimeError, match="new thread"):
+            await batching.request(reading(PEOPLE[0]))
+        batching.driver = Driver()
+        assert await batching.request(reading(PEOPLE[0])) == "done"
+
+    async def test_a_key_that_is_none_fails_alone(self) -> None:
+        _, batching = self.batching()
+        wrong: Any = Address("pizza", "", [])  # type: ignore[arg-type]
+        outcomes = await asyncio.gather(
+            batching.request(writing(wrong)),
+            batching.request(writing(PEOPLE[0])),
+            return_exceptions=True,
+        )
+        assert [type(outcome) for outcome in outcomes] == [TypeError, str]
+
+    async def test_a_read_that_nobody_waits_for_is_left_out_and_a_write_is_not(self) -> None:
+        driver, batching = self.batching()
+        lease = Lease("default", PEOPLE[:1])
+        read, write = reading(PEOPLE[0], lease=lease), writing(PEOPLE[1])
+        futures = [batching.request(read), batching.request(write)]
+        assert (lease.asking, lease.was_asked_for) == (1, True)
+        for future in futures:
+            future.cancel()
+        assert await futures[1] == "done"
+        assert driver.batches == [[write]]
+        assert lease.asking == 0
+        await batching.request(reading(PEOPLE[0], lease=lease))
+        assert lease.asking == 0

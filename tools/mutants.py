@@ -31,7 +31,7 @@ TESTS = {
     "contents": ["contents"],
     "data": ["data", "sessions"],
     "database/batch": ["database_batch"],
-    "database/batching": ["database_batching", "database_faults"],
+    "database/batching": ["database_batching"],
     "exchange": ["exchange", "sessions"],
     "holding": ["holding", "locks"],
     "locks": ["locks"],
