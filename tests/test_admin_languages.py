@@ -38,6 +38,7 @@ def test_the_admin_speaks_german(admin_client: Client, settings: Any) -> None:
 
 
 def test_the_admin_speaks_spanish(admin_client: Client, settings: Any) -> None:
+    settings.LANGUAGE_CODE = "es"  # At the end, what is active is forgotten with it.
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.middleware.locale.LocaleMiddleware"]
     row = make(expires_at=timezone.now() + timedelta(hours=2))
     spanish = {"HTTP_ACCEPT_LANGUAGE": "es"}
