@@ -209,6 +209,19 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_written(storage: FileStorag
     assert_clean_after_a_write(storage)
 
 
+def test_sweeping_goes_on_behind_a_file_that_cannot_be_understood(
+    storage: FileStorage, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = datetime.now(timezone.utc)
+    for key in "0123456789":
+        asyncio.run(storage.write(Address("pizza", "", key), Record(1, expires_at=now)))
+    broken = storage.file(Address("pizza", "", "5"))
+    broken.write_text("{")
+    assert asyncio.run(storage.sweep()) == 9
+    assert list(storage.path.glob("??/*.json")) == [broken]
+    assert str(broken) in caplog.text
+
+
 def test_e12_sweeping_leaves_what_somebody_holds(storage: FileStorage) -> None:
     address = Address("pizza", "", "42")
     asyncio.run(storage.write(address, Record(1, expires_at=datetime.now(timezone.utc))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 from contextlib import suppress
@@ -20,6 +21,8 @@ from ..locks import process_lock
 from ..records import ANY, About, Address, Record, Revision, conflict, dumps, new_revision
 from .loops import unblocked
 from .shards import clear, held, lockable, make_directory, remove_file, replace_file
+
+logger = logging.getLogger(__name__)
 
 NOT_IN_NAMES = re.compile("[^A-Za-z0-9-]+")
 READABLE_LENGTH, DIGEST_LENGTH = 60, 40
@@ -178,8 +181,15 @@ def sweep_shard(shard: Path) -> int:
 
 
 def is_to_go(file: Path) -> bool:
-    """Whether a session has expired, and nobody in this process holds it."""
-    found = content_of(file)
+    """Whether a session has expired, and nobody in this process holds it.
+
+    One that cannot be understood stays, and keeps nobody from sweeping the others.
+    """
+    try:
+        found = content_of(file)
+    except SessionStorageError as exc:
+        logger.error("%s", exc)
+        return False
     if found is None:
         return False
     address, record = found
