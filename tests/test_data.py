@@ -77,9 +77,32 @@ class Reading(SimpleTestCase):
 
     async def test_a10_without_initial_data_there_is_none_to_be_seen(self) -> None:
         data = data_in(Store(), initial=None)
-        with pytest.raises(SessionNotInitialized, match="for session '42' of bot '1', and it"):
+        with pytest.raises(SessionNotInitialized) as caught:
             await data.aget()
+        assert str(caught.value) == (
+            "Nothing is stored for session '42' of bot '1', and it declares no initial data. "
+            "Give session() an initial=…, or assign data before reading it."
+        )
         assert data.change() is None
+
+    async def test_initial_data_that_is_not_to_be_stored_is_written_once_it_has_changed(
+        self,
+    ) -> None:
+        fragment = dataclasses.replace(data_in(Store()).fragment, stores_initial=False)
+        data = Data(fragment, HERE)
+        await data.look()
+        assert data.get() == {"count": 0}
+        assert data.change() is None
+        data.get()["count"] = 1
+        assert data.change() is not None
+
+    async def test_a9_what_was_migrated_is_written_if_somebody_has_seen_it(self) -> None:
+        store = Store({"42": 3})
+        data = data_in(enhance_storage(store, migrations={1: lambda old: {"count": old}}))
+        await data.look()
+        assert data.change() is None
+        assert data.get() == {"count": 3}
+        assert data.change() is not None
 
     async def test_a11_only_what_has_changed_is_to_be_written(self) -> None:
         data = data_in(Store({"42": {"count": 3}}))
@@ -176,6 +199,15 @@ class Assigning(SimpleTestCase):
         assert (record.value, record.revision) == ({"count": 9}, ANY)
         assert store.operations == []
 
+    async def test_once_it_is_written_what_is_read_counts_again(self) -> None:
+        data = data_in(Store(), lazy_session)
+        data.assign({"count": 9})
+        record = data.change()
+        assert record is not None
+        data.written(record, 5)
+        await data.accept(Record({"count": 10}, revision=6))
+        assert data.get() == {"count": 10}
+
     async def test_c4_a_read_that_ends_after_it_is_dropped(self) -> None:
         data = data_in(Store(), lazy_session)
         data.assign({"count": 9})
@@ -221,7 +253,9 @@ class Assigning(SimpleTestCase):
             return {"count": 9}
 
         coroutine = later()
-        with pytest.raises(TypeError, match="holds data, not coroutine: await it first"):
+        with pytest.raises(
+            TypeError, match=r"not coroutine: await it first, or declare a lazy_session\(\)\."
+        ):
             data_in(Store()).assign(coroutine)
         await coroutine
 
@@ -374,6 +408,18 @@ class Finding(SimpleTestCase):
         }
         with pytest.raises(SessionKeyError, match="nothing gives no key for chat"):
             found["none"].get()
+
+    async def test_a_fragment_may_have_one_key_whatever_it_is_asked_for(self) -> None:
+        fragments = multi_session(
+            common=session(storage=Store()), chat=session(storage=Store())
+        ).fragments
+        common = dataclasses.replace(fragments["common"], key="all")
+        found = await data_for({**fragments, "common": common}, "pizza", FromIds({"chat": 5}))
+        assert {name: data.address for name, data in found.items()} == {
+            "common": Address("pizza", "common", "all"),
+            "chat": Address("pizza", "chat", "5"),
+        }
+        assert found["common"].fragment is common
 
     async def test_a_key_that_cannot_be_stored_is_refused(self) -> None:
         fragments = session(storage=Store()).fragments
