@@ -8,6 +8,7 @@ from hypothesis import settings
 from botsessions.database.connections import close_databases
 
 settings.register_profile("botsessions", deadline=None)  # No test asserts a time.
+settings.register_profile("mutants", deadline=None, max_examples=20)  # They are many.
 settings.load_profile("botsessions")
 
 
