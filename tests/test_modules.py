@@ -54,7 +54,8 @@ def modules() -> list[str]:
 
 @pytest.mark.parametrize("module", [m for m in modules() if m not in NOTHING_TO_TEST])
 def test_a_module_has_a_test_file_of_its_name(module: str) -> None:
-    assert file_of(ELSEWHERE.get(module, module)).is_file()
+    file = file_of(ELSEWHERE.get(module, module))
+    assert file.is_file(), f"Write {file.name}, or say in ELSEWHERE where {module} is tested."
 
 
 def test_exceptions_are_modules_that_have_none() -> None:
