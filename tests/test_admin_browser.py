@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -168,6 +169,24 @@ def say(chat: Page, text: str) -> None:
     field = chat.get_by_label("Message", exact=True)
     field.fill(text)
     field.press("Enter")
+
+
+def test_an_edit_is_undone(log_in: Callable[..., Page]) -> None:
+    page = log_in()
+    page.get_by_role("link", name="Ayşe").click()
+    page.get_by_role("link", name="Edit data").click()
+    page.get_by_label("Data, as JSON").fill('{"pizza_count": 99}')
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_role("link", name="See what it was, or undo").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Versions of Ayşe")
+    expect(page.locator(".bs-tree")).to_contain_text(re.compile("pizza_count.*12"))
+    page.get_by_role("button", name="Restore the version before").click()
+    expect(page.get_by_text("The session is what it was.")).to_be_visible()
+    expect(page.locator(".bs-tree")).to_contain_text(re.compile("pizza_count.*12"))
+    page.get_by_role("link", name="Versions").click()
+    page.get_by_role("radio", name="Version 2 as before").check()
+    page.get_by_role("button", name="Compare").press("Enter")
+    expect(page.get_by_role("radio", name="Version 2 as before")).to_be_checked()
 
 
 def test_five_sessions_expire_and_the_rest_is_exported(log_in: Callable[..., Page]) -> None:

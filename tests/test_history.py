@@ -263,7 +263,28 @@ def test_after_an_edit_too(editor: Client) -> None:
     data = {"text": '{"n": 2}', "revision": row.revision}
     page = editor.post(url("edit", row), data, follow=True).content.decode()
     assert "See what it was, or undo" in page
-    assert "before a change by hand" in editor.get(url("past", row)).content.decode()
+    page = editor.get(url("past", row)).content.decode()
+    assert "before a change by hand" in page
+    assert '<del><code class="bs-json">1</code></del>' in page
+    assert '<ins><code class="bs-json">2</code></ins>' in page
+    row.refresh_from_db()
+    restore = {"restore": HistoryEntry.objects.get().pk, "revision": row.revision}
+    assert "Restore the version before" in page
+    editor.post(url("past", row), restore)
+    row.refresh_from_db()
+    assert row.data == {"n": 1}
+
+
+def test_a_session_that_was_ended_by_hand_is_restored_on_its_page(editor: Client) -> None:
+    row = make("5", {"n": 1}, bot="plain")
+    editor.post(url("operation", row, "expire"), {"confirmed": "yes"})
+    assert "Restore this version" in editor.get(url("past", row)).content.decode()
+    row.refresh_from_db()
+    assert row.expires_at is not None
+    entry = HistoryEntry.objects.get()
+    editor.post(url("past", row), {"restore": entry.pk, "revision": row.revision})
+    row.refresh_from_db()
+    assert (row.data, row.expires_at) == ({"n": 1}, None)
 
 
 def test_of_which_nothing_is_kept_the_page_says_so(editor: Client) -> None:

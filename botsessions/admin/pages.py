@@ -128,7 +128,7 @@ class SessionPages(SessionRights):
         may = self.has_edit_permission if restores else self.has_view_contents_permission
         if not may(request):
             raise PermissionDenied
-        session = self.stored(request, object_id)
+        session = self.stored(request, object_id, contents=True)
         if session is None:
             return self.missing(request, object_id)
         return (past.restored if restores else past.past_page)(self, request, session)

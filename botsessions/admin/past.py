@@ -18,13 +18,14 @@ from django.utils.translation import gettext
 
 from .. import audit
 from ..exceptions import SessionConflict, SessionError
+from ..finding import State, state_of
 from ..history import KEPT_FOR, Past, past_of
 from ..history.keeping import length
 from ..history.past import entries_of
 from ..maintenance.changing import restore
 from ..masking import mask, mask_text, masked_fields
-from ..models import AbstractBotSession
-from ..reading import UNREADABLE, value_of
+from ..models import AbstractBotSession, HistoryEntry
+from ..reading import UNREADABLE, text_of, value_of
 from . import columns
 from .differences import differences
 from .incidents import by_text
@@ -36,6 +37,8 @@ from .tree import tree
 if TYPE_CHECKING:
     from .pages import SessionPages
 
+PRESENT = 0
+"""The primary key of an entry that is none: of what is stored now."""
 AFTER, BEFORE = "after", "before"
 """Parameters of the page: the versions that are compared."""
 
@@ -55,9 +58,10 @@ def past_page(
     model_admin: SessionPages, request: HttpRequest, session: AbstractBotSession
 ) -> HttpResponse:
     """Show the versions of a session, and two of them side by side."""
-    versions = past_of(session)
+    versions = with_present(session, past_of(session))
     after = chosen(request, AFTER, versions, versions[0] if versions else None)
     before = chosen(request, BEFORE, versions, older_than(after, versions))
+    shown_whole = before or after
     found = data_of(session, [one for one in (after, before) if one is not None])
     pk, names = quote(session.pk), people([one.entry.by for one in versions])
     context = {
@@ -70,10 +74,10 @@ def past_page(
         "differences": after
         and before
         and differences(Merge(found[before], found[before], found[after])),
-        "tree": tree(found[before or after], masked_fields()) if after else "",
-        "may_restore": before is not None
-        and not before.is_present
-        and model_admin.has_edit_permission(request),
+        "tree": tree(found[shown_whole], masked_fields()) if shown_whole else "",
+        "restored": str(shown_whole.entry.pk)
+        if shown_whole and not shown_whole.is_present and model_admin.has_edit_permission(request)
+        else "",
         "revision": session.revision,
         "kept": kept_text(length(session.bot, session.name)),
     }
@@ -120,15 +124,30 @@ def chosen(
 
 
 def older_than(version: Past | None, versions: Sequence[Past]) -> Past | None:
-    if version is None:
-        return None
-    return next((one for one in versions if one.entry.pk < version.entry.pk), None)
+    older = versions[versions.index(version) + 1 :] if version is not None else ()
+    return next(iter(older), None)
+
+
+def with_present(session: AbstractBotSession, versions: list[Past]) -> list[Past]:
+    """Return versions with what is stored now, if there is no entry of that."""
+    expired = state_of(session) == State.EXPIRED
+    if not versions or expired or any(one.is_present for one in versions):
+        return versions
+    entry = HistoryEntry(
+        pk=PRESENT,
+        revision=session.revision,
+        data=text_of(session),
+        size=session.size,
+        at=session.updated_at,
+    )
+    return [Past(entry, is_present=True), *versions]
 
 
 def data_of(session: AbstractBotSession, versions: Sequence[Past]) -> dict[Past | None, Any]:
     """Return the data of some versions, with masks."""
     keys = [one.entry.pk for one in versions]
     found = dict(entries_of(session).filter(pk__in=keys).values_list("pk", "data"))
+    found |= {one.entry.pk: one.entry.data for one in versions if one.entry.pk == PRESENT}
     return {one: shown_data(found.get(one.entry.pk, "null")) for one in versions}
 
 
@@ -146,11 +165,17 @@ def shown(version: Past, chosen: set[Past | None], names: dict[str, str]) -> Sho
     return Shown(
         str(entry.pk),
         moment(entry.at),
-        gettext("before a change by hand") if entry.kept_until else who(entry.by, names),
+        maker(entry, names),
         filesizeformat(entry.size),
         version.is_present,
         version in chosen,
     )
+
+
+def maker(entry: HistoryEntry, names: dict[str, str]) -> str:
+    if entry.pk == PRESENT:  # Nobody has noted that.
+        return ""
+    return gettext("before a change by hand") if entry.kept_until else who(entry.by, names)
 
 
 def who(by: str, names: dict[str, str]) -> str:
