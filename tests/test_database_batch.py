@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, connection, connections, transaction
 from django.test import TransactionTestCase
 
-from botsessions.database.batch import carry_out
+from botsessions.database.batch import Locked, carry_out, is_waiting
 from botsessions.database.changes import Change
 from botsessions.database.claims import AlreadyHandled, Claim, ClaimedElsewhere
+from botsessions.database.errors import Trouble, trouble_of
 from botsessions.database.execution import execute
 from botsessions.database.lease import Ending, Lease
+from botsessions.database.options import our_connection
 from botsessions.database.requests import Extension, Note, NotHeldYet, Read, Request, Write
 from botsessions.database.sessions_table import Table
 from botsessions.exceptions import SessionConflict
@@ -60,7 +62,7 @@ class Base(TransactionTestCase):
 
     @property
     def stored(self) -> dict[str, Any]:
-        return dict(BotSession.objects.values_list("key", "data"))
+        return dict(BotSession.objects.order_by("key").values_list("key", "data"))
 
 
 class ReadingAndWriting(Base):
@@ -162,8 +164,9 @@ class ReadingAndWriting(Base):
         outcomes = self.come_to(
             Extension(TABLE, PEOPLE[0], Record(None, None, later, revisions[PEOPLE[0]])),
             Extension(TABLE, PEOPLE[1], Record(None, None, later, 1)),
+            writing(change(PEOPLE[1], 1, 1)),
         )
-        assert outcomes == [None, None]
+        assert kinds(outcomes) == [type(None), type(None), SessionConflict]
         rows = BotSession.objects.order_by("key")
         assert [row.expires_at for row in rows] == [later, None]
         assert [row.revision for row in rows] == list(revisions.values())
@@ -177,6 +180,24 @@ class ReadingAndWriting(Base):
                 *map(reading, PEOPLE),
             )
         assert sorted(made) == ["INSERT", "SELECT", "UPDATE"]
+
+
+class Locks(Base):
+    def test_what_somebody_else_has_locked_is_said_to_be_and_holds_nobody_up(self) -> None:
+        revisions = self.store(*PEOPLE[:3])
+        requests = [writing(change(a, 2, revision)) for a, revision in revisions.items()]
+        ours = our_connection("default")
+        self.addCleanup(ours.close)
+        with transaction.atomic():
+            BotSession.objects.filter(key="1").update(size=5)
+            outcomes = execute(ours, carry_out(requests, ours))
+        is_all_locked = connection.vendor == "sqlite"  # There is one lock for the whole database.
+        others = Locked if is_all_locked else type(None)
+        assert kinds(outcomes) == [others, Locked, others]
+        assert trouble_of(outcomes[1].error) is Trouble.LOCKED
+        expected = [1, 1, 1] if is_all_locked else [2, 1, 2]
+        assert list(self.stored.values()) == expected
+        assert self.come_to(requests[1]) == [None]
 
 
 class Leases(Base):
@@ -207,6 +228,12 @@ class Leases(Base):
         (found,) = self.come_to(reading(PEOPLE[0], lease=waiting))
         assert found[PEOPLE[0]].value == 1
         assert waiting.held
+
+    def test_whether_it_may_be_had_at_once_is_known_in_advance(self) -> None:
+        fresh, several, drawn = new_lease(), new_lease(*PEOPLE[:2]), new_lease()
+        drawn.numbers = {drawn.keys[0]: 7}
+        reads = [reading(PEOPLE[0], lease=lease) for lease in (None, fresh, several, drawn)]
+        assert [is_waiting(read) for read in reads] == [False, False, True, True]
 
     def test_of_two_that_want_the_same_one_gets_it(self) -> None:
         outcomes = self.come_to(*(reading(PEOPLE[0], lease=new_lease()) for _ in range(2)))
