@@ -11,6 +11,7 @@ import os
 import random
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,6 +22,8 @@ import pytest
 from project.settings import DATABASE
 
 from .botapi import SECRET_HEADER, BotApi, serving
+from .commands import manage, output
+from .servers import wait_until
 from .sites import SECRET, TOKEN
 from .tables import Tables
 from .test_run_bot import Start, start  # noqa: F401 (a fixture)
@@ -145,6 +148,52 @@ def test_f12_run_bot_is_killed_at_random_and_everybody_gets_to_the_end(
                 bot.wait_until(lambda: "polls" in bot.output)
                 assert bot.end() == 0
     assert stored(table) == {person: results_of(person) for person in range(1, TALKERS + 1)}
+
+
+@pytest.mark.parametrize("command", ["run_bot", "sweep_sessions"])
+def test_f12_a_timeout_that_comes_due_while_nothing_runs_is_told_once(
+    command: str,
+    api: BotApi,
+    table: Tables,
+    start: Start,  # noqa: F811
+) -> None:
+    account = api.account(TOKEN)
+    hurried = {"APPLICATION": "tests.bots.parley.build_hurried", "PERSISTENCE": True}
+    bots = {"notes": {"TOKEN": TOKEN, "SESSION": None, **hurried}}
+    account.say("/order")
+    account.say("Maria")
+    with start(bots=bots) as bot:
+        bot.wait_until(lambda: account.texts == ["Name?", "City?"])
+    assert "Too late, Maria." not in account.texts
+    wait_until(lambda: is_over(table), lambda: "Its time is not over.")
+    if command == "sweep_sessions":
+        environment = {
+            "DJANGO_SETTINGS_MODULE": "tests.bots.settings",
+            "BOTSESSIONS_DATABASE_NAME": table.name,
+            "BOTS": json.dumps(bots),
+            "BOT_API": api.url,
+        }
+        for _ in range(2):
+            output(manage("sweep_sessions", env=os.environ | environment))
+    for _ in range(2):
+        with start(bots=bots) as bot:
+            bot.wait_until(lambda: "Too late, Maria." in account.texts and not is_over(table))
+            bot.wait_until(lambda: "polls" in bot.output)
+            assert bot.end() == 0
+    assert account.texts.count("Too late, Maria.") == 1
+
+
+def is_over(tables: Tables) -> bool:
+    """Whether there is a conversation whose time is over."""
+    with tables.connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT expires_at FROM botsessions_botsession WHERE name = 'ptb:conversation:ordering'"
+        )
+        found = cursor.fetchone()
+    if found is None:
+        return False
+    over = found[0] if isinstance(found[0], datetime) else datetime.fromisoformat(found[0])
+    return over.replace(tzinfo=over.tzinfo or timezone.utc) < datetime.now(timezone.utc)
 
 
 def stored(tables: Tables) -> dict[int, dict[str, Any]]:

@@ -19,6 +19,7 @@ from telegram.ext import (
     filters,
 )
 
+from .dialogues import hurried
 from .tally import PAUSE
 
 Context = ContextTypes.DEFAULT_TYPE
@@ -115,4 +116,11 @@ def build(builder: Any) -> Any:
     builder = builder.base_url(f"{os.environ['BOT_API']}/bot").concurrent_updates(True)
     application = builder.build()
     application.add_handlers(conversations)
+    return application
+
+
+def build_hurried(builder: Any) -> Any:
+    """A conversation that is over when nothing has come for three seconds."""
+    application = builder.base_url(f"{os.environ['BOT_API']}/bot").build()
+    application.add_handler(hurried(3))
     return application
