@@ -87,7 +87,7 @@ class Exchange:
                 if data.stored is not None:
                     storages[data.stored.address] = data.fragment.innermost
             hold = self._hold if self._is_leased else None
-            for address in () if hold is None else hold.keys:
+            for address in () if hold is None else hold.own_keys:
                 if address.name in self._contents.fragments:
                     fragment = self._contents.fragments[address.name]
                     storages.setdefault(address, fragment.innermost)

@@ -54,9 +54,15 @@ class Hold:
         return self._ticket
 
     @property
+    def own_keys(self) -> Collection[Address]:
+        """What it holds itself; those among all processes have leases of their own."""
+        own: Collection[Any] = self._ticket.keys if self._ticket is not None else ()
+        return own
+
+    @property
     def keys(self) -> Collection[Address]:
         """What is held, by the running transaction, too."""
-        own: Collection[Any] = self._ticket.keys if self._ticket is not None else ()
+        own: Collection[Any] = self.own_keys
         if not self._kept:
             return own
         return {*own, *(key for ticket in self._kept for key in ticket.keys)}

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connections
+from django.db import connections, transaction
 from django.test import override_settings
 from django.utils import timezone
 
@@ -23,6 +23,7 @@ from botsessions.database.leases_table import lease_table_of
 from botsessions.database.leases_texts import NOBODY
 from botsessions.database.statements import one
 from botsessions.exceptions import SessionConflict
+from botsessions.maintenance import Sweep
 from botsessions.models import BotSession
 from botsessions.storages import Address
 
@@ -269,6 +270,45 @@ def test_e12_a_sweep_goes_on_behind_what_is_held_and_keeps_its_limit(lock: str) 
     make(key, timedelta(days=1))
     asyncio.run(main())
     assert stored(key) == {"count": 5}
+
+
+@both_locks
+def test_a_sweep_in_a_transaction_tells_of_all(lock: str) -> None:
+    bots = {BOT: {"SESSION": path("heard"), "APPLICATION": path("nothing"), "LOCK": lock}}
+    before, keys = len(told), [str(new_chat()) for _ in range(5)]
+    for key in keys:
+        make(key, -MOMENT)
+    with override_settings(BOTSESSIONS={"BOTS": bots}), transaction.atomic():
+        batches = list(Sweep().run(BotSession, "default"))
+    assert sum(batch.done for batch in batches) == 5
+    assert sorted(told[before:]) == keys
+    del told[before:]
+
+
+def test_a_job_of_the_bot_sweeps_and_leaves_its_own_chat() -> None:
+    swept: list[int] = []
+
+    def sweep() -> None:
+        with closing(connections["default"]):
+            swept.append(sum(batch.done for batch in Sweep().run(BotSession, "default")))
+
+    async def work(context: Any) -> None:
+        await asyncio.to_thread(sweep)
+
+    async def main() -> None:
+        async with bot_running("process", heard, errors=fail) as bot:
+            job = bot.application.job_queue.run_once(work, 3600, chat_id=int(keys[0]))
+            for key in keys:
+                await asyncio.to_thread(apart, make, key, -MOMENT)
+            await asyncio.wait_for(job.run(bot.application), 30)
+
+    bots = {BOT: {"SESSION": path("heard"), "APPLICATION": path("nothing")}}
+    before, keys = len(told), [str(new_chat()) for _ in range(5)]
+    with override_settings(BOTSESSIONS={"BOTS": bots}):
+        asyncio.run(main())
+    assert swept == [4]
+    assert set(told[before:]) == set(keys)
+    del told[before:]
 
 
 def test_a19_what_somebody_deletes_while_its_handler_runs_is_not_brought_back() -> None:

@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 from django.test import SimpleTestCase, TestCase, TransactionTestCase, override_settings
 
-from botsessions import lazy_session, multi_session, session
+from botsessions import holding, lazy_session, multi_session, session
 from botsessions.database.commit import kept_until_commit
 from botsessions.database.connections import close_databases
 from botsessions.exceptions import (
@@ -31,7 +31,9 @@ from botsessions.models import BotSession
 from botsessions.storages import ANY, Address, Record
 from botsessions.testing import BotClient
 
+from .bots.elsewhere import counter
 from .harness import Store, client
+from .locked import both_locks
 
 
 @dataclass
@@ -384,3 +386,22 @@ class InTransactions(TransactionTestCase):
         storage = stored.fragment.storage
         await storage.write(address, Record({"count": 1}, revision=ANY))
         assert await stored.aget("1") == Pizza(1)
+
+
+@both_locks
+@pytest.mark.django_db(transaction=True)
+def test_e8_a_transaction_edits_several_chats_one_after_another(
+    lock: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holding, "WITHIN_SECONDS", 5.0)
+    bot = {
+        "SESSION": "tests.bots.elsewhere.counter",
+        "APPLICATION": "tests.bots.elsewhere.nothing",
+        "LOCK": lock,
+    }
+    with override_settings(BOTSESSIONS={"BOTS": {"shop": bot}}), transaction.atomic():
+        for key in "121323":
+            with counter.edit(key) as data:
+                data["count"] += 1
+    found = dict(BotSession.objects.values_list("key", "data"))
+    assert found == {key: {"count": 2} for key in "123"}

@@ -13,7 +13,7 @@ from django.db.models import Q
 from ..codec import Codec
 from ..declaration import Fragment
 from ..editing import Edit
-from ..exceptions import SessionExpiryError, SessionKeyError, SessionLockTimeout
+from ..exceptions import SessionExpiryError, SessionKeyError, SessionLockError
 from ..keys import per_chat
 from ..models import AbstractBotSession
 from ..signals import session_expired
@@ -72,7 +72,7 @@ class Telling:
         try:
             with edit:
                 return Batch(async_to_sync(tell_all)([fragment.place(address)]))
-        except SessionLockTimeout:
+        except SessionLockError:
             return Batch(0, besides=left(1))
         except SessionKeyError as exc:
             return Batch(0, (Failure(address, str(exc)),))

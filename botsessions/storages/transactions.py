@@ -29,7 +29,7 @@ class Hold(Protocol):
     """The keys of a unit of work."""
 
     @property
-    def keys(self) -> Collection[Address]: ...
+    def own_keys(self) -> Collection[Address]: ...
 
     def lease_by(self, leases: dict[str, Lease]) -> None:
         """Hold the keys by these leases, or by such as another unit has handed on."""
@@ -195,7 +195,7 @@ def begin(
             some.add(address)
         else:
             plain.append((storage, {address}))
-        if hold is not None and address in hold.keys:
+        if hold is not None and address in hold.own_keys:
             leased.setdefault(database_of(storage), []).append(address)
     leases = {}
     for using in sorted(leased):
