@@ -5,14 +5,19 @@ from __future__ import annotations
 from django.db import connection, transaction
 from django.test import TestCase, TransactionTestCase
 
-from botsessions.database.commit import Transaction, keep, kept_until_commit, transaction_of
+from botsessions.database.commit import (
+    CallersTransaction,
+    keep,
+    kept_until_commit,
+    transaction_of,
+)
 
 
 class InATest(TestCase):
     def test_g3_the_transaction_of_a_test_is_none_that_commits(self) -> None:
-        assert transaction_of("default") is Transaction.TEST
+        assert transaction_of("default") is CallersTransaction.TEST
         with transaction.atomic():
-            assert transaction_of("default") is Transaction.TEST
+            assert transaction_of("default") is CallersTransaction.TEST
         released: list[str] = []
         keep("default", "key", released.append)
         assert released == ["key"]
@@ -26,14 +31,14 @@ class Keeping(TransactionTestCase):
         keep("default", key, self.released.append)
 
     def test_outside_of_a_transaction_it_is_released_now(self) -> None:
-        assert transaction_of("default") is Transaction.NONE
+        assert transaction_of("default") is CallersTransaction.NONE
         self.keep("key")
         assert self.released == ["key"]
         assert kept_until_commit("default") == []
 
     def test_e8_it_is_kept_until_the_commit(self) -> None:
         with transaction.atomic():
-            assert transaction_of("default") is Transaction.REAL
+            assert transaction_of("default") is CallersTransaction.REAL
             self.keep("one")
             with transaction.atomic():
                 self.keep("other")
