@@ -23,6 +23,7 @@ from botsessions.records import new_revision, utcnow
 from botsessions.storages import ANY, Address, Record
 
 from .statements import noted_statements
+from .test_storages import Nowhere
 
 PEOPLE = [Address("pizza", "", str(number)) for number in range(8)]
 TABLE = Table(BotSession, "default")
@@ -152,6 +153,22 @@ class ReadingAndWriting(Base):
         assert isinstance(outcomes[1], DatabaseError)
         assert outcomes[2] == {}
         assert self.stored == {"0": 1}
+
+    def test_a_table_that_is_missing_fails_only_those_who_need_it(self) -> None:
+        self.store(PEOPLE[0])
+        nowhere = Table(Nowhere, "default")
+        outcomes = self.come_to(
+            reading(PEOPLE[0]),
+            Read({nowhere: PEOPLE[:1]}),
+            reading(PEOPLE[1]),
+            writing(change(PEOPLE[2], 1)),
+            Write({nowhere: [change(PEOPLE[3], 1)]}),
+            Write({nowhere: [change(PEOPLE[4], 1)]}),
+        )
+        failed = [isinstance(outcome, DatabaseError) for outcome in outcomes]
+        assert failed == [False, True, False, False, True, True]
+        assert set(outcomes[0]) == {PEOPLE[0]}
+        assert self.stored == {"0": 1, "2": 1}
 
     def test_what_may_have_landed_before_is_not_made_twice(self) -> None:
         revisions = self.store(PEOPLE[0])
