@@ -216,6 +216,42 @@ class ReadingAndWriting(Base):
         assert sorted(made) == ["INSERT", "SELECT", "UPDATE"]
 
 
+class Steps(Base):
+    """Where the server takes statements side by side, all that can go together does."""
+
+    def steps_of(self, *requests: Request) -> int:
+        """Return after how many answers the work has gone on."""
+        here, steps = connections["default"], []
+
+        def noting(work: Any) -> Any:
+            try:
+                wanted = next(work)
+                while True:
+                    steps.append(wanted)
+                    wanted = work.send((yield wanted))
+            except StopIteration as end:
+                return end.value
+
+        outcomes = execute(here, noting(carry_out(requests, here)))
+        assert not any(isinstance(outcome, Exception) for outcome in outcomes)
+        return len(steps)
+
+    def assert_steps(self, together: int, one_by_one: int, *requests: Request) -> None:
+        expected = together if connection.vendor == "postgresql" else one_by_one
+        assert self.steps_of(*requests) == expected
+
+    def test_what_depends_on_nothing_goes_in_one(self) -> None:
+        revisions = self.store(*PEOPLE[:2])
+        update = writing(change(PEOPLE[0], 2, revisions[PEOPLE[0]]))
+        extension = Extension(TABLE, PEOPLE[1], Record(None, None, utcnow(), revisions[PEOPLE[1]]))
+        requests = [update, writing(change(PEOPLE[2], 1)), extension, reading(*PEOPLE[:3])]
+        self.assert_steps(1, 4, *requests)
+
+    def test_a_lease_and_a_claim_are_taken_with_the_read(self) -> None:
+        fresh = reading(PEOPLE[0], lease=new_lease(), claim=Claim("pizza", 7))
+        self.assert_steps(1, 3, fresh, reading(PEOPLE[1]))
+
+
 class Locks(Base):
     def test_what_somebody_else_has_locked_is_said_to_be_and_holds_nobody_up(self) -> None:
         revisions = self.store(*PEOPLE[:3])
