@@ -33,7 +33,7 @@ from .harness import text
 from .limits import in_thread, within
 from .locked import BOT, bot_with, both_locks, counting, is_free, new_chat
 
-SOON_SECONDS = 3.0
+SOON_SECONDS = 20.0
 """Whoever is next has the key within so long."""
 ASKED_SECONDS = 0.02
 """So long after its key became known somebody stands in the queue."""
