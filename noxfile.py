@@ -37,13 +37,26 @@ if pyenv := shutil.which("pyenv"):  # Its python3.x commands work for the versio
 @nox.parametrize("python,django", VERSIONS, ids=[" ".join(pair) for pair in VERSIONS])
 def tests(session: nox.Session, django: str) -> None:
     """Run the tests; the arguments go to pytest."""
+    run(session, f"django~={django}.0")
+
+
+@nox.session(python="3.10")
+def lowest(session: nox.Session) -> None:
+    """Do so with the lowest version of each package that the wheel allows."""
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    pinned = [package.replace(">=", "==") for package in project["dependencies"]]
+    run(session, *pinned)
+
+
+def run(session: nox.Session, *packages: str) -> None:
+    """Run the tests against the wheel with these versions of what it needs."""
     here = Path.cwd()
     dist = Path(session.create_tmp()) / "dist"
     session.install("build", "-r", "requirements.txt")
     session.run("python", "-m", "build", "--wheel", "--outdir", str(dist), silent=True)
     session.run("pip", "uninstall", "--yes", "--quiet", "django-botsessions")
     wheel = next(dist.glob("*.whl"))
-    session.install(f"django~={django}.0", f"{wheel}[jobs]")
+    session.install(*packages, f"{wheel}[jobs]")
 
     copy = Path(session.create_tmp()) / "copy"
     shutil.rmtree(copy, ignore_errors=True)
