@@ -180,7 +180,7 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
     (lambda: enhance(migrations={1: None}), "The migration to version 1 must be a function from o"),
     (lambda: enhance(migrations={1: lambda a, b: a}), "<lambda>(data) fails: missing a required"),
     # Storages
-    (lambda: DatabaseStorage("default"), "Write DatabaseStorage(model=…, using=…)."),  # type: ignore[misc]
+    (lambda: DatabaseStorage("default"), "Write DatabaseStorage(model=…, using=…, history=…)."),  # type: ignore[misc]
     (
         lambda: DatabaseStorage(using=1),
         "using must be a name in settings.DATABASES, as text, not i",

@@ -169,7 +169,8 @@ class Machine(RuleBasedStateMachine):
     def sweep(self) -> None:
         for _ in Sweep().run(BotSession, DEFAULT):
             pass
-        self.stored.record = None
+        if not self.held:  # What somebody holds is left.
+            self.stored.record = None
 
     @rule(value=st.integers(0, 3))
     def write_without_a_lock(self, value: int) -> None:

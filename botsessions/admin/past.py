@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.contrib import messages
 from django.contrib.admin.utils import quote
 from django.contrib.auth import get_user_model
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.defaultfilters import filesizeformat
 from django.utils.html import format_html
@@ -89,11 +89,9 @@ def restored(
     model_admin: SessionPages, request: HttpRequest, session: AbstractBotSession
 ) -> HttpResponse:
     """Let a session be what it was, unless it has changed since the page was shown."""
-    entry = next((one.entry for one in past_of(session) if is_asked_for(request, one)), None)
-    if entry is None:
-        raise Http404
     here = redirect(model_admin.url("past", quote(session.pk)))
-    if request.POST.get("revision") != str(session.revision):
+    entry = next((one.entry for one in past_of(session) if is_asked_for(request, one)), None)
+    if entry is None or request.POST.get("revision") != str(session.revision):
         text = gettext("The session was changed meanwhile. Nothing was restored.")
         model_admin.message_user(request, text, messages.WARNING)
         return here
