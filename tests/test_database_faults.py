@@ -306,7 +306,7 @@ class Networks(Base):
     async def test_a17_keys_are_given_back_once_a_network_has_been_silent(self) -> None:
         def unit() -> DatabaseTransaction:
             lease = Lease("default", [MARIA])
-            return DatabaseTransaction("default", {MARIA: self.storage}, lease=lease)
+            return DatabaseTransaction("default", {MARIA: self.storage.table}, lease=lease)
 
         lasting = mock.patch.dict(connections.settings["default"], CONN_MAX_AGE=60)
         with between() as proxy, lasting, retrying_for(1):
