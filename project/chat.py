@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from botsessions.testing import Answers, AsyncBotClient, Message, Person
 
-from .watching import Watch, watch_handlers, watched
+from .watching import Watch, leave_statements, watch_handlers, watch_statements, watched
 
 TIMEOUT = 30
 """After so many seconds without an answer the line gives up."""
@@ -32,6 +32,7 @@ class Line:
         self.process = os.getpid()
         self._clients: dict[str, AsyncBotClient] = {}
         self._loop = asyncio.new_event_loop()
+        watch_statements()
         threading.Thread(target=self._run, name="demo-bot", daemon=True).start()
 
     def send(self, bot: str, chat_id: int, *texts: str) -> tuple[list[Answers], Watch]:
@@ -67,6 +68,7 @@ class Line:
 
     def close(self) -> None:
         """End the applications, as when the process ends."""
+        leave_statements()
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
 

@@ -88,8 +88,17 @@ def noting(callback: Callable[..., Any]) -> Callable[..., Any]:
     return noted
 
 
-def watch_statements(connection: Any, **kwargs: Any) -> None:
-    """Note the statements of the bots' threads."""
+def watch_statements() -> None:
+    """Note the statements of the bots' threads from now on, over connections that they open."""
+    connection_created.connect(watch_connection, dispatch_uid="project.watching")
+
+
+def leave_statements() -> None:
+    """Note none over connections that are opened from now on."""
+    connection_created.disconnect(dispatch_uid="project.watching")
+
+
+def watch_connection(connection: Any, **kwargs: Any) -> None:
     is_bots = threading.current_thread().name.startswith(THREAD)
     if is_bots and note_statement not in connection.execute_wrappers:
         connection.execute_wrappers.append(note_statement)
@@ -99,6 +108,3 @@ def note_statement(execute: Any, sql: str, params: Any, many: bool, context: Any
     if not sql.startswith(AROUND):
         _made.append((next(_numbers), sql))
     return execute(sql, params, many, context)
-
-
-connection_created.connect(watch_statements, dispatch_uid="project.watching")
