@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Hashable
@@ -44,6 +45,8 @@ class ProcessLock:
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
+        self._given_up: queue.SimpleQueue[Ticket] = queue.SimpleQueue()
+        """Tickets that are still to be taken out of the queues."""
         self._queues: dict[Hashable, deque[Ticket]] = {}
 
     @property
@@ -63,6 +66,7 @@ class ProcessLock:
             for key in keys:
                 self._queues.setdefault(key, deque()).append(ticket)
             ticket.granted = self._is_first(ticket)
+        self._let_go()
         return ticket
 
     async def acquire(self, ticket: Ticket, seconds: float | None = None) -> None:
@@ -74,9 +78,12 @@ class ProcessLock:
         loop = asyncio.get_running_loop()
         granted = loop.create_future()
         with self._mutex:
-            if ticket.granted:
-                return
-            ticket._wake = lambda: loop.call_soon_threadsafe(settle, granted, None)
+            is_granted = ticket.granted
+            if not is_granted:
+                ticket._wake = lambda: loop.call_soon_threadsafe(settle, granted, None)
+        self._let_go()
+        if is_granted:
+            return
         timer = seconds and loop.call_later(seconds, settle, granted, asyncio.TimeoutError())
         try:
             await granted
@@ -88,28 +95,53 @@ class ProcessLock:
                 timer.cancel()
 
     def release(self, ticket: Ticket) -> None:
-        """Give up the keys, or the place in their queues; a second time does nothing."""
-        with self._mutex:
-            lease, ticket.lease = ticket.lease, None
-            if lease is not None and lease.handed_on and (heir := self._heir(ticket)):
-                heir.lease, lease = lease, None
-            behind = self._leave(ticket)
-            granted = [other for other in behind if not other.granted and self._is_first(other)]
-            for other in granted:
-                other.granted = True
-        if lease is not None:
-            lease.give_up()
-        for other in granted:
+        """Give up the keys, or the place in their queues; a second time does nothing.
+
+        The garbage collector may call this in the midst of anything, also of what is done here:
+        it ends the coroutines of event loops that were closed. Whoever has the mutex then goes on
+        with the ticket.
+        """
+        self._given_up.put(ticket)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Take tickets that were given up out of their queues, unless somebody is just at it."""
+        while not self._given_up.empty() and self._mutex.acquire(blocking=False):
             try:
-                if other._wake is not None:  # Else it looks before it begins to wait.
-                    other._wake()
-            except RuntimeError:  # The event loop that it waited on is closed: nobody is there.
-                self.release(other)
+                lease, granted = self._take_out(self._given_up.get_nowait())
+            except queue.Empty:
+                continue
+            finally:
+                self._mutex.release()
+            if lease is not None:
+                lease.give_up()
+            for other in granted:
+                self._wake(other)
+
+    def _take_out(self, ticket: Ticket) -> tuple[Handed | None, list[Ticket]]:
+        """Return the lease that nobody inherits, and who has got keys now."""
+        lease, ticket.lease = ticket.lease, None
+        if lease is not None and lease.handed_on and (heir := self._heir(ticket)):
+            heir.lease, lease = lease, None
+        behind = self._leave(ticket)
+        granted = [other for other in behind if not other.granted and self._is_first(other)]
+        for other in granted:
+            other.granted = True
+        return lease, granted
+
+    def _wake(self, ticket: Ticket) -> None:
+        try:
+            if ticket._wake is not None:  # Else it looks before it begins to wait.
+                ticket._wake()
+        except RuntimeError:  # The event loop that it waited on is closed: nobody is there.
+            self.release(ticket)
 
     def has_heir(self, ticket: Ticket) -> bool:
         """Whether somebody waits for the very keys of a ticket, and is the next to get them."""
         with self._mutex:
-            return self._heir(ticket) is not None
+            has_heir = self._heir(ticket) is not None
+        self._let_go()
+        return has_heir
 
     def _heir(self, ticket: Ticket) -> Ticket | None:
         heirs: set[Ticket | None] = set()

@@ -561,3 +561,19 @@ def next_revision(store: Store) -> Any:
 
 async def nothing(update: Any, context: Any) -> None:
     pass
+
+
+def test_what_is_given_up_in_the_midst_of_a_request_is_released() -> None:
+    """As by the garbage collector, which ends coroutines whose event loop was closed."""
+
+    class Collecting(str):
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            lock.release(holder)
+            return super().__hash__()
+
+    lock = ProcessLock()
+    holder = lock.request(["a"])
+    assert lock.request([Collecting("b")]).granted
+    assert lock.request(["a"]).granted
