@@ -112,7 +112,7 @@ class Batch:
 
     def _do(self, parts: Sequence[Part]) -> Work[None]:
         """Do parts of the work, side by side where the server can."""
-        if self._side_by_side and len(parts) > 1:
+        if self._side_by_side:
             yield from together([self._guarded(*part) for part in parts])
         else:
             for part in parts:
@@ -225,13 +225,8 @@ class Batch:
         for read in reads:
             for table, addresses in read.tables.items():
                 wanted.setdefault(table, {}).update(dict.fromkeys(addresses))
-        stored: dict[Table, dict[Address, Record]] = {}
-        if len(wanted) == 1:
-            ((table, some),) = wanted.items()
-            stored[table] = yield from table.reading([*some])
-        elif wanted:
-            works = [table.reading([*some]) for table, some in wanted.items()]
-            stored |= zip(wanted, (yield from together(works)), strict=True)
+        works = [table.reading([*some]) for table, some in wanted.items()]
+        stored = dict(zip(wanted, (yield from together(works)), strict=True))
         for read in reads:
             if read not in self.outcomes and (read.lease is None or is_readable(read.lease)):
                 found: dict[Address, Record] = {}

@@ -79,9 +79,7 @@ class Read(Request):
         lease: Lease | None = None,
         claim: Claim | None = None,
     ) -> None:
-        size = 0
-        for table, addresses in tables.items():
-            size += table.usual_size * len(addresses)
+        size = sum(table.usual_size * len(addresses) for table, addresses in tables.items())
         super().__init__(tables, rights_of(lease, claim), size=size)
         self.lease = lease
         self.claim = claim
@@ -181,6 +179,4 @@ class Extension(Request):
 
 
 def rights_of(lease: Lease | None, claim: Claim | None) -> Sequence[Right]:
-    if lease is None:
-        return () if claim is None else (claim,)
-    return (lease,) if claim is None else (lease, claim)
+    return [right for right in (lease, claim) if right is not None]

@@ -146,6 +146,8 @@ def together(works: Sequence[Work[T]]) -> Work[list[T]]:
 
     None of them may leave a transaction open while it waits for answers.
     """
+    if len(works) == 1:
+        return [(yield from works[0])]
     outcomes: dict[int, T] = {}
     wanted: dict[int, Sequence[Statement]] = {}
     answers: dict[int, Sequence[Answer] | None] = dict.fromkeys(range(len(works)))
