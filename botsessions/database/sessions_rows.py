@@ -40,8 +40,7 @@ class Rows:
     def content(self, change: Change, now: Any) -> Row:
         """Return the columns that a write sets, by field name."""
         row, record = self.form(change), change.record
-        ends = record.expires_at
-        row["expires_at"] = None if ends is None else self.moment(ends)
+        row["expires_at"] = self.moment(record.expires_at)
         row["updated_at"] = now
         if record.about is not None:
             row |= record.about.known()
@@ -55,20 +54,23 @@ class Rows:
 
     def form(self, change: Change) -> Row:
         """Return the columns that hold the data and what follows from it."""
-        version = change.record.version
         return {
             "data": change.data.decode(),
             "revision": change.revision,
             "size": len(change.data),
-            "version": None if version is None else self._number(version),
+            "version": self._number(change.record.version),
         }
 
-    def _number(self, number: Decimal) -> Any:
+    def _number(self, number: Decimal | None) -> Any:
         """Return a version as the database's driver takes it, which whole numbers and text are."""
+        if number is None:
+            return None
         return self._field("version").get_db_prep_save(number, self._connection)
 
-    def moment(self, moment: datetime) -> Any:
+    def moment(self, moment: datetime | None) -> Any:
         """Return an aware moment as the database's driver takes it."""
+        if moment is None:
+            return None
         return self._connection.ops.adapt_datetimefield_value(for_column(moment))
 
     def new(self, change: Change, now: Any) -> Row:
@@ -104,7 +106,7 @@ class Rows:
         return Address(bot, name, key), Record(
             stored_value(data),
             None if version is None else plain(Decimal(str(version))),
-            None if expires_at is None else from_column(expires_at),
+            from_column(expires_at),
             revision,
         )
 

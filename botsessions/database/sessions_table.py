@@ -140,8 +140,7 @@ class Table:
         for address, record in records:
             assert isinstance(record.revision, int)
             unchanged = Record(None, revision=record.revision)
-            ends = record.expires_at
-            row = {"expires_at": None if ends is None else self.rows.moment(ends)}
+            row = {"expires_at": self.rows.moment(record.expires_at)}
             group.add(Change(address, unchanged, record.revision), row)
         return (yield from self.update(group))
 
