@@ -77,6 +77,10 @@ class Group:
         """Of the data, in bytes."""
 
     @property
+    def bare_addresses(self) -> list[Address]:
+        return [change.address for change in self.changes]
+
+    @property
     def is_full(self) -> bool:
         """Whether no more fits into a statement on every database."""
         return self.size >= MOST_BYTES or len(self.changes) == MOST_ROWS

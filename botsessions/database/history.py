@@ -66,7 +66,7 @@ class HistoryTable(Table):
     def _making_at_once(self, kind: Kind, group: Group) -> Work[set[Change]]:
         """Make changes without waiting within a transaction: other work goes along."""
         if kind in DELETIONS:
-            addresses = group.addresses if kind is Kind.DELETE else bare(group)
+            addresses = deleted_at(kind, group)
             forget, delete = self.texts.forget(addresses), self.texts.delete(addresses)
             answers = yield [BEGIN, forget, delete, COMMIT]
             for answer in answers:
@@ -90,8 +90,7 @@ class HistoryTable(Table):
 
     def _making(self, kind: Kind, group: Group) -> Work[set[Change]]:
         if kind in DELETIONS:
-            addresses = group.addresses if kind is Kind.DELETE else bare(group)
-            yield from one(self.texts.forget(addresses))
+            yield from one(self.texts.forget(deleted_at(kind, group)))
         if kind is Kind.UPDATE:
             landed = yield from super().update(group)
         else:
@@ -115,8 +114,9 @@ class HistoryTable(Table):
         return self.rows.moment(utcnow())
 
 
-def bare(group: Group) -> Sequence[tuple[Any, ...]]:
-    return [change.address for change in group.changes]
+def deleted_at(kind: Kind, group: Group) -> Sequence[tuple[Any, ...]]:
+    """Return what says which rows go: with their revisions, if these have to be right."""
+    return group.addresses if kind is Kind.DELETE else group.bare_addresses
 
 
 @lru_cache(maxsize=MOST_TABLES)

@@ -110,14 +110,14 @@ class Table:
         if kind is Kind.REPLACE:
             yield from one(self.texts.replace(group.rows, self.rows.replaced(group)))
         else:
-            yield from one(self.texts.delete([change.address for change in group.changes]))
+            yield from one(self.texts.delete(group.bare_addresses))
         return set(group.changes)
 
     def statements(self, changes: Iterable[Change]) -> list[Statement]:
         """Return what makes changes, in a transaction, and fails unless all can be made."""
         made: list[Statement] = []
         for kind, group in self.groups(changes):
-            count, addresses = len(group.changes), [change.address for change in group.changes]
+            count, addresses = len(group.changes), group.bare_addresses
             if kind is Kind.UPDATE:
                 made.append(self._exactly(count, self.texts.update(group.addresses, group.rows)))
             elif kind is Kind.INSERT:
@@ -174,7 +174,7 @@ class Table:
             return set(group.changes)
         if len(group.changes) == 1 or not count:
             return set()
-        stored = yield from self.reading([change.address for change in group.changes])
+        stored = yield from self.reading(group.bare_addresses)
         return group.landed((record.revision,) for record in stored.values())
 
     def _insert(self, group: Group) -> Work[set[Change]]:
@@ -213,7 +213,7 @@ class Table:
         """Return which of some changes have been made that delete."""
         if deleted.changed == len(group.changes):
             return set(group.changes)
-        left = yield from self.reading([change.address for change in group.changes])
+        left = yield from self.reading(group.bare_addresses)
         return {change for change in group.changes if change.address not in left}
 
     def _loaded(self, result: Result) -> dict[Address, Record]:
