@@ -56,8 +56,7 @@ class Contents:
         Raises:
             Exception: one failed, or its key cannot be used.
         """
-        self.all = await data_for(self.fragments, bot, source)
-        self.own = [*self.all.values()]
+        self.replace(await data_for(self.fragments, bot, source))
 
     def join(self, around: Iterable[Holder]) -> None:
         """Take part in the data whose keys the code around holds."""
@@ -68,11 +67,14 @@ class Contents:
                 if (shared := holder.shared(data.address)) is not None:
                     self.all[name] = shared
                     self.joined[name] = Joined(holder, shared, shared.snapshot())
-        self.replace({})
+        self._find_own()
 
     def replace(self, fresher: Mapping[str, Data[Any]]) -> None:
         """Go on with fresher data of some fragments, which the unit saves itself."""
         self.all |= fresher
+        self._find_own()
+
+    def _find_own(self) -> None:
         self.own = [data for name, data in self.all.items() if name not in self.joined]
 
     def forget(self) -> None:

@@ -95,7 +95,7 @@ class Exchange:
         return self._transaction
 
     def start_anew(self) -> None:
-        """Forget the transaction: sessions have got other keys, or all is over."""
+        """Begin another transaction: sessions have got other keys."""
         self._transaction = None
 
     async def write(self, *, last: bool) -> None:

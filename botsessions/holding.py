@@ -94,8 +94,6 @@ class Hold:
     @property
     def database_seconds(self) -> float:
         """How long to wait for other processes."""
-        if self._patience is None and not self._around and not self._kept:
-            return PATIENCE_SECONDS
         return PATIENCE_SECONDS if (seconds := self.seconds) is None else seconds
 
     async def acquire(self, keys: Sequence[Address], besides: Besides) -> None:

@@ -271,7 +271,7 @@ class Unit:
             Exception: the storage failed.
         """
         async with self._saving:
-            if self.over or (self.contents.joined and self.contents.has_lost_holders):
+            if self.over or self.contents.has_lost_holders:
                 raise SessionClosed("The update is over: its session cannot be saved any more.")
             if not last:
                 for joined in self.contents.joined.values():
