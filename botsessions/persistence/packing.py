@@ -70,17 +70,13 @@ def of_class(kind: type[Any], value: Any, place: Place, depth: int) -> Any:
     """Return a value of a class of somebody's own."""
     if isinstance(value, Enum):
         return tagged(reachable("enum", kind, place), value.name)
-    if is_dataclass(kind):
-        names = [field.name for field in fields(kind)]
-    elif issubclass(kind, msgspec.Struct):
-        names = list(kind.__struct_fields__)
-    elif hasattr(kind, "__attrs_attrs__"):
-        names = [attribute.name for attribute in kind.__attrs_attrs__]
-    elif issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        names = list(kind._fields)
-    elif issubclass(kind, telegram.TelegramObject) and getattr(telegram, kind.__name__, 0) is kind:
-        return tagged(f"telegram:{kind.__name__}", value.to_dict())
-    else:
+    names = attributes_of(kind)
+    if names is None:
+        if (
+            issubclass(kind, telegram.TelegramObject)
+            and getattr(telegram, kind.__name__, 0) is kind
+        ):
+            return tagged(f"telegram:{kind.__name__}", value.to_dict())
         raise unstorable(
             path_of(place),
             f"is {kind.__name__}, which is not stored: only values of Python's own types, enums, "
@@ -92,6 +88,19 @@ def of_class(kind: type[Any], value: Any, place: Place, depth: int) -> Any:
         if hasattr(value, name)
     }
     return tagged(reachable("class", kind, place), content)
+
+
+def attributes_of(kind: type[Any]) -> list[str] | None:
+    """Return what an object is made of, ``None`` if its class does not say that."""
+    if is_dataclass(kind):
+        return [field.name for field in fields(kind)]
+    if issubclass(kind, msgspec.Struct):
+        return list(kind.__struct_fields__)
+    if hasattr(kind, "__attrs_attrs__"):
+        return [attribute.name for attribute in kind.__attrs_attrs__]
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return list(kind._fields)
+    return None
 
 
 def reachable(what: str, kind: type[Any], place: Place) -> str:
@@ -239,13 +248,8 @@ def found(tag: str) -> Any:
         thing = getattr(thing, part, None)
     if not isinstance(thing, type):
         return None
-    is_data = (
-        is_dataclass(thing)
-        or issubclass(thing, msgspec.Struct)
-        or hasattr(thing, "__attrs_attrs__")
-        or (issubclass(thing, tuple) and hasattr(thing, "_fields"))
-    )
-    return thing if (issubclass(thing, Enum) if what == "enum" else is_data) else None
+    is_one = issubclass(thing, Enum) if what == "enum" else attributes_of(thing) is not None
+    return thing if is_one else None
 
 
 def to_moment(kind: Any, content: Any) -> Any:
