@@ -55,7 +55,7 @@ def activity_page(
     context = {
         "session": session,
         "session_url": session and model_admin.url("change", quote(session.pk)),
-        "subtitle": session and f"{columns.title_of(session)} · {columns.subtitle_of(session)}",
+        "subtitle": session and columns.title_in_full(session),
         "deeds": list(deeds(model_admin, request, shown)),
         "older_url": f"?{older.urlencode()}" if len(found) > A_PAGE else "",
         "all_url": model_admin.url("activity") if session or who else "",

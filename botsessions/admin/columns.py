@@ -69,6 +69,11 @@ def subtitle_of(session: AbstractBotSession) -> str:
     return f"{kind_of(session)} · {visible(where_of(session))}"
 
 
+def title_in_full(session: AbstractBotSession) -> str:
+    """Return what stands below the title of a page that is about something of a session."""
+    return f"{title_of(session)} · {subtitle_of(session)}"
+
+
 def whose_of(session: AbstractBotSession) -> str:
     chat, user = session.chat_id, session.user_id
     if user is not None and user < 0:  # Somebody who writes as a channel.

@@ -163,16 +163,20 @@ def edited(
     form: DataForm,
     **context: Any,
 ) -> HttpResponse:
+    context |= {**common(model_admin, contents, form), "has_masks": contents.has_masks}
+    return model_admin.render(request, "edit.html", gettext("Edit data"), context)
+
+
+def common(model_admin: SessionPages, contents: Contents, form: DataForm) -> dict[str, Any]:
+    """Return what the pages of a text have in common."""
     session = contents.session
-    context |= {
+    return {
         "form": form,
         "session": session,
-        "subtitle": f"{columns.title_of(session)} · {columns.subtitle_of(session)}",
+        "subtitle": columns.title_in_full(session),
         "session_url": model_admin.url("change", quote(session.pk)),
         "problems": contents.problems(),
-        "has_masks": contents.has_masks,
     }
-    return model_admin.render(request, "edit.html", gettext("Edit data"), context)
 
 
 def begun_with(contents: Contents, text: str) -> dict[str, Any]:
@@ -188,14 +192,9 @@ def conflict(
     merge: Merge,
 ) -> HttpResponse:
     """Show what both have changed. Saved again, that replaces what was shown."""
-    session = contents.session
     context = {
-        "form": form,
-        "revision": session.revision,
-        "session": session,
-        "subtitle": f"{columns.title_of(session)} · {columns.subtitle_of(session)}",
-        "session_url": model_admin.url("change", quote(session.pk)),
-        "problems": contents.problems(),
+        **common(model_admin, contents, form),
+        "revision": contents.session.revision,
         "differences": differences(merge),
         "choice": CHOICE,
     }

@@ -105,7 +105,7 @@ def value_page(
         "session": session,
         "session_url": page.url,
         "action": model_admin.url("value", quote(session.pk)),
-        "subtitle": f"{columns.title_of(session)} · {columns.subtitle_of(session)}",
+        "subtitle": columns.title_in_full(session),
     }
     if "part" in asked:
         return TemplateResponse(request, "admin/botsessions/one_value_form.html", context)

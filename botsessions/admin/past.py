@@ -22,10 +22,11 @@ from ..finding import State, state_of
 from ..history import KEPT_FOR, Past, past_of
 from ..history.keeping import length
 from ..history.past import entries_of
-from ..maintenance.changing import restore
+from ..maintenance.changing import address_of, restore
 from ..masking import mask, mask_text, masked_fields
 from ..models import AbstractBotSession, HistoryEntry
 from ..reading import UNREADABLE, text_of, value_of
+from ..records import conflict
 from . import columns
 from .differences import differences
 from .incidents import by_text
@@ -91,11 +92,9 @@ def restored(
     """Let a session be what it was, unless it has changed since the page was shown."""
     here = redirect(model_admin.url("past", quote(session.pk)))
     entry = next((one.entry for one in past_of(session) if is_asked_for(request, one)), None)
-    if entry is None or request.POST.get("revision") != str(session.revision):
-        text = gettext("The session was changed meanwhile. Nothing was restored.")
-        model_admin.message_user(request, text, messages.WARNING)
-        return here
     try:
+        if entry is None or request.POST.get("revision") != str(session.revision):
+            raise conflict(address_of(session))
         restore(session, entry, by=f"admin:{request.user.pk}")
     except SessionConflict:
         text = gettext("The session was changed meanwhile. Nothing was restored.")
