@@ -154,6 +154,20 @@ class ReadingAndWriting(Base):
         assert outcomes[2] == {}
         assert self.stored == {"0": 1}
 
+    def test_what_goes_with_others_into_a_transaction_fails_only_itself(self) -> None:
+        self.store(PEOPLE[1])
+        broken, whole = new_lease(), new_lease(PEOPLE[1])
+        claims = [Claim("pizza", number) for number in (7, 8)]
+        outcomes = self.come_to(
+            Read({Table(Nowhere, "default"): PEOPLE[:1]}, broken, claims[0]),
+            reading(PEOPLE[1], lease=whole, claim=claims[1]),
+            reading(PEOPLE[1]),
+        )
+        assert isinstance(outcomes[0], DatabaseError)
+        assert [found[PEOPLE[1]].value for found in outcomes[1:]] == [1, 1]
+        assert whole.held
+        assert claims[1].is_certain
+
     def test_a_table_that_is_missing_fails_only_those_who_need_it(self) -> None:
         self.store(PEOPLE[0])
         nowhere = Table(Nowhere, "default")

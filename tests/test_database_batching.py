@@ -121,6 +121,15 @@ class Batches(IsolatedAsyncioTestCase):
         assert refused == ([] if connection.vendor == "sqlite" else [long])  # It has no limit.
         assert len(await self.stored()) == 20
 
+    async def test_a_key_that_is_none_fails_alone(self) -> None:
+        wrong: Any = Address("pizza", "", [])  # type: ignore[arg-type]
+        outcomes = await asyncio.gather(
+            self.storage.write(wrong, Record(1)),
+            self.storage.write(PEOPLE[0], Record(1)),
+            return_exceptions=True,
+        )
+        assert [type(outcome) for outcome in outcomes] == [TypeError, int]
+
     async def test_writes_of_one_address_go_one_after_another(self) -> None:
         outcomes = await asyncio.gather(
             *(self.write(PEOPLE[0], ANY, value=number) for number in range(5)),
@@ -387,16 +396,6 @@ class Gathering(SimpleTestCase):
             await batching.request(reading(PEOPLE[0]))
         batching.driver = Driver()
         assert await batching.request(reading(PEOPLE[0])) == "done"
-
-    async def test_a_key_that_is_none_fails_alone(self) -> None:
-        _, batching = self.batching()
-        wrong: Any = Address("pizza", "", [])  # type: ignore[arg-type]
-        outcomes = await asyncio.gather(
-            batching.request(writing(wrong)),
-            batching.request(writing(PEOPLE[0])),
-            return_exceptions=True,
-        )
-        assert [type(outcome) for outcome in outcomes] == [TypeError, str]
 
     async def test_a_read_that_nobody_waits_for_is_left_out_and_a_write_is_not(self) -> None:
         driver, batching = self.batching()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import Any
 from unittest import IsolatedAsyncioTestCase, mock
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.db.models import F
 
 from botsessions.database import claims, leases_table
@@ -53,6 +54,15 @@ def age_all(seconds: int) -> None:
 
 
 @in_thread
+def lock_all(locked: threading.Event, end: threading.Event) -> None:
+    """Keep all claims locked from one moment to another."""
+    with transaction.atomic():
+        HandledUpdate.objects.update(claimed_until=F("claimed_until"))
+        locked.set()
+        end.wait(30)
+
+
+@in_thread
 def rows() -> int:
     return HandledUpdate.objects.count()
 
@@ -93,7 +103,7 @@ class Claims(IsolatedAsyncioTestCase):
             with noted_statements(work_of) as made:
                 await self.count(unit)
             lease = ["lease"] if leased else []
-            reading = ["INSERT claim", *[f"INSERT {x}" for x in lease], "SELECT session"]
+            reading = [*[f"INSERT {x}" for x in lease], "INSERT claim", "SELECT session"]
             writing = [*[f"UPDATE {x}" for x in lease], "UPDATE claim", "UPDATE session"]
             assert made == [*reading, *writing]
         assert await self.counted() == 3
@@ -154,6 +164,20 @@ class Claims(IsolatedAsyncioTestCase):
         theirs.give_up()
         with pytest.raises(AlreadyHandled):
             await asyncio.wait_for(read, 30)
+
+    async def test_e6_a_lease_that_went_with_a_claim_that_was_locked_is_taken_again(self) -> None:
+        await self.unit(Claim("pizza", 1), leased=False).read([])
+        await lapse_all()
+        locked, end = threading.Event(), threading.Event()
+        locking = asyncio.create_task(lock_all(locked, end))
+        await asyncio.to_thread(locked.wait)
+        unit = self.unit(Claim("pizza", 1))
+        read = asyncio.ensure_future(unit.read([MARIA]))
+        await asyncio.sleep(0.2)  # It is tried, and tried again.
+        end.set()
+        await locking
+        await self.save(unit, (await asyncio.wait_for(read, 30)).get(MARIA))
+        assert await self.counted() == 1
 
     async def test_a_conflict_notes_nothing(self) -> None:
         revision = await self.storage.write(MARIA, Record(5))

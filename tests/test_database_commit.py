@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
+
 from django.db import connection, transaction
 from django.test import TestCase, TransactionTestCase
 
 from botsessions.database.commit import (
     CallersTransaction,
+    at_rollback,
     keep,
     kept_until_commit,
     transaction_of,
@@ -21,6 +25,31 @@ class InATest(TestCase):
         released: list[str] = []
         keep("default", "key", released.append)
         assert released == ["key"]
+
+    def test_e8_but_what_is_rolled_back_inside_it_is_undone(self) -> None:
+        undone: list[str] = []
+        at_rollback("default", partial(undone.append, "nothing around"))
+        with suppress(ZeroDivisionError), transaction.atomic():
+            at_rollback("default", partial(undone.append, "rolled back"))
+            raise ZeroDivisionError
+        assert undone == ["rolled back"]
+
+
+class Undoing(TransactionTestCase):
+    def test_e8_only_what_is_rolled_back_is_undone(self) -> None:
+        undone: list[str] = []
+        at_rollback("default", partial(undone.append, "no transaction"))
+        with transaction.atomic():
+            at_rollback("default", partial(undone.append, "committed"))
+            with suppress(ZeroDivisionError), transaction.atomic():
+                at_rollback("default", partial(undone.append, "to a savepoint"))
+                raise ZeroDivisionError
+            assert undone == ["to a savepoint"]
+        assert undone == ["to a savepoint"]
+        with suppress(ZeroDivisionError), transaction.atomic():
+            at_rollback("default", partial(undone.append, "as a whole"))
+            raise ZeroDivisionError
+        assert undone == ["to a savepoint", "as a whole"]
 
 
 class Keeping(TransactionTestCase):

@@ -6,7 +6,6 @@ import asyncio
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,8 @@ from django.test import TestCase, TransactionTestCase, override_settings
 from django.utils.connection import ConnectionDoesNotExist
 
 from botsessions.database import postgresql, thread
-from botsessions.database.connections import close_databases, run, sync_code_waits, thread_of
+from botsessions.database.callers import sync_code_waits
+from botsessions.database.connections import close_databases, run, thread_of
 from botsessions.database.storage import DatabaseStorage
 from botsessions.exceptions import SessionConflict
 from botsessions.models import BotSession
@@ -29,6 +29,7 @@ from botsessions.storages import Address, Record
 
 from .bots.elsewhere import counter
 from .harness import left_to_collect
+from .locked import eventually
 
 ADDRESS = Address("pizza", "", "42")
 OTHERS = [Address("pizza", "", str(number)) for number in range(40)]
@@ -125,18 +126,18 @@ class Threads(IsolatedAsyncioTestCase):
             assert await work(lambda: 42) == 42
 
     async def test_work_is_done_to_its_end_when_its_caller_is_cancelled(self) -> None:
-        started, done = threading.Event(), []
+        started, finish, done = threading.Event(), threading.Event(), []
 
         def slow() -> None:
             started.set()
-            time.sleep(0.05)
-            done.append(True)
+            done.append(finish.wait(5))
 
         slow_work = asyncio.create_task(work(slow))
         await asyncio.to_thread(started.wait)
         slow_work.cancel()
         with pytest.raises(asyncio.CancelledError):
             await slow_work
+        finish.set()
         await work()
         assert done == [True]
 
@@ -213,8 +214,7 @@ class Threads(IsolatedAsyncioTestCase):
             self.skipTest("Django never closes a SQLite database in memory.")
         with idle_after(0.01):
             used = await work(connected)
-            await asyncio.sleep(0.1)
-            assert used.connection is None
+            await eventually(lambda: used.connection is None)
             assert await work(connected) is used
 
     async def test_a_connection_that_may_be_kept_is_kept_when_idle(self) -> None:
@@ -316,16 +316,14 @@ class EventLoops(IsolatedAsyncioTestCase):
         with own_connections() as opened:
             await self.write({}, None)
             await asyncio.to_thread(kill, opened[0].connection.connection.info.backend_pid)
-            await asyncio.sleep(0.2)
-            assert not opened[0].is_open
+            await eventually(lambda: not opened[0].is_open)
             assert (await self.read()).value == {}
         assert len(opened) == 2
 
     async def test_a_connection_that_may_not_be_kept_is_closed_when_idle(self) -> None:
         with own_connections() as opened, mock.patch.object(postgresql, "TICK_SECONDS", 0.02):
             await self.write({}, None)
-            await asyncio.sleep(0.2)
-            assert not opened[0].is_open
+            await eventually(lambda: not opened[0].is_open)
         soon = mock.patch.object(postgresql, "TICK_SECONDS", 0.02)
         with own_connections() as opened, soon, set_to(CONN_MAX_AGE=None):
             await self.read()

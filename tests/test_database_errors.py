@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+import traceback
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    connection,
+)
 
+from botsessions import session
 from botsessions.database.errors import (
     MYSQL_DUPLICATE,
     Trouble,
@@ -17,8 +25,7 @@ from botsessions.database.errors import (
 )
 from botsessions.database.statements import REFUSAL, Unexpected
 
-pytestmark = pytest.mark.once
-
+SECRET = "hunter2, and some more"
 LOST, LOCKED = Trouble.LOST, Trouble.LOCKED
 
 
@@ -104,3 +111,21 @@ def test_a_connection_may_be_of_no_more_use_though_it_answers(error: Any, is_it:
 )
 def test_other_rows_than_there_had_to_be_are_a_refusal(error: Any, is_it: bool) -> None:
     assert is_refusal(error) is is_it
+
+
+@pytest.fixture
+def small(db: None) -> None:
+    """A table that takes no session of more than 20 bytes, as one of a project's own may."""
+    if connection.vendor != "postgresql":
+        pytest.skip("Others do not show the row.")
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE botsessions_botsession ADD CHECK (size <= 20)")
+
+
+@pytest.mark.usefixtures("small")
+def test_what_a_constraint_refuses_is_not_shown_in_the_error() -> None:
+    editing = session(initial=dict).edit("5", bot="1")
+    refused = pytest.raises(IntegrityError, match=r"violates check constraint.*SQLSTATE 23514")
+    with refused as raised, editing as data:
+        data["password"] = SECRET
+    assert SECRET not in "".join(traceback.format_exception(raised.value))

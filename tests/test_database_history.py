@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
-from telegram.ext import CommandHandler
+from telegram.ext import CommandHandler, MessageHandler
 
 from botsessions import DatabaseStorage, enhance_storage, session
 from botsessions.database import history
@@ -184,6 +184,23 @@ class Bots(TestCase):
         assert entries()[-1] == ({"count": 40}, "")
         maria.send("/stop")
         assert entries() == []
+
+    def test_whatever_a_job_is_called_its_session_is_saved(self) -> None:
+        async def run_job(update: Any, context: Any) -> None:
+            name = update.message.text
+            job = context.job_queue.run_once(count_in_job, 3600, name=name, chat_id=6)
+            await job.run(context.application)
+
+        async def count_in_job(context: Any) -> None:
+            context.session["count"] += 1
+
+        build = building(session(initial=counting, storage=STORAGE), MessageHandler(None, run_job))
+        maria = BotClient(build=build).user(id=5)
+        for name in ("напомнить 🍕 " * 40, "with\0NUL", "lone \ud800"):
+            maria.send(name)
+        data, by = zip(*entries(by__startswith="job:"), strict=True)
+        assert data == ({"count": 1}, {"count": 2}, {"count": 3})
+        assert [len(by[0]), *by[1:]] == [100, "job:with?NUL", "job:lone ?"]
 
     def test_on_postgresql_it_is_the_same_statement(self) -> None:
         build = building(session(initial=counting, storage=STORAGE), CommandHandler("go", count))

@@ -81,6 +81,29 @@ def test_works_side_by_side_are_sent_together_as_far_as_they_go() -> None:
     assert done(together([])) == ([], [])
 
 
+def test_of_works_as_one_what_they_want_first_may_be_one_transaction() -> None:
+    work = together([asking("a", "b"), idle(), asking("c")], as_one=True)
+    first = next(work)
+    assert [(s.text, s.goes_with_next) for s in first] == [("a", True), ("c", False)]
+    second = work.send([Result([("a",)], 1), Result([("c",)], 1)])
+    assert [(s.text, s.goes_with_next) for s in second] == [("b", False)]
+    assert done(together([idle(), idle()], as_one=True)) == ([], ["nothing to do"] * 2)
+
+
+def test_if_one_of_works_as_one_fails_first_all_do() -> None:
+    noted: list[str] = []
+
+    def noting(text: str) -> Work[None]:
+        yield from one(Statement(text))
+        noted.append(text)
+
+    work = together([noting("a"), noting("b")], as_one=True)
+    next(work)
+    with pytest.raises(DatabaseError, match="locked"):
+        work.send([Result((), 1), DatabaseError("locked")])
+    assert noted == []
+
+
 def test_a_transaction_begins_with_the_first_statements_and_ends_after_the_last() -> None:
     sent, given = done(in_transaction(asking("a", "b")))
     assert sent == [[BEGIN.text, "a"], ["b"], [COMMIT.text]]

@@ -48,6 +48,20 @@ class Costs(TestCase):
         addresses = [Address("pizza", "", str(key)) for key in range(2000)]
         self.assert_costs(["SELECT"], lambda storage: storage.read_many(addresses))
 
+    def test_postgresql_leaves_room_to_update_rows_in_their_pages(self) -> None:
+        if connection.vendor != "postgresql":
+            self.skipTest(f"{connection.vendor} has no pages to be filled.")
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT relname FROM pg_class WHERE 'fillfactor=80' = ANY (reloptions) "
+                "ORDER BY relname"
+            )
+            assert [name for (name,) in cursor.fetchall()] == [
+                "botsessions_botsession",
+                "botsessions_botsessionlease",
+                "botsessions_handledupdate",
+            ]
+
     def test_a_read_costs_one_statement(self) -> None:
         self.assert_costs(["SELECT"], lambda storage: storage.read(ADDRESS))
 

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from django.test import SimpleTestCase
 
+from botsessions.exceptions import SessionError
 from botsessions.promises import Promise
 
 pytestmark = pytest.mark.once
@@ -34,6 +35,15 @@ class Promises(SimpleTestCase):
         one.cancel()
         ready.set_result("pizza")
         assert await other == "pizza"
+
+    async def test_c5_one_that_is_cancelled_is_an_error_and_cancels_nobody(self) -> None:
+        never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        promise = Promise(never)
+        waiting = asyncio.ensure_future(promise.kept())
+        await asyncio.sleep(0)
+        never.cancel()
+        with pytest.raises(SessionError, match="was cancelled"):
+            await waiting
 
     async def test_c5_the_code_that_it_awaits_is_not_to_wait_for_it(self) -> None:
         found = []

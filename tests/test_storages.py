@@ -96,26 +96,31 @@ class PlainStorage:
             raise SessionConflict(address)
 
 
+@pytest.mark.once
 class MemoryStorageTests(StorageContract, SimpleTestCase):
     def make_storage(self) -> Storage:
         return MemoryStorage()
 
 
+@pytest.mark.once
 class PlainStorageTests(StorageContract, SimpleTestCase):
     def make_storage(self) -> Storage:
         return PlainStorage()
 
 
+@pytest.mark.once
 class DictStorageTests(StorageContract, SimpleTestCase):
     def make_storage(self) -> Storage:
         return DictStorage()
 
 
+@pytest.mark.once
 class AsyncDictStorageTests(StorageContract, IsolatedAsyncioTestCase):
     def make_storage(self) -> Storage:
         return AsyncDictStorage()
 
 
+@pytest.mark.once
 class Files(StorageContract):
     def make_storage(self) -> Storage:
         directory = tempfile.TemporaryDirectory()
@@ -131,12 +136,14 @@ class FileStorageInThreadsTests(Files, IsolatedAsyncioTestCase):
     pass
 
 
+@pytest.mark.once
 @override_settings(CACHES=LOCAL_MEMORY)
 class CacheStorageTests(StorageContract, SimpleTestCase):
     def make_storage(self) -> Storage:
         return CacheStorage()
 
 
+@pytest.mark.once
 class RedisCacheStorageTests(StorageContract, IsolatedAsyncioTestCase):
     def make_storage(self) -> Storage:
         stack = ExitStack()
@@ -145,6 +152,7 @@ class RedisCacheStorageTests(StorageContract, IsolatedAsyncioTestCase):
         return CacheStorage()
 
 
+@pytest.mark.once
 class Free(StorageContract):
     def make_storage(self) -> Storage:
         stack = ExitStack()
@@ -213,16 +221,19 @@ class Enhanced(StorageContract):
         )
 
 
+@pytest.mark.once
 class EnhancedMemoryStorageTests(Enhanced, SimpleTestCase):
     def make_storage(self) -> Storage:
         return self.enhanced(MemoryStorage())
 
 
+@pytest.mark.once
 class EnhancedPlainStorageTests(Enhanced, SimpleTestCase):
     def make_storage(self) -> Storage:
         return self.enhanced(PlainStorage())
 
 
+@pytest.mark.once
 class EnhancedDictStorageTests(Enhanced, SimpleTestCase):
     def make_storage(self) -> Storage:
         return self.enhanced(DictStorage())

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from botsessions.exceptions import SessionConflict
+from botsessions.records import utcnow
 from botsessions.storages import Address, MemoryStorage, Record
 from botsessions.storages.layers import (
+    Place,
     WrappedStorage,
     by_innermost,
     incoming,
@@ -71,7 +74,7 @@ def test_layers_and_what_is_inside_them_are_told_apart() -> None:
     outer = Signed(inner, "a")
     assert peel(outer) == ([outer, inner], store)
     assert peel(store) == ([], store)
-    assert place_of(outer, HERE) == ([outer, inner], store, HERE)
+    assert place_of(outer, HERE) == Place([outer, inner], store, HERE)
 
 
 def test_all_else_is_the_inner_storages_also_of_a_copy() -> None:
@@ -165,6 +168,22 @@ def test_how_what_is_stored_is_read_can_be_left_to_others() -> None:
     assert run(read_places(places, read=read)) == [Record("data"), None]
     assert asked == [[HERE, THERE]]
     assert store.operations == []
+
+
+def test_a_layer_may_have_what_has_expired_shown_and_then_nobody_is_told_of_it() -> None:
+    class Due(WrappedStorage):
+        shows_expired = True
+
+        def on_expire(self, key: str, data: Any) -> None:
+            raise AssertionError
+
+    store = Store()
+    record = Record("data", expires_at=utcnow() - timedelta(hours=1))
+    run(store.write(HERE, record))
+    (found,) = run(read_places([place_of(Due(store), HERE)]))
+    assert found is not None
+    assert (found.value, found.expired) == ("data", None)
+    assert isinstance(found.revision, int)
 
 
 def test_migrating_keeps_the_expiry_and_says_what_differs_from_what_is_stored() -> None:

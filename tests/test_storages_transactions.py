@@ -17,6 +17,7 @@ from botsessions.storages.transactions import (
     begin,
     database_of,
     is_database,
+    joined,
 )
 
 from .harness import Store
@@ -107,3 +108,26 @@ def test_what_one_cannot_read_is_raised() -> None:
     broken.fails["read"] = OSError("gone")
     with pytest.raises(OSError, match="gone"):
         run(begin({ONE: Store(), TWO: broken}).read([ONE, TWO]))
+
+
+def test_one_more_address_goes_along_where_its_storage_is_there_and_else_beside() -> None:
+    store, other = Store(), Store()
+    plain = begin({ONE: store})
+    assert joined(plain, ONE, store) is plain
+    assert joined(plain, TWO, store) is plain
+    both = joined(plain, THREE, other)
+    assert isinstance(both, JoinedTransaction)
+    changes = [(address, Record(address.name)) for address in (ONE, TWO, THREE)]
+    assert not [o for o in run(both.write(changes, last=True)) if isinstance(o, Exception)]
+    assert set(store.records) == {ONE, TWO}
+    assert set(other.records) == {THREE}
+    four = Address("1", "four", "42")
+    assert joined(both, four, other) is both
+    run(both.write([(four, Record(4))]))
+    assert set(other.records) == {THREE, four}
+
+
+def test_one_more_address_of_the_same_database_is_in_the_same_transaction() -> None:
+    here = begin({ONE: DatabaseStorage(using="default")})
+    assert joined(here, TWO, DatabaseStorage(using="default")) is here
+    assert isinstance(joined(begin({ONE: DatabaseStorage()}), TWO, Own()), JoinedTransaction)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from botsessions.database.uncancellable import Uncancellable
+from botsessions.exceptions import SessionStorageError
 from botsessions.storages.uncancelled import through, to_its_end
 
 from .limits import run
@@ -90,6 +91,23 @@ def test_e9_of_one_that_is_cancelled_the_error_is_the_cause(to_the_end: Any) -> 
         await asyncio.sleep(0)
         work.end.set_exception(OSError("gone"))
         await task
+
+    run(main())
+
+
+def test_work_that_is_cancelled_by_itself_is_an_error_and_cancels_nobody() -> None:
+    async def main() -> None:
+        never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def work() -> None:
+            await never
+
+        caller = asyncio.ensure_future(to_its_end(work()))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        never.cancel()
+        with pytest.raises(SessionStorageError, match="its end"):
+            await caller
 
     run(main())
 

@@ -5,7 +5,8 @@ It is written first, with which leases are given back; then others are taken, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.db import DatabaseError
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 Outcome: TypeAlias = Any
 """What a request is answered, or why it fails."""
-Part: TypeAlias = "tuple[Work[None], Sequence[Request]]"
+Part: TypeAlias = "tuple[Work[Any], Sequence[Request]]"
 """Of the work for a batch, and the requests that it is for."""
 
 
@@ -53,9 +54,9 @@ def carry_out(
     for request in requests:
         batch.add(request, singly=singly)
     yield from batch.carry_out()
-    # An error refers to the batch, which is not to refer to the error.
-    outcomes, batch.outcomes = batch.outcomes, {}
-    return list(map(outcomes.__getitem__, requests))
+    outcomes = list(map(batch.outcomes.__getitem__, requests))
+    batch.outcomes.clear()  # An error refers to the batch, which is not to refer to the error.
+    return outcomes
 
 
 class Batch:
@@ -66,15 +67,13 @@ class Batch:
         self._connection = connection
         self._side_by_side = connection.vendor == "postgresql"
         self._added = 0
-        self._reads: list[Read] = []
+        self._reads = Reads(connection, self.outcomes)
         self._lone: dict[Table, dict[Change, Write]] = {}
         self._saves: list[Write] = []
         self._notes: list[Note] = []
         self._extensions: dict[Table, list[Extension]] = {}
         self._singly: list[Request] = []
         """Those that have failed together, and have to be tried by themselves."""
-        self._takes = False
-        """Whether leases or claims are to be taken."""
 
     def add(self, request: Request, *, singly: bool = False) -> None:
         self._added += 1
@@ -83,8 +82,7 @@ class Batch:
         if singly:
             self._singly.append(request)
         elif isinstance(request, Read):
-            self._reads.append(request)
-            self._takes = self._takes or bool(request.rights)
+            self._reads.add(request)
         elif isinstance(request, Write):
             if request.rights or len(request.changes) != 1 or request.tried:
                 self._saves.append(request)
@@ -97,17 +95,10 @@ class Batch:
             self._notes.append(request)
 
     def carry_out(self) -> Work[None]:
-        parts = list(self._writing())
-        if self._takes:
-            parts += [*self._claiming(), *self._taking()]
-        if self._side_by_side:  # What is read in vain costs less than another round trip.
-            reads = [r for r in self._reads if not is_waiting(r)] if self._takes else self._reads
-            if reads:
-                parts.append((self._read(reads), reads))
-        yield from self._do(parts)
+        yield from self._do([*self._writing(), *self._reads.parts()])
         if len(self.outcomes) < self._added:
-            yield from self._take_several()
-            yield from self._read_the_rest()
+            for part in self._reads.rest(self._singly):
+                yield from self._guarded(*part)
             yield from self._carry_out_singly()
 
     def _do(self, parts: Sequence[Part]) -> Work[None]:
@@ -173,82 +164,6 @@ class Batch:
             note.claim.is_over = True
             self.outcomes[note] = note.claim in ours
 
-    # Claims and leases.
-
-    def _claiming(self) -> Iterable[Part]:
-        """Yield what claims updates."""
-        wanted: dict[tuple[str, int], Read] = {}
-        for read in self._reads:
-            if (claim := read.claim) is None:
-                continue
-            if wanted.setdefault((claim.bot, claim.update_id), read) is not read:
-                self.outcomes[read] = ClaimedElsewhere(claim, 0)  # By the other of this batch.
-        if wanted:
-            reads = list(wanted.values())
-            yield self._claim(reads), reads
-
-    def _claim(self, reads: Sequence[Read]) -> Work[None]:
-        claims = [read.claim for read in reads if read.claim is not None]
-        refusals = yield from claim_table_of(self._connection).claim(claims)
-        for read in reads:
-            assert read.claim is not None
-            if (refusal := refusals[read.claim]) is not None:
-                self.outcomes[read] = refusal
-
-    def _taking(self) -> Iterable[Part]:
-        """Yield what takes leases of one key each, or looks whether they can be taken."""
-        fresh: dict[int, Read] = {}
-        waiting: dict[int, Read] = {}
-        for read in self._reads:
-            lease = read.lease
-            if lease is not None and is_wanted(lease) and len(lease.keys) == 1:
-                (waiting if lease.numbers else fresh).setdefault(lease.keys[0], read)
-        table = lease_table_of(self._connection)
-        for reads, take in (waiting, table.look), (fresh, table.draw):
-            if reads:
-                leases = [read.lease for read in reads.values() if read.lease is not None]
-                yield take(leases), list(reads.values())
-
-    def _take_several(self) -> Work[None]:
-        """Take leases of several keys."""
-        table = lease_table_of(self._connection)
-        for read in self._reads:
-            lease = read.lease
-            if lease is not None and is_wanted(lease) and len(lease.keys) > 1:
-                take = table.look_at_all if lease.numbers else table.take_all
-                yield from self._guarded(take(lease), [read])
-
-    # Reading.
-
-    def _read(self, reads: Sequence[Read]) -> Work[None]:
-        wanted: dict[Table, dict[Address, None]] = {}
-        for read in reads:
-            for table, addresses in read.tables.items():
-                wanted.setdefault(table, {}).update(dict.fromkeys(addresses))
-        works = [table.reading([*some]) for table, some in wanted.items()]
-        stored = dict(zip(wanted, (yield from together(works)), strict=True))
-        for read in reads:
-            if read not in self.outcomes and (read.lease is None or is_readable(read.lease)):
-                found: dict[Address, Record] = {}
-                for table, addresses in read.tables.items():
-                    for address in addresses:
-                        if (record := stored[table].get(address)) is not None:
-                            found[address] = record
-                self.outcomes[read] = found
-
-    def _read_the_rest(self) -> Work[None]:
-        singly = set(self._singly)
-        left = []
-        for read in self._reads:
-            if read in self.outcomes or read in singly:
-                continue
-            if read.lease is None or is_readable(read.lease):
-                left.append(read)
-            else:
-                self.outcomes[read] = NotHeldYet()
-        if left:
-            yield from self._guarded(self._read(left), left)
-
     # Failures.
 
     def _guarded(self, work: Work[None], requests: Sequence[Request]) -> Work[None]:
@@ -272,6 +187,118 @@ class Batch:
         for request in dict.fromkeys(self._singly):
             (self.outcomes[request],) = yield from carry_out([request], self._connection)
         yield [PATIENT]
+
+
+class Reads:
+    """What is read, and the leases and claims that are taken before.
+
+    Args:
+        outcomes: gets what has come of each.
+    """
+
+    def __init__(self, connection: BaseDatabaseWrapper, outcomes: dict[Request, Outcome]) -> None:
+        self._connection = connection
+        self._outcomes = outcomes
+        self._all: list[Read] = []
+        self._takes = False
+        """Whether leases or claims are to be taken."""
+
+    def add(self, read: Read) -> None:
+        self._all.append(read)
+        self._takes = self._takes or bool(read.rights)
+
+    def parts(self) -> list[Part]:
+        """Return what takes leases and claims, and what reads if that can be sent along."""
+        looking: list[Part] = []
+        first: list[Part] = []
+        if self._takes:
+            table, (waiting, fresh) = lease_table_of(self._connection), self._of_one_key()
+            if waiting:
+                looking.append((table.look(leases_of(waiting)), waiting))
+            if fresh:
+                first.append((table.draw(leases_of(fresh)), fresh))
+            first += self._claiming()  # After the leases, as when it is saved.
+        if self._connection.vendor == "postgresql":
+            # What is read in vain costs less than another round trip.
+            reads = [r for r in self._all if not is_waiting(r)] if self._takes else self._all
+            if reads:
+                first.append((self._read(reads), reads))
+            if len(first) > 1:
+                works, requests = zip(*first, strict=True)
+                first = [(together(works, as_one=True), [*dict.fromkeys(chain(*requests))])]
+        return [*looking, *first]
+
+    def rest(self, given_up: Collection[Request]) -> Iterable[Part]:
+        """Yield what takes leases of several keys, and then what reads all that is still left.
+
+        Args:
+            given_up: what has failed meanwhile.
+        """
+        table = lease_table_of(self._connection)
+        for read in self._all:
+            lease = read.lease
+            if lease is not None and is_wanted(lease) and len(lease.keys) > 1:
+                yield (table.look_at_all if lease.numbers else table.take_all)(lease), [read]
+        left, done = [], {*self._outcomes, *given_up}
+        for read in self._all:
+            if read in done:
+                continue
+            if read.lease is None or is_readable(read.lease):
+                left.append(read)
+            else:
+                self._outcomes[read] = NotHeldYet()
+        if left:
+            yield self._read(left), left
+
+    def _of_one_key(self) -> tuple[list[Read], list[Read]]:
+        """Return who waits for a lease of one key, and who wants one anew: the first of each."""
+        waiting: dict[int, Read] = {}
+        fresh: dict[int, Read] = {}
+        for read in self._all:
+            lease = read.lease
+            if lease is not None and is_wanted(lease) and len(lease.keys) == 1:
+                (waiting if lease.numbers else fresh).setdefault(lease.keys[0], read)
+        return [*waiting.values()], [*fresh.values()]
+
+    def _claiming(self) -> Iterable[Part]:
+        """Yield what claims updates."""
+        wanted: dict[tuple[str, int], Read] = {}
+        for read in self._all:
+            if (claim := read.claim) is None:
+                continue
+            if wanted.setdefault((claim.bot, claim.update_id), read) is not read:
+                self._outcomes[read] = ClaimedElsewhere(claim, 0)  # By the other of this batch.
+        if wanted:
+            reads = list(wanted.values())
+            yield self._claim(reads), reads
+
+    def _claim(self, reads: Sequence[Read]) -> Work[None]:
+        claims = [read.claim for read in reads if read.claim is not None]
+        refusals = yield from claim_table_of(self._connection).claim(claims)
+        for read in reads:
+            assert read.claim is not None
+            if (refusal := refusals[read.claim]) is not None:
+                self._outcomes[read] = refusal
+
+    def _read(self, reads: Sequence[Read]) -> Work[None]:
+        wanted: dict[Table, dict[Address, None]] = {}
+        for read in reads:
+            for table, addresses in read.tables.items():
+                wanted.setdefault(table, {}).update(dict.fromkeys(addresses))
+        works = [table.reading([*some]) for table, some in wanted.items()]
+        stored = dict(zip(wanted, (yield from together(works)), strict=True))
+        for read in reads:
+            if read not in self._outcomes and (read.lease is None or is_readable(read.lease)):
+                found: dict[Address, Record] = {}
+                for table, addresses in read.tables.items():
+                    for address in addresses:
+                        if (record := stored[table].get(address)) is not None:
+                            found[address] = record.live()
+                self._outcomes[read] = found
+
+
+def leases_of(reads: Iterable[Read]) -> list[Lease]:
+    return [read.lease for read in reads if read.lease is not None]
 
 
 def is_waiting(read: Read) -> bool:

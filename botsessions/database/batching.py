@@ -17,7 +17,7 @@ from ..conf import retry_seconds
 from ..exceptions import SessionStorageError
 from ..records import Address
 from .batch import Locked
-from .errors import Trouble, trouble_of
+from .errors import Trouble, trouble_of, without_row
 from .keeper import keeper_of
 from .options import vendor_of
 from .requests import Request, Write
@@ -103,23 +103,20 @@ class Batching:
         rest: list[Request] = []
         room = MOST_BYTES
         for request in self._waiting:
-            apart = bool(batch) and request.met_lock is not batch[0].met_lock
-            try:
-                is_busy = not self._writing.isdisjoint(request.written)
-            except Exception as exc:  # A key that is none: nobody else has to suffer from that.
-                self._settle(request)
-                request.future.set_exception(exc)
-                continue
             if request.future.cancelled():
                 self._settle(request)
-            elif apart or len(batch) == most or is_busy:
+            elif (
+                len(batch) == most
+                or (batch and request.met_lock is not batch[0].met_lock)
+                or not self._writing.isdisjoint(request.written)
+            ):
                 rest.append(request)
             elif batch and room < request.size:
                 rest.append(request)
                 most = len(batch)
             else:
                 room -= request.size
-                self._writing.update(request.written)
+                self._writing |= request.written
                 batch.append(request)
         self._waiting = rest
         return batch
@@ -130,12 +127,13 @@ class Batching:
         for request, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, BaseException):
                 self._fail(request, outcome)
-            else:
-                self._writing.difference_update(request.written)
-                if request.rights:
-                    self._settle(request)
-                if not request.future.done():
-                    request.future.set_result(outcome)
+                continue
+            if request.written:
+                self._writing -= request.written
+            if request.rights:
+                self._settle(request)
+            if not request.future.done():
+                request.future.set_result(outcome)
         if self._waiting:
             self._begin()
         else:
@@ -152,10 +150,10 @@ class Batching:
         if trouble is None or not self.driver.retries or now >= request.until:
             if trouble is Trouble.LOCKED and self.driver.retries:
                 error = stayed_locked(request, error)
-            self._writing.difference_update(request.written)
+            self._writing -= request.written
             self._settle(request)
             if not request.future.done():
-                request.future.set_exception(error)
+                request.future.set_exception(without_row(error))
             return
         request.tried = request.tried or trouble is Trouble.LOST
         request.met_lock = locked = trouble is Trouble.LOCKED
@@ -166,7 +164,7 @@ class Batching:
         asyncio.get_running_loop().call_later(request.pause, self._try_again, request)
 
     def _try_again(self, request: Request) -> None:
-        self._writing.difference_update(request.written)
+        self._writing -= request.written
         self._waiting.insert(0, request)
         if not self._under_way:
             self._under_way = True

@@ -15,7 +15,7 @@ from ..records import dumps
 from . import claims
 from .claims import AlreadyHandled, Claim, ClaimedElsewhere
 from .clock import NOW
-from .statements import Statement, Work, in_transaction, one
+from .statements import UNFLUSHED, Statement, Work, in_transaction, one
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -65,7 +65,7 @@ class ClaimTable:
 
     def note(self, handled: Sequence[Claim]) -> Work[set[Claim]]:
         """Note that updates are handled; return those that were ours to handle."""
-        noted = yield from one(self.noting(handled))
+        noted = yield from one(self._setting(self._handled, handled, alone=True))
         if noted.changed < len(handled):
             stored = (yield from one(self._stored(handled))).rows
             ours = {number for _, _, number, handled_at, _ in stored if handled_at is not None}
@@ -123,26 +123,34 @@ class ClaimTable:
         return Statement(text, parameters, recurs=self._vendor == "postgresql")
 
     def _given(self, wanted: Sequence[Claim]) -> tuple[str, list[Any]]:
-        if self._vendor == "postgresql" and len(wanted) > 1:
-            given = f"SELECT bot, update_id, claim, {self._end} FROM {self._recordset}"  # noqa: S608
-            return given, [self._json(wanted)]
-        row = f"(%s, %s, %s, {self._end})"
         parameters = [part for claim in wanted for part in claim.parts]
-        return f"VALUES {', '.join([row] * len(wanted))}", parameters
+        row = f"%s, %s, %s, {self._end}"
+        if self._vendor != "postgresql":
+            return f"VALUES {', '.join([f'({row})'] * len(wanted))}", parameters
+        if len(wanted) == 1:
+            return f"SELECT {row} FROM {UNFLUSHED}", parameters  # noqa: S608
+        given = f"SELECT bot, update_id, claim, {self._end} FROM {self._recordset}, {UNFLUSHED}"  # noqa: S608
+        return given, [self._json(wanted)]
 
     def noting(self, handled: Sequence[Claim]) -> Statement:
         """Return what notes that updates are handled."""
-        return self._setting(f"handled_at = {self._now}", handled)
+        return self._setting(self._handled, handled)
 
     def renewing(self, held: Sequence[Claim]) -> Statement:
         """Return what lets claims last from now on."""
         return self._setting(f"claimed_until = {self._end}", held)
 
-    def _setting(self, assignment: str, held: Sequence[Claim]) -> Statement:
-        """Set something of those that are ours; PostgreSQL returns the number of each."""
+    def _setting(self, assignment: str, held: Sequence[Claim], *, alone: bool = False) -> Statement:
+        """Set something of those that are ours; PostgreSQL returns the number of each.
+
+        Args:
+            alone: in a transaction that changes no session.
+        """
         at, parameters = self._at(held)
-        returning = " RETURNING claim" if self._vendor == "postgresql" else ""
-        text = f"UPDATE {self._name} SET {assignment} WHERE {at}{returning}"  # noqa: S608
+        among, returning = "", ""
+        if self._vendor == "postgresql":
+            among, returning = f" FROM {UNFLUSHED}" if alone else "", " RETURNING claim"
+        text = f"UPDATE {self._name} SET {assignment}{among} WHERE {at}{returning}"  # noqa: S608
         recurs = self._vendor == "postgresql" or len(held) == 1
         return Statement(text, parameters, recurs=recurs)
 
@@ -176,6 +184,10 @@ class ClaimTable:
 
     def _json(self, held: Sequence[Claim]) -> str:
         return dumps([dict(zip(COLUMNS, claim.parts, strict=True)) for claim in held])
+
+    @property
+    def _handled(self) -> str:
+        return f"handled_at = {self._now}"
 
     @property
     def _end(self) -> str:

@@ -58,6 +58,27 @@ def keep(using: str, kept: T, release: Callable[[T], None]) -> None:
     hooks.insert(0, hooks.pop())
 
 
+def at_rollback(using: str, undo: Callable[[], object]) -> None:
+    """Call a function if what this thread's transaction has done up to now is rolled back."""
+    blocks = connections[using].atomic_blocks
+    if blocks and not getattr(blocks[-1], "_from_testcase", False):
+        transaction.on_commit(_AtRollback(undo), using=using)
+
+
+class _AtRollback:
+    """A callback that is called if Django drops it without having called it on commit."""
+
+    def __init__(self, undo: Callable[[], object]) -> None:
+        self._undo: Callable[[], object] | None = undo
+
+    def __call__(self) -> None:
+        self._undo = None
+
+    def __del__(self) -> None:
+        if self._undo is not None:
+            self._undo()
+
+
 class _AtEnd:
     """A callback that is called on commit, and on rollback, when Django drops it."""
 

@@ -6,16 +6,18 @@ import asyncio
 import atexit
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from asgiref.sync import AsyncToSync, sync_to_async
+from asgiref.sync import sync_to_async
 from django.db import connections
 
 from ..forking import at_fork
 from .batch import carry_out
 from .batching import Batching, Done
+from .callers import caller_here, sync_code_waits
 from .care import discard
 from .errors import Trouble, trouble_of
 from .execution import execute
@@ -31,23 +33,8 @@ CLOSING_SECONDS = 5.0
 """So long another event loop is waited for."""
 
 
-def sync_code_waits() -> bool:
-    """Whether sync code waits for this coroutine: a view that called ``edit()``, a ``TestCase``.
-
-    Then database work belongs on that code's thread, in its transaction.
-    """
-    if asyncio.get_running_loop() in AsyncToSync.loop_thread_executors:
-        return True
-    try:
-        waiting = AsyncToSync.executors.current
-    except AttributeError:
-        # To asgiref that is the same, and found at once: this is asked at every load and save.
-        AsyncToSync.executors.current = waiting = None
-    return waiting is not None
-
-
 def batching_of(using: str, *, apart: bool = False) -> Batching:
-    """Return where the running event loop's requests for a database gather.
+    """Return where requests for a database gather: those of the running event loop, or of a caller.
 
     Args:
         apart: not on the connection of sync code that waits for it, but on one of our own.
@@ -60,10 +47,22 @@ def batching_of(using: str, *, apart: bool = False) -> Batching:
             # What still waits there keeps it.
             for batching in _of_loops.pop(other).values():
                 close_on(other, batching.driver)
-    way = OnThread if apart else OnCaller if sync_code_waits() else OnLoop
+    caller = None if apart else caller_here()
+    if caller is not None:
+        return batching_of_caller(caller, using)
+    way = OnThread if apart else OnLoop
     found = of_loop.get((using, way))
     if found is None:
         found = of_loop[using, way] = Batching(using, way(using))
+    return found
+
+
+def batching_of_caller(caller: Executor, using: str) -> Batching:
+    """Return where requests gather that are to be carried out by the code that waits for them."""
+    of_caller = _of_callers.setdefault(caller, {})
+    found = of_caller.get(using)
+    if found is None:
+        found = of_caller[using] = Batching(using, OnCaller(using))
     return found
 
 
@@ -207,6 +206,7 @@ class Opened:
 
 
 _of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, Batching]] = WeakKeyDictionary()
+_of_callers: WeakKeyDictionary[Executor, dict[str, Batching]] = WeakKeyDictionary()
 _threads: dict[str, DatabaseThread] = {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import Any, cast
 
 from django.db import DatabaseError, InterfaceError, OperationalError
 
@@ -26,6 +27,8 @@ POSTGRESQL_LOST = {"08", "53", "57"}
 OUTDATED = {"0A000", "26000", "42804", "42883"}
 """SQLSTATEs: a prepared statement would return or take other types since somebody altered the
 table, or is gone."""
+POSTGRESQL_SHOWS_ROW = {"22", "23"}
+"""Classes of SQLSTATE: data, or a constraint, does not allow it."""
 UNKNOWN_COMPLETION = "40003"
 POSTGRESQL_LOCKED = {"40", "55"}
 """Classes of SQLSTATE: rolled back, locked."""
@@ -71,6 +74,18 @@ def trouble_of_postgresql(state: str) -> Trouble | None:
 def sqlstate(error: BaseException) -> str | None:
     cause = error.__cause__
     return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+
+
+def without_row(error: BaseException) -> BaseException:
+    """Return an error that does not show the row which a constraint or a type has refused.
+
+    PostgreSQL's does, with all of the session's data in it.
+    """
+    state = sqlstate(error)
+    if state is None or state[:2] not in POSTGRESQL_SHOWS_ROW:
+        return error
+    told = cast("Any", error.__cause__).diag.message_primary or "The database has refused it"
+    return type(error)(f"{told} (SQLSTATE {state})")
 
 
 def number_of(error: BaseException) -> int | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from django.apps import apps
 
 from .clock import NOW
-from .statements import Statement
+from .statements import UNFLUSHED, Statement
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -133,7 +133,7 @@ class LeaseTexts:
         if self.vendor == "postgresql":
             rows = (
                 f"SELECT id, holder, {self._end}, 0, 0, 0, {self._now} "  # noqa: S608
-                "FROM unnest(%s::bigint[], %s::bigint[]) AS new (id, holder)"
+                f"FROM unnest(%s::bigint[], %s::bigint[]) AS new (id, holder), {UNFLUSHED}"
             )
         else:
             row = f"(%s, %s, {self._end}, 0, 0, 0, {self._now})"

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from ..models import AbstractBotSession
 
 
+EXPECTED_MODEL = (
+    "a subclass of AbstractBotSession with a table, or its label like 'shop.ShopSession'"
+)
+
+
 def check_database(alias: str) -> None:
     """Raise ImproperlyConfigured where the settings have no such database."""
     if alias not in connections.settings:
@@ -31,18 +36,17 @@ def sessions_model(model: object) -> type[AbstractBotSession]:
     check_django()
     from ..models import AbstractBotSession  # noqa: PLC0415 (needs ready apps)
 
-    expected = "a subclass of AbstractBotSession with a table, or its label like 'shop.ShopSession'"
     found = model
     if isinstance(model, str):
         try:
             found = apps.get_model(model)
         except (LookupError, ValueError) as exc:
             problem = f"DatabaseStorage(model={model!r}): {exc}".rstrip(".")
-            raise ImproperlyConfigured(f"{problem}. It must be {expected}.") from exc
+            raise ImproperlyConfigured(f"{problem}. It must be {EXPECTED_MODEL}.") from exc
     if not isinstance(found, type) or not issubclass(found, AbstractBotSession):
-        wrong("model", found, expected)
+        wrong("model", found, EXPECTED_MODEL)
     if found._meta.abstract:
-        wrong("model", found, expected)
+        wrong("model", found, EXPECTED_MODEL)
     return found
 
 

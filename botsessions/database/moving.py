@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Case, Q, Value, When
 from django.utils import timezone
 
+from ..due import comes_due
 from ..records import About, Address, Move, new_revision
 from .sessions_table import Table
 
@@ -84,4 +85,6 @@ def at(moves: Sequence[Move]) -> Q:
 
 
 def is_live(session: AbstractBotSession) -> bool:
+    if comes_due(session.name):
+        return True
     return session.expires_at is None or session.expires_at > timezone.now()

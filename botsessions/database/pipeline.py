@@ -87,7 +87,7 @@ class Pipeline:
                 is_whole = statement is BEGIN
             else:
                 self._send(statement)
-            if not (self.in_transaction or is_whole):
+            if not (self.in_transaction or is_whole or statement.goes_with_next):
                 self._sync()
         if self.in_transaction:
             self._sync()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from ..records import ANY, Address, Record
@@ -19,49 +20,26 @@ class NotHeldYet(Exception):
 
 
 class Request:
-    """Something to be done, wholly or not at all.
+    """Something to be done, wholly or not at all."""
 
-    Args:
-        tables: what it is about, by table.
-        rights: what it gets, or is done under.
-        written: what no other request may write at the same time.
-        size: about how many bytes it sends and gets.
-    """
-
-    __slots__ = (
-        "future",
-        "met_lock",
-        "pause",
-        "rights",
-        "size",
-        "tables",
-        "tried",
-        "until",
-        "written",
-    )
-
+    tables: Mapping[Table, Sequence[Any]] = {}
+    """What it is about, by table."""
     future: asyncio.Future[Any]
     """Of the outcome."""
-
-    def __init__(
-        self,
-        tables: Mapping[Table, Sequence[Any]],
-        rights: Sequence[Right] = (),
-        written: Sequence[Address] = (),
-        size: int = 0,
-    ) -> None:
-        self.tables = tables
-        self.rights = rights
-        self.written = written
-        self.size = size
-        self.tried = False
-        """Whether an earlier attempt may have done it, unknown to us."""
-        self.met_lock = False
-        """Whether somebody else had locked what it needs when it was tried last."""
-        self.until: float | None = None
-        """When it is not tried again any more, by the monotonic clock; set at the first failure."""
-        self.pause = 0.0
-        """Before the last attempt."""
+    rights: Sequence[Right] = ()
+    """What it gets, or is done under."""
+    written: AbstractSet[Address] = frozenset()
+    """What no other request may write at the same time."""
+    size = 0
+    """About how many bytes it sends and gets."""
+    tried = False
+    """Whether an earlier attempt may have done it, unknown to us."""
+    met_lock = False
+    """Whether somebody else had locked what it needs when it was tried last."""
+    until: float | None = None
+    """When it is not tried again any more, by the monotonic clock; set at the first failure."""
+    pause = 0.0
+    """Before the last attempt."""
 
     @property
     def addresses(self) -> Sequence[Address]:
@@ -69,9 +47,7 @@ class Request:
 
 
 class Read(Request):
-    """Claim an update, or none, take a lease, or none, and read what is stored."""
-
-    __slots__ = ("claim", "lease")
+    """Claim an update, or none, take a lease, or none, and read what is stored and not expired."""
 
     def __init__(
         self,
@@ -79,8 +55,10 @@ class Read(Request):
         lease: Lease | None = None,
         claim: Claim | None = None,
     ) -> None:
-        size = sum(table.usual_size * len(addresses) for table, addresses in tables.items())
-        super().__init__(tables, rights_of(lease, claim), size=size)
+        self.tables = tables
+        for table, addresses in tables.items():
+            self.size += table.usual_size * len(addresses)
+        self.rights = rights_of(lease, claim)
         self.lease = lease
         self.claim = claim
         """An update that is still to be claimed."""
@@ -99,8 +77,6 @@ class Write(Request):
         is_last: whether it is noted with it that the update is handled.
     """
 
-    __slots__ = ("changes", "claim", "ending", "is_last", "lease")
-
     def __init__(
         self,
         tables: Mapping[Table, Sequence[Change]],
@@ -109,14 +85,16 @@ class Write(Request):
         claim: Claim | None = None,
         is_last: bool = False,
     ) -> None:
+        self.tables = tables
         self.changes: list[Change] = []
-        written, size = [], 0
+        written = []
         for changes in tables.values():
             for change in changes:
                 self.changes.append(change)
                 written.append(change.address)
-                size += len(change.data)
-        super().__init__(tables, rights_of(lease, claim), written, size)
+                self.size += len(change.data)
+        self.written = frozenset(written)
+        self.rights = rights_of(lease, claim)
         self.lease = lease
         self.ending = ending
         self.claim = claim
@@ -129,7 +107,8 @@ class Write(Request):
 
     @property
     def addresses(self) -> Sequence[Address]:
-        return self.written or (self.lease.addresses if self.lease else ())
+        found = [change.address for change in self.changes]
+        return found or (self.lease.addresses if self.lease else ())
 
     def note_made(self, handed_on: Iterable[Lease] | None) -> None:
         """Note what has become of the lease and the claim.
@@ -151,10 +130,8 @@ class Write(Request):
 class Note(Request):
     """Note that an update is handled that has changed nothing; the outcome says if it was ours."""
 
-    __slots__ = ("claim",)
-
     def __init__(self, claim: Claim) -> None:
-        super().__init__({}, (claim,))
+        self.rights = (claim,)
         self.claim = claim
 
     @property
@@ -165,10 +142,9 @@ class Note(Request):
 class Extension(Request):
     """Let a record expire later, unless it was changed meanwhile."""
 
-    __slots__ = ("address", "record", "table")
-
     def __init__(self, table: Table, address: Address, record: Record) -> None:
-        super().__init__({table: (address,)}, written=(address,))
+        self.tables = {table: (address,)}
+        self.written = frozenset([address])
         self.table = table
         self.address = address
         self.record = record
@@ -179,4 +155,6 @@ class Extension(Request):
 
 
 def rights_of(lease: Lease | None, claim: Claim | None) -> Sequence[Right]:
+    if lease is None and claim is None:  # Nearly always.
+        return ()
     return [right for right in (lease, claim) if right is not None]

@@ -115,8 +115,8 @@ class Rows:
 
 
 def for_column(moment: datetime) -> datetime:
-    """Return an aware ``moment`` the way ``USE_TZ`` wants it."""
-    if settings.USE_TZ:
+    """Return ``moment`` the way ``USE_TZ`` wants it."""
+    if settings.USE_TZ or not is_aware(moment):
         return moment
     return make_naive(moment, get_default_timezone())
 

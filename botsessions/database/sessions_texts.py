@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..records import Address, dumps
+from .mysql_updates import update_of_many
 from .statements import Statement, exactly
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ class Texts:
             return Statement(self._update_one(columns), [*rows[0].values(), *addresses[0]])
         if self.vendor == "mysql":
             values = [(*a, *row.values()) for a, row in zip(addresses, rows, strict=True)]
-            return self._update_of_mysql(columns, values)
+            at = (*ADDRESS, "revision")
+            return update_of_many(self.table, self._columns, at, columns, values)
         if self.vendor == "sqlite":
             each = [[*row.values(), *a] for a, row in zip(addresses, rows, strict=True)]
             return Statement(self._update_one(columns), each, each=True)
@@ -175,43 +177,6 @@ class Texts:
 
     def _new(self, name: str) -> str:
         return f"CAST(n.new_data AS {self._types[name]})" if name == "data" else f"n.new_{name}"
-
-    def _update_of_mysql(
-        self, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
-    ) -> Statement:
-        """Return what sets ``columns`` in many rows: of each address, old revision, ``columns``.
-
-        MySQL's driver takes long for each parameter. So what is the same in all rows is given once,
-        and numbers are part of the text.
-        """
-        names, parameters = (*ADDRESS, "old", *columns), []
-        found = dict(zip(names, zip(*rows, strict=True), strict=True))
-        shared = {name: values[0] for name, values in found.items() if len({*values}) == 1}
-
-        def literal(value: Any) -> str:
-            if value is None:
-                return "NULL"
-            if type(value) is int:
-                return str(value)
-            parameters.append(value)
-            return "%s"
-
-        def new(name: str) -> str:
-            return literal(shared[name]) if name in shared else f"n.new_{name}"
-
-        def pairs(between: str, names: Iterable[tuple[str, str]]) -> str:
-            return between.join(f"{self.table}.{self._columns[n]} = {new(v)}" for n, v in names)
-
-        own = {name: values for name, values in found.items() if name not in shared}
-        given = [list(map(literal, row)) for row in zip(*own.values(), strict=True)]
-        # The first row names the columns.
-        given[0] = [f"{value} AS new_{name}" for name, value in zip(own, given[0], strict=True)]
-        table = " UNION ALL ".join(f"SELECT {', '.join(row)}" for row in given)
-        where = pairs(" AND ", [*zip(ADDRESS, ADDRESS, strict=True), ("revision", "old")])
-        assignments = pairs(", ", zip(columns, columns, strict=True))
-        # Beginning with the table, it would lock all rows of a small one.
-        text = f"UPDATE ({table}) AS n STRAIGHT_JOIN {self.table} ON {where} SET {assignments}"  # noqa: S608
-        return Statement(text, parameters, recurs=False)
 
     # Insert.
 

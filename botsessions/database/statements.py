@@ -28,6 +28,8 @@ class Statement(NamedTuple):
     """Whether its text is one of a few, so that it is worth preparing."""
     expects: int | None = None
     """How many rows it has to change or return; otherwise it has failed."""
+    goes_with_next: bool = False
+    """Whether it may be one transaction with the next one, so that both fail if one does."""
 
 
 class Unexpected(DatabaseError):
@@ -50,6 +52,10 @@ ROLLBACK = Statement("ROLLBACK", recurs=False)
 PATIENT = Statement("SET lock_timeout = 25", recurs=False)
 """Wait for so many milliseconds for what others have locked, on PostgreSQL."""
 IMPATIENT = Statement("SET lock_timeout = 1", recurs=False)
+
+UNFLUSHED = "set_config('synchronous_commit', 'off', true)"
+"""In a statement on PostgreSQL: its transaction is answered before it is on the disk. For leases
+and claims only: if a crash of the server takes one back, the save that misses it is refused."""
 
 Answer: TypeAlias = "Result | DatabaseError"
 Work: TypeAlias = Generator[Sequence[Statement], Sequence[Answer], T]
@@ -141,10 +147,13 @@ def continued(work: Work[T], answers: Sequence[Answer]) -> Work[T]:
         answers = yield wanted
 
 
-def together(works: Sequence[Work[T]]) -> Work[list[T]]:
+def together(works: Sequence[Work[T]], *, as_one: bool = False) -> Work[list[T]]:
     """Have works done side by side, their statements sent together as far as they go.
 
     None of them may leave a transaction open while it waits for answers.
+
+    Args:
+        as_one: what they want first may be one transaction: all of it fails if one fails.
     """
     if len(works) == 1:
         return [(yield from works[0])]
@@ -160,7 +169,14 @@ def together(works: Sequence[Work[T]]) -> Work[list[T]]:
                 outcomes[number] = end.value
         if not wanted:
             return [outcomes[number] for number in range(len(works))]
-        found = yield [statement for some in wanted.values() for statement in some]
+        statements = [statement for some in wanted.values() for statement in some]
+        if as_one:
+            statements[:-1] = [s._replace(goes_with_next=True) for s in statements[:-1]]
+        found = yield statements
+        if as_one:  # What was answered before an error may have been taken back.
+            errors = [answer for answer in found if isinstance(answer, Exception)]
+            found = errors[:1] * len(found) if errors else found
+            as_one = False
         start, answers = 0, {}
         for number, some in wanted.items():
             answers[number] = found[start : start + len(some)]

@@ -15,7 +15,7 @@ from . import moving
 from .changes import Change
 from .connections import batching_of, close_database, run
 from .history import history_table_of
-from .model import check_database, sessions_model
+from .model import EXPECTED_MODEL, check_database, sessions_model
 from .requests import Extension, Read, Write
 from .sessions_table import Table, table_of
 
@@ -42,6 +42,8 @@ class DatabaseStorage:
         using: str | None = None,
         history: int = 0,
     ) -> None:
+        if not isinstance(model, str) and not hasattr(model, "_meta"):
+            wrong("model", model, EXPECTED_MODEL)
         if using is not None:
             check_text("using", using, "a name in settings.DATABASES")
         if type(history) is not int:
@@ -95,8 +97,9 @@ class DatabaseStorage:
 
     async def read_many(self, addresses: Sequence[Address]) -> dict[Address, Record]:
         table = self.table
-        found = await batching_of(table.using).request(Read({table: addresses}))
-        return {address: record.live() for address, record in found.items()}
+        read = Read({table: addresses})
+        found: dict[Address, Record] = await batching_of(table.using).request(read)
+        return found
 
     async def write(self, address: Address, record: Record) -> int:
         (revision,) = await self.write_many([(address, record)])

@@ -11,10 +11,11 @@ from django.db import connections
 
 from ..exceptions import SessionLockError
 from ..records import Address, Changes, Record, new_revision
+from .callers import sync_code_waits
 from .changes import Change
 from .claims import Claim
 from .commit import CallersTransaction, transaction_of
-from .connections import batching_of, sync_code_waits
+from .connections import batching_of
 from .execution import execute
 from .keeper import keeper_of
 from .lease import Ending, Lease
@@ -59,7 +60,7 @@ class DatabaseTransaction:
         by: str = "",
     ) -> None:
         self._using = using
-        self._places = places
+        self._places = dict(places)
         self._lease = lease
         self._claim = claim
         self._by = by
@@ -78,6 +79,15 @@ class DatabaseTransaction:
         lease, claim = self._lease, self._claim
         is_leased = lease is not None and lease.held and self._way is Way.ALONG
         return is_leased or (claim is not None and claim.is_had)
+
+    def has(self, address: Address) -> bool:
+        return address in self._places
+
+    def add(self, address: Address, place: object) -> bool:
+        """Have what is stored at one more address written; return whether that is possible."""
+        if isinstance(place, Table) and place.using == self._using:
+            self._places[address] = place
+        return address in self._places
 
     async def read(
         self,
@@ -105,16 +115,13 @@ class DatabaseTransaction:
             self._way = await way_of(self._lease)
         lease = self._lease if self._way is not Way.NOT_AT_ALL else None
         if lease is None or lease.held:
-            found = await self._read(tables)
-        else:
-            keeper_of(lease.using).keep(lease)
-            turns = Turns(lease, since, patience)
-            if self._way is Way.ALONG:
-                found = await turns.wait(lambda: self._read(tables, lease))
-            else:
-                await turns.wait(lambda: self._apart(Read({}, lease)))
-                found = await self._read(tables)
-        return {address: record.live() for address, record in found.items()}
+            return await self._read(tables)
+        keeper_of(lease.using).keep(lease)
+        turns = Turns(lease, since, patience)
+        if self._way is Way.ALONG:
+            return await turns.wait(lambda: self._read(tables, lease))
+        await turns.wait(lambda: self._apart(Read({}, lease)))
+        return await self._read(tables)
 
     async def write(
         self, changes: Changes, *, last: bool = False, hand_on: bool = False
@@ -172,9 +179,8 @@ class DatabaseTransaction:
             claim = None
         if not tables and lease is None and claim is None:
             return {}
-        found: dict[Address, Record] = await batching_of(self._using).request(
-            Read(tables, lease, claim)
-        )
+        read = Read(tables, lease, claim)
+        found: dict[Address, Record] = await batching_of(self._using).request(read)
         return found
 
     def _apart(self, request: Request) -> asyncio.Future[dict[Address, Record]]:

@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from ..arguments import check_text, telling_usage
-from ..database.connections import sync_code_waits
+from ..database.callers import sync_code_waits
 from ..records import Address, dumps, loads, utcnow
 from .loops import PerLoop, unblocked
 from .value import ValueStorage, shortened, unpack

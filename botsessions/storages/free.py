@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..arguments import check_text, telling_usage
-from ..database.connections import sync_code_waits
+from ..database.callers import sync_code_waits
 from ..records import Address, dumps
 from ..secret import Secret
 from .free_server import Account, Connection, unexpected

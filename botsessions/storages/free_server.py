@@ -65,8 +65,8 @@ class Connection:
     async def _authorized(
         self, method: str, path: str, content: str | None, credential: Secret
     ) -> httpx.Response:
-        bearer = f"Bearer {credential.reveal()}"
-        return await self._send(method, path, content, Authorization=bearer)
+        hidden = None if content is None else Secret(content)
+        return await self._send(method, path, hidden, credential)
 
     async def _logged_in(self) -> Secret:
         """Return a new credential. Calls that need one at the same time share the login."""
@@ -77,7 +77,8 @@ class Connection:
     async def _log_in(self) -> Secret:
         if not self._account.token:
             raise unexpected(self._account, "there is no bot token to log in with")
-        response = await self._send("POST", "login", dumps({"token": self._account.token.reveal()}))
+        token = Secret(dumps({"token": self._account.token.reveal()}))
+        response = await self._send("POST", "login", token)
         if response.status_code == httpx.codes.UNAUTHORIZED:
             raise unexpected(self._account, "it does not accept the bot's token")
         if not response.is_success:
@@ -89,24 +90,34 @@ class Connection:
         return self._account.credential
 
     async def _send(
-        self, method: str, path: str, content: str | None, **headers: str
+        self, method: str, path: str, content: Secret | None, credential: Secret | None = None
     ) -> httpx.Response:
         url = f"{self._account.root_url}/{path}"
-        if content is not None:
-            headers["Content-Type"] = "text/plain;charset=UTF-8"
         pauses: Iterator[float] = iter(PAUSES)
         while True:
             failure: httpx.TransportError | None = None
             try:
-                response = await self._client.request(method, url, content=content, headers=headers)
+                response = await self._client.request(method, url, **sent(content, credential))
                 if not response.is_server_error:
                     return response
                 problem = reason(response)
             except httpx.TransportError as exc:
-                failure, problem = exc, f"it cannot be reached ({type(exc).__name__})"
+                # Without its frames, whose variables hold what was sent.
+                failure = type(exc)(str(exc))
+                problem = f"it cannot be reached ({type(exc).__name__})"
             if (pause := next(pauses, None)) is None:
                 raise unexpected(self._account, problem) from failure
             await asyncio.sleep(pause)
+
+
+def sent(content: Secret | None, credential: Secret | None) -> dict[str, Any]:
+    """Return what goes into a request. No variable of a frame that may fail holds it."""
+    headers = {}
+    if content is not None:
+        headers["Content-Type"] = "text/plain;charset=UTF-8"
+    if credential is not None:
+        headers["Authorization"] = f"Bearer {credential.reveal()}"
+    return {"content": None if content is None else content.reveal(), "headers": headers}
 
 
 @cache

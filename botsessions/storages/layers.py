@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from ..records import (
@@ -31,6 +32,8 @@ class WrappedStorage:
 
     on_expire: OnExpire | None = None
     """Called with key and stored data of a session that has expired, and whose; may be async."""
+    shows_expired = False
+    """Whether records are shown as they are although they have expired: they are due then."""
 
     def __init__(self, inner: Storage) -> None:
         self.inner = inner
@@ -78,7 +81,7 @@ class WrappedStorage:
         return getattr(self.inner, name)
 
 
-class Place(NamedTuple):
+class Place(Struct, frozen=True):
     """Where a record is: an address in a storage, and the layers around that, outermost first."""
 
     layers: Sequence[WrappedStorage]
@@ -121,6 +124,7 @@ async def read_places(
     records = await read(places)
     if not any(map(is_of_interest, places, records)):
         return records
+    records = shown(places, records)
     told: set[Address] = set()
     while telling and (expired := to_be_told(places, records)):
         for place, _ in expired:
@@ -128,12 +132,24 @@ async def read_places(
                 raise conflict(place.address)
             told.add(place.address)
         await all_of(tell(*each) for each in expired)
-        records = await read(places)  # Who was told may have changed any of them.
+        records = shown(places, await read(places))  # Who was told may have changed any of them.
     if due := due_for_renewal(places, records):
         renewed = await all_of(renew(places[index], record) for index, record in due.items())
         for index, record in zip(due, renewed, strict=True):
             records[index] = record
     return records
+
+
+def shown(places: Sequence[Place], records: Sequence[Record | None]) -> list[Record | None]:
+    """Return records, with what has expired where layers want to see that."""
+    return [
+        replace(record, value=record.expired, expired=None)
+        if record is not None
+        and record.expired is not None
+        and any(layer.shows_expired for layer in place.layers)
+        else record
+        for place, record in zip(places, records, strict=True)
+    ]
 
 
 def is_of_interest(place: Place, record: Record | None) -> bool:

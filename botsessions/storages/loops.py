@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 
-from ..database.connections import sync_code_waits
+from ..database.callers import sync_code_waits
 
 T = TypeVar("T")
 

@@ -46,6 +46,12 @@ class Transaction(Protocol):
     def has_rights(self) -> bool:
         """Whether the last write gives something back or notes something, even without changes."""
 
+    def has(self, address: Address) -> bool:
+        """Whether what is stored there can be read and written."""
+
+    def add(self, address: Address, place: Storage | Table) -> bool:
+        """Have what is stored there written, too; return whether it has that place."""
+
     async def read(
         self,
         addresses: Sequence[Address],
@@ -83,8 +89,17 @@ class PlainTransaction:
     protects_writes = True
     has_rights = False
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, addresses: Collection[Address] = ()) -> None:
         self._storage = storage
+        self._addresses = set(addresses)
+
+    def has(self, address: Address) -> bool:
+        return address in self._addresses
+
+    def add(self, address: Address, place: Storage | Table) -> bool:
+        if place == self._storage:
+            self._addresses.add(address)
+        return address in self._addresses
 
     async def read(
         self,
@@ -105,7 +120,7 @@ class PlainTransaction:
 class JoinedTransaction:
     """Several, one after another where keys are taken, for nobody must wait in a circle."""
 
-    def __init__(self, parts: Sequence[tuple[Any, Collection[Address]]], taking: int) -> None:
+    def __init__(self, parts: Sequence[Any], taking: int) -> None:
         self._parts = parts
         self._taking = taking
         """So many of the parts, the first ones, take keys, or claim the update."""
@@ -113,11 +128,17 @@ class JoinedTransaction:
 
     @property
     def protects_writes(self) -> bool:
-        return all(part.protects_writes for part, _ in self._parts)
+        return all(part.protects_writes for part in self._parts)
 
     @property
     def has_rights(self) -> bool:
-        return any(part.has_rights for part, _ in self._parts)
+        return any(part.has_rights for part in self._parts)
+
+    def has(self, address: Address) -> bool:
+        return any(part.has(address) for part in self._parts)
+
+    def add(self, address: Address, place: Storage | Table) -> bool:
+        return any(part.add(address, place) for part in self._parts)
 
     async def read(
         self,
@@ -127,7 +148,7 @@ class JoinedTransaction:
         patience: float = PATIENCE_SECONDS,
     ) -> Mapping[Address, Record]:
         found: dict[Address, Record] = {}
-        wanted = [(part, [a for a in addresses if a in own]) for part, own in self._parts]
+        wanted = [(part, [a for a in addresses if part.has(a)]) for part in self._parts]
         if not self._taken:
             for part, some in wanted[: self._taking]:
                 found |= await part.read(some, since=since, patience=patience)
@@ -147,10 +168,10 @@ class JoinedTransaction:
         A part fails as a whole, and alone.
         """
         outcomes: dict[Address, Outcome] = {}
-        for part, _ in self._parts[: self._taking]:
+        for part in self._parts[: self._taking]:
             await part.write([])
-        for index, (part, own) in reversed([*enumerate(self._parts)]):
-            some = [change for change in changes if change[0] in own]
+        for index, part in reversed([*enumerate(self._parts)]):
+            some = [change for change in changes if part.has(change[0])]
             if some or (last and index < self._taking):
                 made = await outcomes_of(part, some, last)
                 outcomes |= zip([address for address, _ in some], made, strict=True)
@@ -183,7 +204,7 @@ def begin(
         if is_database(storage):
             table = storage.table
             return DatabaseTransaction(table.using, {address: table}, by=by)
-        return PlainTransaction(storage)
+        return PlainTransaction(storage, [address])
     stored: dict[str, dict[Address, Table]] = {}
     plain: list[tuple[Storage, set[Address]]] = []
     leased: dict[str, list[Address]] = {}
@@ -202,16 +223,24 @@ def begin(
         leases[using] = Lease(using, leased[using])
     if hold is not None:
         hold.lease_by(leases)
-    parts: list[tuple[Any, Collection[Address]]] = []
+    parts: list[Any] = []
     taking = {*leases, *([] if claim is None else [claim.using])}
     for using in dict.fromkeys([*sorted(taking), *stored]):
         own = stored.get(using, {})
         claimed = claim if claim is not None and claim.using == using else None
-        part = DatabaseTransaction(using, own, lease=leases.get(using), claim=claimed, by=by)
-        parts.append((part, own.keys()))
-    for storage, some in plain:
-        parts.append((PlainTransaction(storage), some))
-    return parts[0][0] if len(parts) == 1 else JoinedTransaction(parts, len(taking))
+        parts.append(DatabaseTransaction(using, own, lease=leases.get(using), claim=claimed, by=by))
+    parts += [PlainTransaction(storage, some) for storage, some in plain]
+    return parts[0] if len(parts) == 1 else JoinedTransaction(parts, len(taking))
+
+
+def joined(transaction: Transaction, address: Address, storage: Storage) -> Transaction:
+    """Return the transaction with one more address, whose storage it may not have yet."""
+    if transaction.has(address):
+        return transaction
+    if transaction.add(address, storage.table if is_database(storage) else storage):
+        return transaction
+    # The other one comes last, because it may give keys back.
+    return JoinedTransaction([transaction, begin({address: storage})], 1)
 
 
 def is_database(storage: Storage) -> TypeGuard[DatabaseStorage]:

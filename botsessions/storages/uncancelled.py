@@ -12,12 +12,17 @@ from collections.abc import Coroutine, Generator
 from typing import Any, TypeVar
 
 from ..database.uncancellable import Uncancellable
+from ..exceptions import SessionStorageError
 
 T = TypeVar("T")
 
 
 async def to_its_end(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Await any coroutine to its end even if the caller is cancelled; then pass that on."""
+    """Await any coroutine to its end even if the caller is cancelled; then pass that on.
+
+    Raises:
+        SessionStorageError: it was cancelled by what it awaits itself, which cancels nobody else.
+    """
     task, end = asyncio.ensure_future(coroutine), Uncancellable()
     task.add_done_callback(lambda _: end.set_result(None))
     try:
@@ -26,6 +31,8 @@ async def to_its_end(coroutine: Coroutine[Any, Any, T]) -> T:
         if not task.cancelled() and (error := task.exception()) is not None:
             raise exc from error
         raise
+    if task.cancelled():
+        raise SessionStorageError("The storage's own work was cancelled before its end.")
     return task.result()
 
 

@@ -48,6 +48,7 @@ VALUES: dict[str, Json] = {
 
 SIMILAR_KEYS = """
 42 -42 042 42.0 4200 abc Abc ABC äbc ab_ ab% a/bc a%2Fbc a%252Fbc a:bc a\\bc ../abc *
+a_bc a-bc a.bc a'bc a"bc a+bc a|bc a#bc
 straße strasse ı i İ ﬁ fi пицца 🍕 🍣
 """
 
@@ -74,10 +75,13 @@ ADDRESSES = [
 NEIGHBOURS = [
     *[
         ("", "", key)
-        for key in ("4", "420", "421", "142", "42/7", "42:7", "42.7", "42 7", "4_", "%")
+        for key in ("4", "420", "421", "142", "42/7", "42:7", "42.7", "42 7", "4_", "%", "4125")
     ],
     *[("", "2", "42"), ("", "other", "42"), ("1", "", "42"), ("", "", "42*"), ("", "", "[42]")],
 ]
 """Bots' endings, names and keys that begin or end like, or match, the key 42."""
+
+PATTERNS = ["4__", "4%", "4?", "4*", "4.", "4[0-9]", "\\42", ".*"]
+"""Keys that match others where they are taken for patterns."""
 
 VERSIONS = ["0", "1", "10", "10.1", "1.5", "-1", "0.000001", "0.1", "123456789.123456", "999999999"]

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
-from types import SimpleNamespace
+from collections.abc import Awaitable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, cast
 
 from django.db import connections
 from telegram import Update
 
-from ..arguments import check_function, check_text, wrong
-from ..bots import get_bot
-from ..database.connections import sync_code_waits
+from ..arguments import check_duration, check_text, wrong
+from ..database.callers import sync_code_waits
 from ..editing import refuse_event_loop
 from ..exceptions import SessionError
-from ..ptb import SessionApplication, build_application
-from ..ptb.builder import built_application
+from ..ptb import SessionApplication
 from ..ptb.registry import ANY_LOOP, register
-from ..sources import FromUpdate
-from ..storages.layers import peel
-from ..unit import Unit
-from .answers import Answers, Message
+from .answers import Answers
+from .conversation import Build, Conversation
 from .loop import Loop
-from .offline import Call, OfflineBuilder, OfflineTelegram
-from .updates import Json, Place, Telegram
+from .offline import OfflineTelegram
+from .person import Person
+from .updates import Json, Place
 
 if TYPE_CHECKING:
     from typing_extensions import Self, TypeVar
@@ -37,216 +33,7 @@ else:
     S = TypeVar("S")
 
 A = TypeVar("A")
-answering: ContextVar[Answers | None] = ContextVar("answering", default=None)
-"""Of the update that the running code belongs to."""
-Build = Callable[[Any], SessionApplication]
-
 FOREVER_SECONDS = 10 * 365 * 24 * 3600
-
-
-class Conversation:
-    """A bot's application, offline, and what it does with updates."""
-
-    def __init__(
-        self, bot: str | None, build: Build | None, raise_errors: bool | None, timeout: float
-    ):
-        self.telegram = OfflineTelegram(on_call=self._note_call)
-        self.updates = Telegram(self.telegram)
-        self.timeout = timeout
-        builder = OfflineBuilder(self.telegram)
-        self.application = application_of(bot, build, builder)
-        self.raise_errors = (
-            not self.application.error_handlers if raise_errors is None else raise_errors
-        )
-        self.application.add_error_handler(self._note_error)
-        self._starting = asyncio.Lock()
-
-    async def deliver(self, content: object, wait: bool) -> Answers:
-        """Let the application handle an update, with the tasks that it starts."""
-        await self._start()
-        answers = Answers([], [])
-        # Tasks inherit it, so updates that are handled side by side have answers of their own.
-        token = answering.set(answers)
-        try:
-            update = self._update(content) if isinstance(content, dict) else content
-            await self.application.process_update(update)
-            if wait:
-                await self._settle()
-        finally:
-            answering.reset(token)
-        if self.raise_errors and answers.errors:
-            raise answers.errors[0]
-        return answers
-
-    async def _start(self) -> None:
-        async with self._starting:
-            if not self.application.running:
-                await self.application.initialize()
-                await self.application.start()
-
-    async def stored(self, place: Place) -> Any:
-        """Return what the session holds in which a message from ``place`` would be handled."""
-        session = self.application.session
-        message = {"message_id": 0, "date": 0, "chat": place.chat, **place.message_fields()}
-        if place.sender is not None:
-            message["from"] = place.sender
-        update = self._update({"update_id": 0, place.kind: message})
-        unit = Unit(
-            session.fragments, self.application.session_bot, FromUpdate(update), holds=False
-        )
-        await unit.enter()
-        data = {name: await unit.data(name).get_stored() for name in unit.fragments}
-        return SimpleNamespace(**data) if session.is_multi else next(iter(data.values()))
-
-    async def close(self) -> None:
-        """Stop the application."""
-        if self.application.running:
-            await self.application.stop()
-            await self.application.shutdown()
-
-    def _update(self, content: Json) -> Update:
-        return Update.de_json(content, self.application.bot)
-
-    async def _settle(self) -> None:
-        """Handle updates that handlers have put into the queue, and wait for the bot's tasks."""
-        queue = self.application.update_queue
-        # PTB keeps the tasks of its handlers under this (mangled) name.
-        tasks: set[asyncio.Task[Any]] = self.application._Application__create_task_tasks  # type: ignore[attr-defined]
-        while tasks or not queue.empty():
-            if not queue.empty():
-                await self.application.process_update(queue.get_nowait())
-                queue.task_done()
-                continue
-            _, pending = await asyncio.wait(set(tasks), timeout=self.timeout)
-            if pending:
-                names = ", ".join(sorted(task.get_name() for task in pending))
-                raise TimeoutError(
-                    f"The bot's tasks did not end within {self.timeout} s: {names}. "
-                    "If they are meant to go on, call with wait=False."
-                )
-
-    def _note_call(self, call: Call) -> None:
-        if (answers := answering.get()) is not None:
-            answers.calls.append(call)
-
-    async def _note_error(self, update: object, context: Any) -> None:
-        if (answers := answering.get()) is not None:
-            answers.errors.append(context.error)
-
-
-def application_of(
-    bot: str | None, build: Build | None, builder: OfflineBuilder
-) -> SessionApplication:
-    if build is None:
-        return build_application(get_bot(bot), builder)
-    if bot is not None:
-        raise TypeError("Give either a bot's alias or build, not both.")
-    check_function("build", build, "a function from a builder to an application", "builder")
-    return built_application(build(builder), "build")
-
-
-class Person(Generic[A, S]):
-    """Somebody in a chat with the bot. Made by a client's ``user()``."""
-
-    def __init__(self, client: Client[A, S], place: Place) -> None:
-        self.client = client
-        self.place = place
-        self._last: Json | None = None
-
-    @property
-    def id(self) -> int:
-        """The user's id."""
-        return int(self.place.user["id"])
-
-    @property
-    def session(self) -> S:
-        """What the bot's session holds for this person here, ``None`` if nothing is stored.
-
-        Of a multi session, an object with the fragments as attributes. Of the asynchronous client
-        it is to be awaited.
-        """
-        return self.client._stored(self.place)
-
-    def in_chat(
-        self, chat: Json, *, topic: int | None = None, business: str | None = None
-    ) -> Person[A, S]:
-        """Return the same person in another chat.
-
-        Args:
-            chat: from the client's ``group()``, ``supergroup()`` or ``channel()``, or a person's
-                ``place.chat``.
-            topic: the forum topic's ``message_thread_id``; in a channel's direct messages, the id
-                of the person's topic.
-            business: the id of the business connection through which the bot sees the chat.
-        """
-        check_chat(chat)
-        return Person(self.client, self.place.moved(chat, topic, business))
-
-    def send(self, text: str | None = None, *, wait: bool = True, **fields: Any) -> A:
-        """Send a message.
-
-        Args:
-            text: the text; a leading ``/command`` is marked as one.
-            wait: whether to wait for tasks of the bot, like handlers with ``block=False``.
-            fields: further fields of the message, as in the Bot API: ``photo=[…]``, ``dice={…}``.
-        """
-        if text is not None:
-            check_text("text", text, "what the person writes")
-        place = self.place
-        fields = place.message_fields() | fields
-        self._last = self._updates.message(place.sender, place.chat, text, **fields)
-        return self.client.feed({place.kind: self._last}, wait=wait)
-
-    def edit(self, text: str, *, wait: bool = True) -> A:
-        """Change the text of the message sent last."""
-        if self._last is None:
-            raise ValueError("There is nothing to edit: send() something first.")
-        self._last |= {"text": text, "edit_date": self._last["date"]}
-        return self.client.feed({f"edited_{self.place.kind}": self._last}, wait=wait)
-
-    def press(self, button: str, *, message: Message | None = None, wait: bool = True) -> A:
-        """Press a button.
-
-        Args:
-            button: its label, or its callback data.
-            message: the message below which it is; else the newest one that has it.
-        """
-        below, found = self._button(button, message)
-        if "callback_data" not in found:
-            return self.send(found["text"], wait=wait)
-        query = {
-            "id": f"query-{below.id}",
-            "from": self.place.user,
-            "message": below.data,
-            "chat_instance": str(below.chat_id),
-            "data": found["callback_data"],
-        }
-        return self.client.feed({"callback_query": query}, wait=wait)
-
-    def ask_inline(self, query: str, *, wait: bool = True) -> A:
-        """Type the bot's name and ``query`` in some chat (an inline query)."""
-        content = {"id": "inline", "from": self.place.user, "query": query, "offset": ""}
-        return self.client.feed({"inline_query": content}, wait=wait)
-
-    @property
-    def messages(self) -> list[Message]:
-        """All messages in this chat, in order."""
-        kept = self.client.conversation.telegram.messages
-        here = self.place.chat["id"]
-        return [Message(data) for (chat, _), data in sorted(kept.items()) if chat == here]
-
-    @property
-    def _updates(self) -> Telegram:
-        return self.client.conversation.updates
-
-    def _button(self, label: str, message: Message | None) -> tuple[Message, Json]:
-        messages = self.messages if message is None else [message]
-        for candidate in reversed(messages):
-            for button in (b for row in candidate.keyboard for b in row):
-                if label in (button["text"], button.get("callback_data")):
-                    return candidate, button
-        labels = [b for m in messages for row in m.buttons for b in row]
-        raise ValueError(f"There is no button {label!r}; there are {', '.join(labels) or 'none'}.")
 
 
 class Client(Generic[A, S]):
@@ -320,12 +107,24 @@ class Client(Generic[A, S]):
             update = self.conversation.updates.update(**update)
         return self._deliver(update, wait)
 
+    def let_time_pass(self, length: timedelta) -> A:
+        """Let it be later for what the bot has stored in the database, and return what it does.
+
+        Sessions that expire in that time have expired, stored jobs are run, and timeouts of kept
+        conversations come true. Jobs of the job queue have clocks of their own.
+        """
+        check_duration("length", length)
+        return self._let_time_pass(length)
+
     def _chat(self, kind: str, title: str, id: int | None, **fields: Any) -> Json:
         check_text("title", title, "the chat's title")
         check_id(id)
         return self.conversation.updates.chat(kind, title, id, **fields)
 
     def _deliver(self, update: object, wait: bool) -> A:
+        raise NotImplementedError
+
+    def _let_time_pass(self, length: timedelta) -> A:
         raise NotImplementedError
 
     def _stored(self, place: Place) -> S:
@@ -343,6 +142,8 @@ class BotClient(Client[Answers, S], Generic[S]):
         refuse_event_loop("BotClient", "AsyncBotClient")
         super().__init__(*args, **kwargs)
         self._loop = Loop()
+        # It would now and then send statements of its own.
+        self.application.looks_by_itself = False
         # A task that waits for ever could not be ended when the client is garbage collected.
         self.application._update_fetcher = nothing  # type: ignore[method-assign]
 
@@ -359,6 +160,9 @@ class BotClient(Client[Answers, S], Generic[S]):
 
     def _deliver(self, update: object, wait: bool) -> Answers:
         return self._loop.run(self.conversation.deliver(update, wait))
+
+    def _let_time_pass(self, length: timedelta) -> Answers:
+        return self._loop.run(self.conversation.let_time_pass(length))
 
     def _stored(self, place: Place) -> S:
         return cast(S, self._loop.run(self.conversation.stored(place)))
@@ -395,6 +199,10 @@ class AsyncBotClient(Client[Awaitable[Answers], Awaitable[S]], Generic[S]):
             self._kept = loop.call_later(FOREVER_SECONDS, id, self.application)
         return await self.conversation.deliver(update, wait)
 
+    async def _let_time_pass(self, length: timedelta) -> Answers:
+        self._refuse_lost_rollback()
+        return await self.conversation.let_time_pass(length)
+
     async def _stored(self, place: Place) -> S:
         self._refuse_lost_rollback()
         return cast(S, await self.conversation.stored(place))
@@ -412,18 +220,12 @@ class AsyncBotClient(Client[Awaitable[Answers], Awaitable[S]], Generic[S]):
                 )
 
     def _databases(self) -> set[str]:
-        storages = [peel(f.storage)[1] for f in self.application.fragments.values()]
-        return {storage.using for storage in storages if hasattr(storage, "using")}
+        return {storage.using for storage in self.conversation.storages}
 
 
 def check_id(number: object) -> None:
     if number is not None and type(number) is not int:
         wrong("id", number, "a number")
-
-
-def check_chat(chat: object) -> None:
-    if not isinstance(chat, dict) or not {"id", "type"} <= chat.keys():
-        wrong("chat", chat, "what the client's group(), supergroup() or channel() returned")
 
 
 def check_kind(content: Json) -> None:

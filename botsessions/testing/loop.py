@@ -12,8 +12,9 @@ from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from asgiref.current_thread_executor import CurrentThreadExecutor
-from asgiref.sync import AsyncToSync, SyncToAsync
+from asgiref.sync import AsyncToSync
+
+from ..database.callers import Caller
 
 T = TypeVar("T")
 
@@ -34,20 +35,18 @@ class Loop:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run ``coroutine`` and return its result."""
-        executor = CurrentThreadExecutor(None)
-        outer_loop = vars(SyncToAsync.threadlocal).copy()
-        AsyncToSync.loop_thread_executors[self._loop] = executor
+        caller = Caller()
+        AsyncToSync.loop_thread_executors[self._loop] = caller  # type: ignore[assignment]
         try:
             context = contextvars.copy_context()
             context.run(setattr, AsyncToSync.executors, "current", None)
-            future = self._thread.submit(context.run, self._loop.run_until_complete, coroutine)
-            executor.run_until_future(future)
+            task = context.run(self._loop.create_task, coroutine)
+            future = self._thread.submit(context.run, self._loop.run_until_complete, task)
+            future.add_done_callback(caller.leave)
+            caller.work(lambda: self._loop.call_soon_threadsafe(task.cancel))
             return future.result()
         finally:
             del AsyncToSync.loop_thread_executors[self._loop]
-            # asgiref leaves a note of this loop on the thread, and would wait for it to run.
-            vars(SyncToAsync.threadlocal).clear()
-            vars(SyncToAsync.threadlocal).update(outer_loop)
 
     def close(self) -> None:
         """End what still runs on the loop; a second time does nothing."""

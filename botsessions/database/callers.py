@@ -1,0 +1,212 @@
+"""Sync code that waits for a coroutine, and does its work on the database meanwhile.
+
+So that work is in the transaction of the code that waits, and of nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import queue
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor, Future
+from contextvars import copy_context
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from asgiref.sync import AsyncToSync, SyncToAsync, _restore_context
+
+from ..forking import at_fork
+
+T = TypeVar("T")
+
+
+def caller_here() -> Executor | None:
+    """Return what runs functions on the thread of the sync code that waits for this coroutine.
+
+    That is a view that called ``edit()``, say, or a ``TestCase``; ``None``: nobody waits.
+    """
+    of_loop = AsyncToSync.loop_thread_executors.get(asyncio.get_running_loop())
+    try:
+        waiting: Executor | None = AsyncToSync.executors.current
+    except AttributeError:
+        # To asgiref that is the same, and found at once: this is asked at every load and save.
+        AsyncToSync.executors.current = waiting = None
+    return waiting or of_loop
+
+
+def sync_code_waits() -> bool:
+    """Whether sync code waits for this coroutine: then database work belongs on its thread."""
+    return caller_here() is not None
+
+
+def wait_for(coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None = None) -> T:
+    """Run a coroutine and return its result, like :func:`asgiref.sync.async_to_sync`.
+
+    That would start a thread and an event loop for each call, which takes longer than the work.
+    Here all calls share one. Whoever is interrupted while it waits, by a signal, leaves once the
+    coroutine has been cancelled and has ended.
+
+    Args:
+        loop: the event loop that it belongs on, as far as that runs.
+    """
+    if loop is None or not loop.is_running():
+        loop = lasting_loop()
+    return Call(coroutine, loop).wait()
+
+
+class Caller(Executor):
+    """The thread of sync code that waits, and does what is asked of it meanwhile."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._mutex = threading.Lock()
+        self._has_left = False
+
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Have a function called by the thread that waits.
+
+        Raises:
+            RuntimeError: it waits no longer.
+        """
+        future: Future[T] = Future()
+        with self._mutex:
+            if self._has_left:
+                raise RuntimeError("The code that waited for this has gone on already.")
+            self._jobs.put(partial(settle, future, partial(function, *args, **kwargs)))
+        return future
+
+    def leave(self, _: object = None) -> None:
+        """Let the thread go on: what it waits for is done."""
+        with self._mutex:
+            self._has_left = True
+            self._jobs.put(None)
+
+    def work(self, interrupted: Callable[[], object]) -> None:
+        """Do what is asked of this thread until :meth:`leave`, whatever interrupts it.
+
+        Args:
+            interrupted: called when a signal's handler has raised, say; that is raised in the end.
+        """
+        # asgiref notes on the thread which loop has asked last, and later calls would run there.
+        noted = vars(SyncToAsync.threadlocal)
+        before, interruption = noted.copy(), None
+        while True:
+            try:
+                if (job := self._jobs.get()) is None:
+                    break
+                job()
+            except BaseException as exc:
+                interruption = exc
+                interrupted()
+        noted.clear()
+        noted.update(before)
+        try:
+            if interruption is not None:
+                raise interruption
+        finally:
+            del interruption  # It has this frame, and so would be in a circle.
+
+
+class Call(Generic[T]):
+    """A coroutine on another thread's event loop, for which a thread waits."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> None:
+        self._coroutine, self._loop = coroutine, loop
+        self._caller = Caller()
+        self._task: asyncio.Task[T] | None = None
+
+    def wait(self) -> T:
+        """Return the coroutine's result, once it has ended."""
+        self._loop.call_soon_threadsafe(self._begin, context=copy_context())
+        self._caller.work(lambda: self._loop.call_soon_threadsafe(self._cancel))
+        assert self._task is not None
+        task, self._task = self._task, None  # An error has this frame, and so would be in a circle.
+        try:
+            return task.result()
+        finally:
+            del task
+
+    def _begin(self) -> None:
+        self._task = asyncio.ensure_future(self._run())
+        self._task.add_done_callback(self._caller.leave)
+
+    async def _run(self) -> T:
+        _restore_context(copy_context())  # Django's language, say, is shown to its own thread only.
+        AsyncToSync.executors.current = self._caller
+        return await self._coroutine
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+
+def settle(future: Future[T], function: Callable[[], T]) -> None:
+    """Call a function, and tell what has come of it."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = function()
+    except BaseException as exc:
+        future.set_exception(exc)
+        if not isinstance(exc, Exception):
+            raise
+    else:
+        future.set_result(result)
+    finally:
+        del future  # As above.
+
+
+_loop: asyncio.AbstractEventLoop | None = None
+_thread: threading.Thread | None = None
+_mutex = threading.Lock()
+
+
+def lasting_loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop on which sync code has its coroutines run."""
+    global _loop, _thread
+    with _mutex:
+        if _loop is None:
+            loop = asyncio.new_event_loop()
+            # Daemonic, because nothing goes on there that nobody waits for.
+            thread = threading.Thread(
+                target=run_until_stopped, args=[loop], name="botsessions-sync", daemon=True
+            )
+            thread.start()
+            _loop, _thread = loop, thread
+        return _loop
+
+
+def run_until_stopped(loop: asyncio.AbstractEventLoop) -> None:
+    while True:
+        try:
+            loop.run_forever()
+        except (SystemExit, KeyboardInterrupt):  # Of one coroutine: it is for who waits for that.
+            continue
+        return
+
+
+def close_lasting_loop() -> None:
+    """End it; the next call makes another one."""
+    global _loop, _thread
+    with _mutex:
+        loop, thread, _loop, _thread = _loop, _thread, None, None
+    if loop is not None and thread is not None:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def forget() -> None:
+    """In a forked child: there is no thread that runs the loop."""
+    global _loop, _thread, _mutex
+    _inherited.append(_loop)
+    _loop, _thread, _mutex = None, None, threading.Lock()
+
+
+_inherited: list[Any] = []
+"""Kept, for to close it would disturb that of the parent."""
+
+at_fork(after_in_child=forget)
+atexit.register(close_lasting_loop)
