@@ -103,6 +103,23 @@ def test_an_update_whose_handling_failed_is_confirmed_but_not_a_cancelled_one() 
     asyncio.run(scenario())
 
 
+def test_an_update_that_its_own_handler_has_cancelled_does_not_hide_newer_ones_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        telegram = Telegram(LIMIT + 10)
+        first, *others = await telegram.fetch()
+        await cancelled(telegram, first)
+        handle(telegram, *others)
+        assert await telegram.fetch(LIMIT + 1) == []
+        assert telegram.last_call == (1, 0)
+        monkeypatch.setattr(deliveries, "PATIENCE", 0)
+        assert len(await telegram.fetch(LIMIT + 1)) == 10
+        assert telegram.last_call == (LIMIT + 1, 10)
+
+    asyncio.run(scenario())
+
+
 def test_confirmation_follows_as_soon_as_all_has_been_handled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

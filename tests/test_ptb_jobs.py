@@ -9,7 +9,7 @@ import pytest
 from apscheduler.events import EVENT_JOB_EXECUTED
 from django.test import SimpleTestCase
 from telegram import Update
-from telegram.ext import CommandHandler
+from telegram.ext import CommandHandler, Job
 
 from botsessions import lazy_session, multi_session, session
 from botsessions.exceptions import SessionConflict, SessionKeyError
@@ -301,6 +301,19 @@ class JobsRunByHand(SimpleTestCase):
         bot = client(session(initial=counting, storage=store), work, errors=on_error)
         await bot.user().send("x")
         assert store.values == {"5": {"count": 6}, "6": {"count": 1}}
+
+    async def test_f10_one_that_no_queue_has_made_does_not_see_its_handlers_session(self) -> None:
+        async def look(context: Any) -> None:
+            seen.append(context.session)
+
+        async def work(update: Any, context: Any) -> None:
+            context.session["count"] += 1
+            await Job(look, chat_id=5).run(context.application)
+
+        store, seen = Store({"5": {"count": 5}}), list[Any]()
+        await client(session(initial=counting, storage=store), work).user().send("x")
+        assert seen == [None]
+        assert store.values == {"5": {"count": 5}, "1001": {"count": 1}}
 
     async def test_f10_many_at_once_lose_nothing(self) -> None:
         store = Store()

@@ -7,10 +7,10 @@ import gc
 from typing import Any
 
 import pytest
+from telegram.ext import Application
 
 from botsessions import MemoryStorage, session
 from botsessions.ptb.registry import ANY_LOOP, application_here, register, unregister
-from botsessions.testing import BotClient
 
 from .limits import run
 
@@ -19,13 +19,8 @@ pytestmark = pytest.mark.once
 
 def application(alias: str) -> Any:
     """Return one that nobody has registered."""
-
-    def build(plain: Any) -> Any:
-        return session(storage=MemoryStorage()).install(plain, bot=alias).build()
-
-    made = BotClient(build=build).application
-    unregister(made)
-    return made
+    builder = Application.builder().token("1:OFFLINE")
+    return session(storage=MemoryStorage()).install(builder, bot=alias).build()
 
 
 async def found(alias: str) -> Any:

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from functools import cached_property
-from typing import Any, TypeVar
+from functools import cached_property, partial
+from typing import Any
 
 from telegram import Update
-from telegram.ext import ApplicationHandlerStop, BaseHandler, Job
+from telegram.ext import ApplicationHandlerStop, BaseHandler, ExtBot, Job
 
-from ..beside import beside
-from ..database.claims import AlreadyHandled, Claim, ClaimedElsewhere
+from ..database.claims import AlreadyHandled, ClaimedElsewhere
 from ..database.model import check_django
 from ..declaration import Declaration, Fragment
-from ..keys import migration
 from ..locks import process_lock
+from ..lookout import NotNow, Watched
 from ..persistence.application import PersistentApplication
-from ..records import awaited
-from ..sources import FromJob, FromMigration, FromUpdate
+from ..records import ANY, awaited
+from ..sources import FromUpdate
 from ..storages.layers import peel
-from ..supergroups import MovingUnit
 from ..unit import Unit, current, enclosing, open_unit
 from .connections import look_after_connections
-from .context import BaseSessionContext
 from .delivery import Delivery
 from .registry import register, unregister
-
-T = TypeVar("T")
+from .scopes import CurrentUnit, failing, is_of_its_own, unit_for
+from .stored_jobs import StoredJobs
+from .tasks import InSession, start_task
 
 
 class SessionApplication(PersistentApplication):
@@ -39,6 +36,8 @@ class SessionApplication(PersistentApplication):
         self, *, session: Declaration, session_bot: str | None, session_lock: str, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
+        if type(self.bot) is ExtBot:
+            self.bot.__class__ = QuietBot
         self.session = session
         self.session_bot = session_bot or self.bot.token.partition(":")[0]
         """What the bot's sessions are stored under."""
@@ -81,7 +80,7 @@ class SessionApplication(PersistentApplication):
         delivery = self.deliveries.pop(id(update), None)
         needed = self.needed(update) if self.kept is not None else {}
         claim = None if delivery is None else delivery.claim
-        unit = self._unit(update, claim=claim, more=needed)
+        unit = unit_for(self, update, claim=claim, more=needed)
         with self.handling(update), CurrentUnit(unit):
             # A conversation's state must not be looked at while another update may change it.
             # If nobody holds a key it is enough to wait until a handler takes the update.
@@ -91,7 +90,7 @@ class SessionApplication(PersistentApplication):
                 await self.process_error(update, unit.error)
             elif not needed or await self._open(unit, update):
                 await super().process_update(update)
-            await self._save(unit, update)
+            await self.save_unit(unit, update)
             for lost in self.lost_states(unit) if needed else ():
                 await self.process_error(update, lost)
             if delivery is not None:
@@ -109,12 +108,14 @@ class SessionApplication(PersistentApplication):
             await self.process_error(update, exc)
         return not unit.failed
 
-    async def _save(self, unit: Unit, update: object = None, job: Job[Any] | None = None) -> None:
+    async def save_unit(
+        self, unit: Unit, update: object = None, job: Job[Any] | None = None
+    ) -> None:
         """Save the session for the last time, if handlers have seen it and none failed."""
         if unit.opened and not unit.failed:
             try:
                 if self.kept is not None:
-                    await self.buttons_saved()
+                    await self.buttons_saved(unit)
                 await unit.save(last=True)
             except Exception as exc:
                 await self.process_error(update, exc, job)
@@ -156,48 +157,20 @@ class SessionApplication(PersistentApplication):
         The session is that of ``update``; it is loaded at the start and saved at the end. Without
         ``update`` there is none.
         """
-        unit = open_unit()
-        if unit is None or update is None:
-            return self._create_task(coroutine, update, name)
-        other = beside(unit) if unit.is_for(update) else self._unit(update, holds=False)
-        token = current.set(other)
-        try:
-            task = self._create_task(InSession(other, coroutine), update, name)
-        finally:
-            current.reset(token)
-        task.add_done_callback(lambda _: other.close())
-        return task
+        create = partial(super().create_task, update=update, name=name)
+        return start_task(self, create, coroutine, update)
 
-    def _create_task(
-        self, coroutine: Any, update: object | None, name: str | None
-    ) -> asyncio.Task[Any]:
-        if self.running:
-            return super().create_task(coroutine, update, name=name)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            task = super().create_task(coroutine, update, name=name)
-        for warning in caught:  # Which PTB would lay at our door.
-            warnings.warn(warning.message, stacklevel=3)
-        return task
-
-    async def run_job(self, job: Job[Any], run: Callable[[], Awaitable[None]]) -> None:
-        """Run a job with the session of its chat or user, or of the conversation it ends."""
-        if self.runs_here is not None and not self.runs_here(job):
-            return
-        conversation: Any = job.data
-        ended = getattr(conversation, "callback_context", None)
-        if isinstance(ended, BaseSessionContext):
-            unit = self._unit(conversation.update, origin=ended.origin)
-            unit.subjects.append(job)
-        else:
-            unit = self._unit(FromJob(job))
-        with CurrentUnit(unit):
-            await run()
-            await self._save(unit, job=job)
-        await look_after_connections()
+    def watched(self) -> Iterator[Watched]:
+        """Yield what comes due at a time: conversations, and stored jobs."""
+        yield from super().watched()
+        yield from StoredJobs(self).watched()
 
     async def load_overdue(self, fragment: Fragment[Any], update: Update | None) -> None:
-        """Load a conversation whose time is over, among all processes, so that it is ended."""
+        """Load a conversation whose time is over, among all processes, so that it is ended.
+
+        Raises:
+            NotNow: it cannot be loaded, or its session cannot.
+        """
         fragments = {**(self.fragments if update else {}), fragment.name: fragment}
         unit = Unit(fragments, self.session_bot, FromUpdate(update), lock="database")
         with CurrentUnit(unit):
@@ -205,26 +178,33 @@ class SessionApplication(PersistentApplication):
                 await unit.load()
             except Exception as exc:
                 await self.process_error(update, exc)
+                raise NotNow from None
+            except BaseException as exc:
+                if unit.failed and is_of_its_own(exc):  # A handler's, which would do so again.
+                    address = unit.data(fragment.name).address
+                    await awaited(fragment.innermost.delete, address, ANY)
+                raise
 
     async def run_timeout(
         self, handlers: Sequence[BaseHandler[Any, Any, Any]], update: Update
     ) -> None:
         """Run the handlers for a conversation whose time is over, with its last update."""
-        unit = self._unit(update)
+        outer, unit = open_unit(), unit_for(self, update)
         with CurrentUnit(unit):
             context = self.context_types.context.from_update(update, self)
             try:
                 await context.refresh_data()
-                for handler in handlers:
-                    check = handler.check_update(update)
-                    if check is not None and check is not False:
-                        with suppress(ApplicationHandlerStop):
-                            await handler.handle_update(update, self, check, context)
+                with failing(outer):
+                    for handler in handlers:
+                        check = handler.check_update(update)
+                        if check is not None and check is not False:
+                            with suppress(ApplicationHandlerStop):
+                                await handler.handle_update(update, self, check, context)
             except Exception as exc:
                 if unit.unloaded:
                     raise
                 await self.process_error(update, exc)
-            await self._save(unit, update)
+            await self.save_unit(unit, update)
 
     def stop_running(self) -> None:
         """Let the application end what it has begun, and stop; see PTB."""
@@ -241,85 +221,11 @@ class SessionApplication(PersistentApplication):
             if close := getattr(fragment.storage, "close", None):
                 await awaited(close)
 
-    def _unit(
-        self,
-        subject: object,
-        *,
-        holds: bool = True,
-        origin: Unit | None = None,
-        claim: Claim | None = None,
-        more: Mapping[str, Fragment[Any]] | None = None,
-    ) -> Unit:
-        fragments, bot = self.fragments, self.session_bot
-        if more:
-            fragments = {**fragments, **more}
-        if (moved := migration(subject)) is not None and holds:
-            source = FromMigration(subject, moved[1])
-            return MovingUnit(
-                fragments,
-                bot,
-                source,
-                *moved,
-                lock=self.session_lock,
-                outer=open_unit(),
-                claim=claim,
-            )
-        return Unit(
-            fragments,
-            bot,
-            subject if isinstance(subject, FromJob) else FromUpdate(subject),
-            lock=self.session_lock,
-            holds=holds,
-            outer=open_unit() if holds else None,
-            origin=origin,
-            claim=claim,
-        )
 
+class QuietBot(ExtBot[Any]):
+    """PTB's bot, which shows no token where error trackers and DEBUG pages show variables."""
 
-class CurrentUnit:
-    """Makes a unit the current one, and closes it in the end."""
+    __slots__ = ()
 
-    def __init__(self, unit: Unit) -> None:
-        self._unit = unit
-        self._outer = current.get()
-
-    def __enter__(self) -> None:
-        current.set(self._unit)
-
-    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
-        if kind is not None:
-            self._unit.failed = True
-        self._unit.close()
-        current.set(self._outer)
-
-
-class InSession(Awaitable[T]):
-    """A coroutine, or what else PTB runs as a task, in a session of its own."""
-
-    def __init__(self, unit: Unit, coroutine: Any) -> None:
-        self.coroutine = coroutine
-        self._unit = unit
-
-    def __await__(self) -> Generator[Any, Any, T]:
-        return self._run().__await__()
-
-    async def _run(self) -> T:
-        try:
-            await self._unit.open()
-        except BaseException:
-            if hasattr(self.coroutine, "close"):
-                self.coroutine.close()
-            raise
-        try:
-            old_fashioned = isinstance(self.coroutine, Generator)  # As PTB takes them.
-            result: T = await (
-                asyncio.ensure_future(self.coroutine) if old_fashioned else self.coroutine
-            )
-        except ApplicationHandlerStop:
-            await self._unit.save()
-            raise
-        else:
-            await self._unit.save()
-        finally:
-            await look_after_connections()
-        return result
+    def __repr__(self) -> str:
+        return f"ExtBot[id={self.token.partition(':')[0]}]"

@@ -10,9 +10,8 @@ from telegram._utils.defaultvalue import DefaultValue
 from telegram.ext import Application, ApplicationBuilder, CallbackContext, ContextTypes, ExtBot
 from telegram.ext import JobQueue as PlainJobQueue
 
-from ..arguments import check_text, wrong
-from ..bots import LOCKS, Bot
-from ..records import MAX_NAME_LENGTH
+from ..arguments import wrong
+from ..bots import LOCKS, Bot, check_alias
 from .application import SessionApplication
 from .context import BaseSessionContext, LazySessionContext, SessionContext
 from .jobs import SessionJobQueue
@@ -78,14 +77,12 @@ def install(
     Raises:
         ImproperlyConfigured: it has a session already, or classes that do not derive from ours.
         TypeError: an argument is of the wrong kind.
-        ValueError: the bot's name is too long.
+        ValueError: the bot's name cannot be stored.
     """
     if not isinstance(builder, ApplicationBuilder):
         wrong("builder", builder, "an Application.builder() whose application is not built yet")
     if bot is not None:
-        check_text("bot", bot, "what the bot's sessions are stored under")
-        if len(bot) > MAX_NAME_LENGTH:
-            raise ValueError(f"bot must have at most {MAX_NAME_LENGTH} characters.")
+        check_alias("bot", bot)
     if lock not in LOCKS:
         raise ImproperlyConfigured(
             f"There is no lock {lock!r}: choose one of {', '.join(map(repr, LOCKS))}."
@@ -123,7 +120,13 @@ def build_application(bot: Bot, builder: AnyBuilder | None = None) -> SessionApp
     if (persistence := bot.persistence) is not None:
         builder.persistence(persistence)
     built = bot.application(install(builder, bot.session, bot.alias, bot.lock))
-    return built_application(built, f"APPLICATION of bot {bot.alias!r}")
+    application = built_application(built, f"APPLICATION of bot {bot.alias!r}")
+    if persistence is not None and application.kept is None:
+        raise ImproperlyConfigured(
+            f"APPLICATION of bot {bot.alias!r} replaces what PERSISTENCE keeps data in by "
+            f"{type(application.persistence).__name__}: leave .persistence(…) out of it."
+        )
+    return application
 
 
 def built_application(built: object, function: str) -> SessionApplication:

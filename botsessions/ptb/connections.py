@@ -12,7 +12,7 @@ from asgiref.sync import SyncToAsync, sync_to_async
 from django.db import close_old_connections, connections, reset_queries
 from django.db.backends.signals import connection_created
 
-from ..database.connections import sync_code_waits
+from ..database.callers import sync_code_waits
 
 _opened = False
 """Whether there may be connections on that thread; most bots never open one, but a site that

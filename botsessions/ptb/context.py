@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Collection, Generator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
-from telegram.ext import ApplicationHandlerStop, CallbackContext, ExtBot, JobQueue
+from telegram.ext import ApplicationHandlerStop, CallbackContext, ExtBot, Job, JobQueue
 
 from ..beside import edit_session
 from ..data import Data
@@ -17,6 +18,8 @@ from ..standing import StandsForData
 from ..unit import Unit, current
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from .application import SessionApplication
 
 T = TypeVar("T")
@@ -48,15 +51,34 @@ class Lazy(StandsForData, Generic[T]):
         def __delete__(self, instance: object) -> None: ...
 
 
+class SessionEdit(StandsForData, Generic[T]):
+    """What ``async with`` takes to hold a session's key for a moment."""
+
+    __slots__ = ("_editing",)
+    _remedy = "Write `async with context.edit_session() as data`."
+
+    def __init__(self, editing: AbstractAsyncContextManager[T]) -> None:
+        self._editing = editing
+
+    async def __aenter__(self) -> T:
+        return await self._editing.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return await self._editing.__aexit__(kind, error, traceback)
+
+
 class Fragments(StandsForData):
     """``context.session`` of a multi session."""
 
     __slots__ = ("_names", "_over", "_unit")
 
     def __init__(self, unit: Unit, names: Collection[str], over: bool) -> None:
-        object.__setattr__(self, "_unit", unit)
-        object.__setattr__(self, "_names", names)
-        object.__setattr__(self, "_over", over)
+        self._unit, self._names, self._over = unit, names, over
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # No fragment; or this is being copied, and has nothing yet.
@@ -64,7 +86,10 @@ class Fragments(StandsForData):
         return read(self._data(name, over=self._over))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self._data(name).assign(value)
+        if name.startswith("_"):
+            object.__setattr__(self, name, value)
+        else:
+            self._data(name).assign(value)
 
     def __delattr__(self, name: str) -> None:
         self._data(name).assign(None)
@@ -107,6 +132,18 @@ class BaseSessionContext(
         unit = current.get()
         self.origin: Unit | None = unit.origin if unit is not None else None
 
+    @classmethod
+    def from_job(cls, job: Job[Any], application: Any) -> Self:
+        """Return the context of a job; see PTB.
+
+        One that no job queue has made runs in the midst of other code, whose session is not its.
+        """
+        context = super().from_job(job, application)
+        unit = current.get()
+        if unit is not None and not unit.is_for(job):
+            context.origin = None
+        return context
+
     async def refresh_data(self) -> None:
         """Open the session. PTB awaits this before the first handler that takes an update."""
         unit = self._unit
@@ -143,8 +180,7 @@ class BaseSessionContext(
         if self._unit is not None:
             await self._unit.save()
 
-    @asynccontextmanager
-    async def edit_session(self) -> AsyncIterator[T]:
+    def edit_session(self) -> SessionEdit[T]:
         """Hold the session's key, and save on leaving, in a handler that does not hold it.
 
         That is one with ``block=False``, or a task. It gets the freshest data, which also is
@@ -155,6 +191,10 @@ class BaseSessionContext(
         Raises:
             SessionConflict: what the handler had changed before was changed by somebody else.
         """
+        return SessionEdit(self._editing())
+
+    @asynccontextmanager
+    async def _editing(self) -> AsyncIterator[T]:
         unit = self._unit
         if unit is None:
             yield cast(T, None)

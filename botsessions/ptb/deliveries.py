@@ -31,13 +31,15 @@ not confirmed, Telegram answers at once instead of waiting for new ones."""
 
 
 PATIENCE = 10.0
-"""Seconds after which an update that is still being handled may be confirmed to see newer ones."""
+"""Seconds after which an update that is still being handled may be confirmed to see newer ones, and
+one is that was cancelled although the process goes on: by its own handler."""
 
 
 class State(Enum):
     WAITING = 1
     BEGUN = 2
     HANDLED = 3
+    CANCELLED = 4
 
 
 class Deliveries:
@@ -63,6 +65,7 @@ class Deliveries:
         if not self._updater.running:
             return ()  # PTB would confirm what waits in its queue. See confirm().
         await self._rest()
+        self._give_up(State.CANCELLED)
         first = self._first_unhandled()
         if first is not None:
             offset, timeout = first, 0
@@ -77,7 +80,7 @@ class Deliveries:
             self._updates.update((update.update_id, State.WAITING) for update in new)
             self._pause = SHORTEST_PAUSE
         elif len(fetched) >= LIMIT:
-            self._give_up_some()
+            self._give_up(State.BEGUN, LIMIT // 2)  # They hide newer ones.
         return new
 
     @contextmanager
@@ -88,7 +91,7 @@ class Deliveries:
         try:
             yield
         except (asyncio.CancelledError, GeneratorExit):
-            end = State.WAITING
+            end = State.CANCELLED
             raise
         finally:
             self._note(update, end)
@@ -142,9 +145,9 @@ class Deliveries:
             del self._updates[number]
             self._begun_at.pop(number, None)
 
-    def _give_up_some(self) -> None:
-        """Let the oldest be confirmed that are being handled for long: they hide newer ones."""
+    def _give_up(self, state: State, oldest: int | None = None) -> None:
+        """Let updates be confirmed that have been in a state for long; all, or of the oldest."""
         long_ago = time.monotonic() - PATIENCE
-        for number in list(self._updates)[: LIMIT // 2]:
-            if self._updates[number] is State.BEGUN and self._begun_at[number] <= long_ago:
+        for number in list(self._updates)[:oldest]:
+            if self._updates[number] is state and self._begun_at[number] <= long_ago:
                 self._updates[number] = State.HANDLED

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from telegram.ext import Job, JobQueue
 
 from ..persistence.conversations import is_kept
-from ..unit import current
+from ..sources import FromJob
+from ..unit import Unit, current
+from .connections import look_after_connections
+from .context import BaseSessionContext
+from .scopes import CurrentUnit, unit_for
 
 if TYPE_CHECKING:
     from .application import SessionApplication
@@ -21,9 +24,13 @@ class SessionJob(Job[Any]):
 
     # Not run(): whoever awaits a job that raises SystemExit may be told of it by one task only.
     async def _run(self, application: Any) -> None:
-        await cast("SessionApplication", application).run_job(
-            self, partial(super()._run, application)
-        )
+        if application.runs_here is not None and not application.runs_here(self):
+            return
+        unit = unit_of(self, application)
+        with CurrentUnit(unit):
+            await super()._run(application)
+            await application.save_unit(unit, job=self)
+        await look_after_connections()
 
 
 class SessionJobQueue(JobQueue[Any]):
@@ -58,3 +65,14 @@ def with_session(job: Job[Any]) -> Job[Any]:
     if type(job) is Job:
         job.__class__ = SessionJob
     return job
+
+
+def unit_of(job: Job[Any], application: SessionApplication) -> Unit:
+    """Return a unit of work for a job's chat or user, or for the conversation that it ends."""
+    conversation: Any = job.data
+    ended = getattr(conversation, "callback_context", None)
+    if not isinstance(ended, BaseSessionContext):
+        return unit_for(application, FromJob(job))
+    unit = unit_for(application, conversation.update, origin=ended.origin)
+    unit.subjects.append(job)
+    return unit

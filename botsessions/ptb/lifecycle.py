@@ -1,4 +1,4 @@
-"""How applications end, and why they could not go on."""
+"""How applications begin and end, and why they could not go on."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ from telegram.error import InvalidToken
 from ..bots import Bot
 from ..logs import hide
 from .application import SessionApplication
+
+
+async def initialize(application: SessionApplication) -> None:
+    """Reach Telegram, and call ``post_init``, as PTB's ``run_polling()`` does."""
+    await application.initialize()
+    if application.post_init:
+        await application.post_init(application)
 
 
 async def end(
@@ -34,7 +41,7 @@ async def end(
             steps.push_async_callback(application.stop)
 
 
-def reason(bot: Bot, exc: Exception) -> str:
+def reason(bot: Bot, exc: BaseException) -> str:
     """Return why a bot failed, to be shown to people."""
     if isinstance(exc, InvalidToken):
         return (

@@ -40,7 +40,12 @@ def unregister(application: SessionApplication) -> None:
 
 def application_here(alias: str) -> SessionApplication | None:
     """Return the newest application of a bot that can be used in the running event loop."""
-    here = (ANY_LOOP, asyncio.get_running_loop())
+    return application_in(asyncio.get_running_loop(), alias)
+
+
+def application_in(loop: asyncio.AbstractEventLoop, alias: str) -> SessionApplication | None:
+    """Return the newest application of a bot that can be used in an event loop."""
+    here = (ANY_LOOP, loop)
     with _mutex:
         applications = [e.application() for e in _entries.values() if e.loop in here]
     found = [a for a in applications if a is not None and a.session_bot == alias]

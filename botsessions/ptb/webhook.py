@@ -14,7 +14,7 @@ from ..bots import Bot
 from ..database.claims import Claim
 from .builder import build_application
 from .delivery import Delivery
-from .lifecycle import end
+from .lifecycle import end, initialize
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +38,7 @@ class Served:
     async def initialize(self) -> None:
         """Reach Telegram, and call ``post_init``."""
         application = self._application
-        await application.initialize()
-        if application.post_init:
-            await application.post_init(application)
+        await initialize(application)
         if application._job_queue is not None:  # Its property warns where there is none.
             self._jobs_of_start = set(application._job_queue.jobs())
 
