@@ -14,10 +14,12 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.test import SimpleTestCase, TestCase, TransactionTestCase, override_settings
+from telegram import Bot
 from telegram.ext import (
     Application,
     CommandHandler,
     ContextTypes,
+    DictPersistence,
     MessageHandler,
     PersistenceInput,
     filters,
@@ -30,6 +32,7 @@ from botsessions.models import BotSession
 from botsessions.persistence import BotPersistence
 from botsessions.ptb import SessionApplication
 from botsessions.testing import AsyncBotClient, BotClient
+from botsessions.testing.offline import OfflineTelegram
 
 from .harness import Store, client, running, text
 from .sessions import LIST, url
@@ -100,6 +103,19 @@ class Kept(SimpleTestCase):
         assert seen == [{"a": 1}]
         assert "write" not in store.operations
 
+    async def test_a18_what_it_has_saved_before_stays(self) -> None:
+        store = Store()
+
+        async def fail(update: Any, context: Any) -> None:
+            context.user_data["a"] = 1
+            await context.save_session()
+            context.user_data["b"] = 2
+            raise ValueError
+
+        bot = client(multi_session(), fail, builder=kept(store))
+        await bot.user("Maria", id=5).send("x")
+        assert store.values == {"5": {"a": 1}}
+
     async def test_f12_what_cannot_be_kept_is_refused_with_its_path(self) -> None:
         store = Store()
 
@@ -144,11 +160,20 @@ class Kept(SimpleTestCase):
         assert bot.application.user_data[5] == {1: 1}
         assert bot.application.bot_data == {1: 1}
 
+    async def test_f12_a_plain_bot_has_no_callback_data_to_keep(self) -> None:
+        telegram = OfflineTelegram()
+        plain = Bot("1:x", request=telegram, get_updates_request=telegram)
+        builder = multi_session().install(Application.builder().bot(plain))
+        no_buttons = PersistenceInput(callback_data=False)
+        application = builder.persistence(BotPersistence(no_buttons, storage=Store())).build()
+        async with application:
+            assert application.bot is plain
+
     async def test_f12_nobody_elses_data_is_in_memory(self) -> None:
         seen: list[Any] = []
 
         async def others(update: Any, context: Any) -> None:
-            for look_up in (lambda d: d[99], len, list):
+            for look_up in (lambda d: d[99], lambda d: d.get(99), lambda d: 99 in d, len, list):
                 for data in (context.application.user_data, context.application.chat_data):
                     with pytest.raises(SessionError) as raised:
                         look_up(data)
@@ -157,6 +182,17 @@ class Kept(SimpleTestCase):
         bot = client(multi_session(), others, builder=kept(), raise_errors=True)
         await bot.user("Maria").send("x")
         assert "edit_user_data" in seen[0]
+        assert seen[4] == seen[2] == seen[0]
+        assert "BotSession.objects.filter(bot=…, name='ptb:user_data')" in seen[6]
+
+    async def test_f12_what_a_persistence_reads_at_once_elsewhere_is_refused(self) -> None:
+        bot = client(multi_session(), look, builder=kept())
+        persistence: Any = bot.application.persistence
+        for name in ("user_data", "chat_data", "bot_data", "callback_data"):
+            with pytest.raises(SessionError, match=f"not in memory.* name='ptb:{name}'"):
+                await getattr(persistence, f"get_{name}")()
+        with pytest.raises(SessionError, match="name='ptb:conversation:ordering'"):
+            await persistence.get_conversations("ordering")
 
     async def test_f12_data_can_be_dropped(self) -> None:
         store = Store()
@@ -181,6 +217,50 @@ class Kept(SimpleTestCase):
         assert "5" not in store.values
         await maria.send("drop again")
         assert store.values["5"] == {"new": 1}
+
+    async def test_f12_others_data_can_be_dropped(self) -> None:
+        store = Store()
+
+        async def drop(update: Any, context: Any) -> None:
+            context.application.drop_user_data(77)
+            context.application.drop_chat_data(-77)
+
+        bot = client(multi_session(), drop, builder=kept(store), raise_errors=True)
+        async with bot.application as application:
+            persistence: Any = application.persistence
+            await persistence.update_user_data(77, {"a": 1})
+            await persistence.update_chat_data(-77, {"a": 1})
+        assert store.values == {"77": {"a": 1}, "-77": {"a": 1}}
+        await bot.user("Maria", id=5).send("x")
+        assert store.values == {}
+
+    @pytest.mark.filterwarnings("ignore:Tasks created via")
+    async def test_f12_data_can_be_dropped_outside_of_updates(self) -> None:
+        store = Store()
+        bot = client(multi_session(), look, builder=kept(store))
+        async with bot.application as application:
+            await application.persistence.update_user_data(77, {"a": 1})  # type: ignore[union-attr]
+            application.drop_user_data(77)
+            await application.update_persistence()
+            assert store.values == {}
+            await application.persistence.update_user_data(77, {"a": 1})  # type: ignore[union-attr]
+            application.drop_user_data(77)
+        assert store.values == {}
+
+    async def test_f12_an_error_of_such_a_drop_is_told(self) -> None:
+        store, errors = Store(), []
+
+        async def drop(update: Any, context: Any) -> None:
+            await context.application.persistence.update_user_data(77, {"a": 1})
+            store.fails["delete"] = OSError("gone")
+            context.application.drop_user_data(77)
+
+        async def error(update: Any, context: Any) -> None:
+            errors.append(str(context.error))
+
+        bot = client(multi_session(), drop, errors=error, builder=kept(store))
+        await bot.user("Maria", id=5).send("x")
+        assert errors == ["gone"]
 
     async def test_f12_others_data_is_changed_with_its_key_held(self) -> None:
         store = Store()
@@ -222,6 +302,34 @@ class Kept(SimpleTestCase):
                 await application.stop()
                 await application.process_update(text(maria))
         assert store.values["bot"] == {"first": 1, "second": 1}
+
+    async def test_f12_bot_data_can_be_replaced(self) -> None:
+        store = Store()
+
+        async def replace(update: Any, context: Any) -> None:
+            context.application.bot_data = {"of": "an update"}
+
+        bot = client(multi_session(), replace, builder=kept(store), raise_errors=True)
+        maria = bot.user("Maria", id=5)
+        async with bot.application as application:
+            application.bot_data = {"of": "the start"}
+            await application.start()
+            await application.stop()
+            assert store.values["bot"] == {"of": "the start"}
+            await application.process_update(text(maria))
+            assert store.values["bot"] == {"of": "an update"}
+
+    async def test_f12_what_is_there_before_the_start_is_kept_where_nothing_is(self) -> None:
+        store = Store()
+        types = ContextTypes(SessionContext, user_data=Profile)
+        for language in ("it", "de"):
+            bot = client(
+                multi_session(), look, builder=lambda b: kept(store)(b.context_types(types))
+            )
+            bot.application._user_data[5] = Profile(language)
+            async with bot.application:
+                pass
+        assert store.values["5"]["language"] == "it"
 
     async def test_b2_it_is_read_with_the_session_and_written_with_it(self) -> None:
         store, sizes = Store(), []
@@ -328,6 +436,34 @@ class Kept(SimpleTestCase):
         await maria.in_chat(group).send(migrate_to_chat_id=-1007)
         assert store.values["-1007"] == {1: 1} or "-7" not in store.values
 
+    async def test_f7_chat_data_moves_as_the_bot_says(self) -> None:
+        """As where Telegram tells of the supergroup by an error only."""
+        store = Store()
+
+        async def migrate(update: Any, context: Any) -> None:
+            application = context.application
+            application.migrate_chat_data(old_chat_id=-7, new_chat_id=update.effective_chat.id)
+            with pytest.raises(ValueError, match="old_chat_id and new_chat_id"):
+                application.migrate_chat_data(old_chat_id=-7)
+
+        async def note(update: Any, context: Any) -> None:
+            context.chat_data["text"] = update.message.text
+
+        bot = client(
+            multi_session(),
+            MessageHandler(filters.Regex("migrate"), migrate),
+            MessageHandler(filters.Regex("note"), note),
+            builder=kept(store),
+            raise_errors=True,
+        )
+        maria = bot.user("Maria", id=5)
+        there = maria.in_chat(bot.supergroup("Friends", id=-1007))
+        await there.send("note there")
+        await maria.in_chat(bot.group("Friends", id=-7)).send("note here")
+        for _ in range(2):  # The second time there is nothing left to move.
+            await there.send("migrate")
+            assert store.values == {"-1007": {"text": "note here"}}
+
     async def test_a16_without_a_session_the_remedy_is_told(self) -> None:
         application = Application.builder().token("1:a").persistence(BotPersistence()).build()
         with pytest.raises(ImproperlyConfigured, match="needs an application with a session"):
@@ -382,6 +518,17 @@ class OfSettings(TestCase):
             ("shop", "ptb:chat_data", "5", None),
             ("shop", "ptb:user_data", "5", 5),
         ]
+
+    def test_f12_a_bot_that_goes_on_with_its_own_persistence_is_told(self) -> None:
+        def build(builder: Any) -> Any:
+            return builder.persistence(DictPersistence()).build()
+
+        declared = {"BOTS": {"shop": {"APPLICATION": build, "PERSISTENCE": True}}}
+        with (
+            override_settings(BOTSESSIONS=declared),
+            pytest.raises(ImproperlyConfigured, match=r"'shop' .* DictPersistence: leave"),
+        ):
+            BotClient("shop")
 
     def test_f12_a_person_is_forgotten_with_it(self) -> None:
         BotClient("shop").user("Maria", id=5).send("x")

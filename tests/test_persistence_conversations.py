@@ -9,15 +9,17 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.test import SimpleTestCase, TransactionTestCase, override_settings
+from django.core.management import call_command
+from django.test import SimpleTestCase, TestCase, TransactionTestCase, override_settings
 from telegram.ext import CommandHandler, ConversationHandler, MessageHandler, filters
 from telegram.ext._handlers.conversationhandler import PendingState
+from telegram.warnings import PTBUserWarning
 
 from botsessions import multi_session, session
 from botsessions.exceptions import ConversationStateError
 from botsessions.models import BotSession
 from botsessions.persistence import BotPersistence
-from botsessions.testing import AsyncBotClient
+from botsessions.testing import AsyncBotClient, BotClient
 
 from .bots import dialogues
 from .harness import Store, text
@@ -29,13 +31,17 @@ pytestmark = pytest.mark.filterwarnings("ignore:If 'per_message=False'")
 
 
 def with_store(
-    build: Callable[[Any], Any], store: Any, declared: Any = None, lock: str = "process"
+    build: Callable[[Any], Any],
+    store: Any,
+    declared: Any = None,
+    lock: str = "process",
+    **options: Any,
 ) -> Callable[[Any], Any]:
     """Return what builds a bot that keeps its conversations in ``store``."""
     declared = declared or multi_session()
 
     def build_kept(builder: Any) -> Any:
-        builder.persistence(BotPersistence(storage=store))
+        builder.persistence(BotPersistence(storage=store, **options))
         return build(declared.install(builder, lock=lock))
 
     return build_kept
@@ -91,6 +97,50 @@ class Restarted(SimpleTestCase):
         assert (await maria.press("close", message=second)).text is None
         assert (await maria.press("close", message=first)).text == "closed"
         await maria.stop()
+
+    async def test_f12_conversations_without_names_do_if_all_are_to_be_kept(self) -> None:
+        store = Store()
+        maria = Restarting(with_store(dialogues.build_household, store, all_conversations=True))
+        assert (await maria.send("/start")).text == "What?"
+        await maria.press("add")
+        await maria.press("parent")
+        assert (await maria.press("describe")).text == "Describe:"
+        assert set(states(store)) == {
+            f"tests.bots.dialogues.{function} 5/5"
+            for function in ("enter", "add_relative", "describe")
+        }
+        assert (await maria.press("name")).text == "Type it."
+        assert (await maria.send("Ann")).text == "Describe:"
+        assert (await maria.press("done")).text == "Whom?"
+        await maria.press("back")
+        await maria.press("me")
+        await maria.press("describe")
+        await maria.press("age")
+        await maria.send("31")
+        await maria.press("done")
+        assert (await maria.press("show")).text == "People: Ann, 31"
+        await maria.press("back")
+        await maria.press("add")
+        assert (await maria.send("/stop")).text == "Stopped."
+        assert states(store) == {}
+        await maria.stop()
+
+    async def test_f12_conversations_without_names_stay_in_memory_else(self) -> None:
+        store = Store()
+        maria = Restarting(with_store(dialogues.build_household, store))
+        await maria.send("/start")
+        assert states(store) == {}
+        assert (await maria.press("add")).text is None
+        await maria.stop()
+
+    def test_f12_the_log_tells_of_those_where_there_are_several_workers(self) -> None:
+        logger = "botsessions.persistence.application"
+        with self.assertLogs(logger) as told:
+            AsyncBotClient(build=with_store(dialogues.build_household, Store(), lock="database"))
+        assert "ConversationHandler without persistent=True" in told.output[0]
+        with self.assertNoLogs(logger):
+            AsyncBotClient(build=with_store(dialogues.build_household, Store()))
+            AsyncBotClient(build=with_store(dialogues.build_ordering, Store(), lock="database"))
 
 
 def plain(callback: Any = None, **options: Any) -> Callable[[Any], Any]:
@@ -265,22 +315,27 @@ class States(SimpleTestCase):
             application.add_handler(dialogues.ordering(), 1)
             return application
 
-        bot = AsyncBotClient(build=with_store(build, Store()))
         with pytest.raises(ImproperlyConfigured, match="Two conversations are named 'ordering'"):
-            asyncio.run(bot.application.initialize())
+            AsyncBotClient(build=with_store(build, Store()))
 
-    def test_f12_a_long_name_is_refused(self) -> None:
-        handler = dialogues.ordering()
-        handler._name = "n" * 48  # python-telegram-bot lets nobody assign it.
+    async def test_f12_one_that_is_added_while_the_bot_runs_is_kept_from_then_on(self) -> None:
+        store = Store()
+        bot = AsyncBotClient(build=with_store(lambda builder: builder.build(), store))
+        maria = bot.user("Maria", id=5)
+        await maria.send("x")
+        with pytest.warns(PTBUserWarning, match="discouraged"):
+            bot.application.add_handler(dialogues.ordering())
+        await maria.send("/order")
+        assert states(store) == {"ordering 5/5": 0}
 
-        def build(builder: Any) -> Any:
-            application = builder.build()
-            application.add_handler(handler)
-            return application
-
-        bot = AsyncBotClient(build=with_store(build, Store()))
-        with pytest.raises(Exception, match="may have 47 characters"):
-            asyncio.run(bot.application.initialize())
+    async def test_f12_one_that_is_nested_in_several_is_one(self) -> None:
+        store = Store()
+        build = with_store(dialogues.build_household, store, all_conversations=True)
+        bot = AsyncBotClient(build=build)
+        (top,) = bot.application._conversations
+        found = {id(one.handler): one for one in top.all()}
+        assert len(found) == 3
+        assert all(one.handler._conversations is one for one in found.values())
 
 
 class GivenAgain(SimpleTestCase):
@@ -380,3 +435,41 @@ class Stored(TransactionTestCase):
         assert (row.key, row.chat_id, row.user_id) == ("-100/5", -100, 5)
         assert row.data == {"state": 0}
         await bot.conversation.close()
+
+
+def build_unnamed(builder: Any) -> Any:
+    application = builder.build()
+    application.add_handler(
+        ConversationHandler(
+            entry_points=[CommandHandler("start", dialogues.begin)],
+            states={"begun": [MessageHandler(filters.Regex("^x"), dialogues.cancel)]},
+            fallbacks=[],
+        )
+    )
+    return application
+
+
+@override_settings(
+    BOTSESSIONS={
+        "BOTS": {
+            "shop": {
+                "APPLICATION": build_unnamed,
+                "PERSISTENCE": "botsessions.persistence.all_conversations",
+            }
+        }
+    }
+)
+class OfSettings(TestCase):
+    def test_f12_one_setting_keeps_conversations_without_names(self) -> None:
+        assert BotClient("shop").user("Maria", id=5).send("/start").text == "Begun."
+        assert BotClient("shop").user("Maria", id=5).send("x").text == "Cancelled."
+        assert BotClient("shop").user("Maria", id=5).send("x").text is None
+        call_command("check")
+
+    def test_f12_a_renamed_function_takes_its_conversations_along(self) -> None:
+        BotClient("shop").user("Maria", id=5).send("/start")
+        name = "ptb:conversation:tests.bots.dialogues.begin"
+        BotSession.objects.filter(name=name).update(name=name + "_before")
+        assert BotClient("shop").user("Maria", id=5).send("x").text is None
+        call_command("rename_fragment", name + "_before", name, bot="shop", verbosity=0)
+        assert BotClient("shop").user("Maria", id=5).send("x").text == "Cancelled."

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from datetime import timedelta
+from functools import partial
+from io import StringIO
 from typing import Any
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
 from msgspec.structs import replace
-from telegram.ext import ConversationHandler, MessageHandler, filters
+from telegram.ext import CommandHandler, ConversationHandler, MessageHandler, filters
 
+from botsessions import session
+from botsessions.lookout import Due
 from botsessions.models import BotSession
-from botsessions.persistence.timeouts import NoJobs, Watch
+from botsessions.persistence.timeouts import NoJobs
 from botsessions.records import utcnow
 from botsessions.testing import AsyncBotClient, BotClient
 
@@ -22,6 +27,7 @@ from .harness import Store
 from .test_persistence_conversations import states, with_store
 
 LATE = "Too late, Maria."
+BEGIN = "ptb:conversation:tests.bots.dialogues.begin"
 LONG_AGO = timedelta(minutes=5)
 
 
@@ -97,15 +103,38 @@ class NextUpdate(SimpleTestCase):
         assert bot.application.job_queue is not None
         assert bot.application.job_queue.jobs() == ()
 
-    async def test_f12_a_step_beside_others_has_a_timeout_when_it_has_ended(self) -> None:
+    @pytest.mark.filterwarnings("ignore:Using `conversation_timeout` with nested")
+    async def test_f12_a_nested_conversation_has_a_timeout_of_its_own(self) -> None:
         store = Store()
 
         def build(builder: Any) -> Any:
-            application = dialogues.build_working(builder)
-            application.handlers[0][0]._conversation_timeout = 60
+            application = builder.build()
+            application.add_handler(
+                ConversationHandler(
+                    entry_points=[CommandHandler("start", dialogues.begin)],
+                    states={"begun": [dialogues.ordering(conversation_timeout=3600)]},
+                    fallbacks=[],
+                    conversation_timeout=60,
+                )
+            )
             return application
 
-        bot = AsyncBotClient(build=with_store(build, store))
+        bot = AsyncBotClient(build=with_store(build, store, all_conversations=True))
+        maria = bot.user("Maria", id=5)
+        await maria.send("/start")
+        await maria.send("/order")
+        ends = {address.name: record.expires_at for address, record in store.records.items()}
+        inner, outer = ends["ptb:conversation:ordering"], ends[BEGIN]
+        assert inner is not None
+        assert outer is not None
+        assert inner - outer > timedelta(minutes=50)
+
+    async def test_f12_a_step_beside_others_has_a_timeout_when_it_has_ended(self) -> None:
+        store = Store()
+
+        bot = AsyncBotClient(
+            build=with_store(partial(dialogues.build_working, conversation_timeout=60), store)
+        )
         maria = bot.user("Maria", id=5)
         dialogues.gates["work"] = asyncio.Event()
         dialogues.gates["work"].set()
@@ -145,7 +174,7 @@ class Processes(TransactionTestCase):
         for _ in range(2):
             bot = AsyncBotClient("shop")
             await bot.conversation._start()
-            await bot.application.watch().look()
+            await bot.application.lookout().look()
             told += [
                 call.parameters["text"] for call in bot.telegram.calls if "text" in call.parameters
             ]
@@ -161,7 +190,7 @@ class Processes(TransactionTestCase):
         for bot in bots:
             await bot.application.initialize()
             await bot.conversation._start()
-        await asyncio.gather(*(bot.application.watch().look() for bot in bots))
+        await asyncio.gather(*(bot.application.lookout().look() for bot in bots))
         for bot in bots:
             await bot.conversation.close()
         told = [c for bot in bots for c in bot.telegram.calls if c.parameters.get("text") == LATE]
@@ -181,18 +210,88 @@ class Processes(TransactionTestCase):
         await BotSession.objects.filter(name__startswith="ptb:conv").aupdate(data={"state": 0})
         bot = AsyncBotClient("shop")
         await bot.conversation._start()
-        await bot.application.watch().look()
+        await bot.application.lookout().look()
         assert not [call for call in bot.telegram.calls if "text" in call.parameters]
         await bot.conversation.close()
         assert await BotSession.objects.filter(name__startswith="ptb:conv").acount() == 0
+
+    async def test_f12_so_does_one_that_somebody_has_made_unreadable(self) -> None:
+        await self._begin()
+        await BotSession.objects.filter(name__startswith="ptb:conv").aupdate(data=[1])
+        bot = AsyncBotClient("shop")
+        await bot.conversation._start()
+        await bot.application.lookout().look()
+        await bot.conversation.close()
+        assert await BotSession.objects.filter(name__startswith="ptb:conv").acount() == 0
+
+    async def test_f12_it_is_left_alone_for_a_while_if_its_session_cannot_be_loaded(self) -> None:
+        store, errors = Store(bot="shop"), []
+
+        async def note(update: Any, context: Any) -> None:
+            errors.append(str(context.error))
+
+        def build(builder: Any) -> Any:
+            application = build_late(builder)
+            application.add_error_handler(note)
+            return application
+
+        declared = {"SESSION": session(initial=dict, storage=store), "APPLICATION": build}
+        bots = {"shop": {**BOTS["shop"], **declared}}
+        with override_settings(BOTSESSIONS={"BOTS": bots}):
+            await self._begin()
+            store.fails["read"] = OSError("down")
+            bot = AsyncBotClient("shop")
+            for _ in range(3):
+                await bot.let_time_pass(timedelta(seconds=1))
+            assert errors == ["down"]
+            await bot.aclose()
+            store.fails.clear()
+            bot = AsyncBotClient("shop")
+            assert (await bot.let_time_pass(timedelta(seconds=1))).texts == [LATE]
+            await bot.aclose()
 
     async def test_f12_one_that_goes_on_in_time_is_not_told(self) -> None:
         bot = AsyncBotClient("shop")
         maria = bot.user("Maria", id=5)
         await maria.send("/order")
-        await bot.application.watch().look()
+        await bot.application.lookout().look()
         assert (await maria.send("Maria")).text == "City?"
         await bot.conversation.close()
+
+    async def test_f12_one_whose_handler_ends_the_process_does_not_do_so_at_each_start(
+        self,
+    ) -> None:
+        async def leave(update: Any, context: Any) -> None:
+            sys.exit("Enough.")
+
+        await self._begin()
+        async with AsyncBotClient("shop") as bot:
+            bot.application.looks_by_itself = False
+            handler = bot.application.handlers[0][0]
+            assert isinstance(handler, ConversationHandler)
+            handler.states[handler.TIMEOUT] = [MessageHandler(filters.ALL, leave)]
+            await bot.conversation._start()
+            row = await BotSession.objects.aget(name__startswith="ptb:conv")
+            (watched,) = bot.application.watched()
+            with pytest.raises(SystemExit):  # Not in a task, for it would end this loop.
+                await watched.do(Due(row.pk, row.name, row.key, row.data))
+        assert not await BotSession.objects.filter(name__startswith="ptb:conv").aexists()
+
+    async def test_f12_one_whose_session_is_not_read_because_that_is_cancelled_stays(self) -> None:
+        store = Store(bot="shop")
+        declared = {"SESSION": session(initial=dict, storage=store)}
+        bots = {"shop": {**BOTS["shop"], **declared}}
+        with override_settings(BOTSESSIONS={"BOTS": bots}):
+            await self._begin()
+            store.fails["read"] = asyncio.CancelledError()
+            async with AsyncBotClient("shop") as bot:
+                bot.application.looks_by_itself = False
+                await bot.conversation._start()
+                row = await BotSession.objects.aget(name__startswith="ptb:conv")
+                (watched,) = bot.application.watched()
+                with pytest.raises(asyncio.CancelledError):
+                    await watched.do(Due(row.pk, row.name, row.key, row.data))
+        assert await BotSession.objects.filter(name__startswith="ptb:conv").aexists()
 
 
 @override_settings(BOTSESSIONS={"BOTS": {**BOTS, "unreachable": BOTS["shop"]}})
@@ -211,22 +310,37 @@ class Sweep(TransactionTestCase):
         assert [call.parameters["text"] for call in bot.telegram.calls] == [LATE]
         assert BotSession.objects.filter(name__startswith="ptb:conv").count() == 0
 
+    def test_f12_a_test_can_let_the_time_pass(self) -> None:
+        bot = BotClient("shop")
+        maria = bot.user("Maria", id=5)
+        maria.send("/order")
+        maria.send("Maria")
+        assert bot.let_time_pass(timedelta(seconds=1)).texts == []
+        assert bot.let_time_pass(LONG_AGO).texts == [LATE]
+        assert bot.let_time_pass(LONG_AGO).texts == []
+
+    def test_f12_a_test_can_let_the_time_pass_before_all_else(self) -> None:
+        BotClient("shop").user("Maria", id=5).send("/order")
+        assert BotClient("shop").let_time_pass(LONG_AGO).texts == ["Too late, None."]
+
+    def test_f12_it_names_a_conversation_that_the_code_does_not_have_and_leaves_it(self) -> None:
+        BotClient("shop").user("Maria", id=5).send("/order")
+        stored = BotSession.objects.filter(name="ptb:conversation:ordering")
+        stored.update(name="ptb:conversation:gone", expires_at=utcnow() - LONG_AGO)
+        told = StringIO()
+        with pytest.raises(CommandError, match="Something of shop is still due"):
+            call_command("sweep_sessions", verbosity=0, stderr=told)
+        assert "conversations 'gone' of bot 'shop' is over" in told.getvalue()
+        assert BotSession.objects.filter(name="ptb:conversation:gone").exists()
+
     def test_f12_a_bot_that_cannot_be_reached_is_told_and_nothing_is_lost(self) -> None:
         BotSession.objects.create(
             bot="unreachable",
             name="ptb:conversation:ordering",
             key="5/5",
             data={},
-            expires_at=utcnow(),
+            expires_at=utcnow() - LONG_AGO,
         )
-        with pytest.raises(Exception, match="Conversations of unreachable were not ended"):
+        with pytest.raises(Exception, match="Something of unreachable is still due"):
             call_command("sweep_sessions", verbosity=0)
         assert BotSession.objects.count() == 1
-
-
-def test_a_watch_looks_often_enough_for_the_shortest_timeout() -> None:
-    from botsessions import DatabaseStorage  # noqa: PLC0415
-
-    for seconds, pause in ((1, 0.2), (20, 2), (3600, 5)):
-        handlers = [("a", dialogues.hurried(seconds), DatabaseStorage())]
-        assert Watch("shop", handlers, None)._pause == pause  # type: ignore[arg-type]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Coroutine
+from datetime import datetime, timedelta, timezone
+from functools import partial
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from msgspec.structs import replace
 from telegram import CallbackQuery, InlineKeyboardMarkup, Update
@@ -13,14 +16,17 @@ from telegram.ext._callbackdatacache import _KeyboardData
 
 from ..conf import max_bytes
 from ..data import Data
+from ..database.connections import run
+from ..database.storage import DatabaseStorage
 from ..declaration import Fragment
+from ..deleting import delete_rows
+from ..exceptions import SessionError
 from ..records import ANY, Address, Record, Storage, utcnow
-from ..storages.layers import WrappedStorage, write_all
-from ..unit import current
+from ..storages.layers import WrappedStorage, peel, write_all
+from ..unit import Unit, current, open_unit
+from ..when import localized
+from .fragments import nothing
 from .values import ValueCodec
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 CALLBACK_DATA: Final = "ptb:callback_data"
 LIFE: Final = timedelta(days=90)
@@ -75,9 +81,11 @@ class KeptCallbackData(CallbackDataCache):
     def fill_in(self, update: Update, data: Data[Any]) -> None:
         """Replace the ids in an update by what the buttons stand for."""
         buttons = data.get() if data.stored is not None else None
-        if buttons is not None and data.address is not None:
-            known = _KeyboardData(data.address.key, button_data=buttons)
-            self._keyboard_data[data.address.key] = known
+        keyboard = None if data.address is None else data.address.key
+        if keyboard is not None and buttons is not None:
+            self._keyboard_data[keyboard] = _KeyboardData(keyboard, button_data=buttons)
+        elif keyboard is not None and not self.store.is_saving(keyboard):
+            self._keyboard_data.pop(keyboard, None)  # Another process has dropped it.
         if update.callback_query is not None:
             super().process_callback_query(update.callback_query)
 
@@ -85,8 +93,31 @@ class KeptCallbackData(CallbackDataCache):
         """Delete what the buttons of a query's keyboard stand for; see PTB."""
         keyboard = self._callback_queries.get(callback_query.id)
         super().drop_data(callback_query)
-        if keyboard is not None:
+        unit = open_unit()
+        data = None if unit is None else unit.contents.all.get(CALLBACK_DATA)
+        if data is not None and data.address is not None and data.address.key == keyboard:
+            data.assign(None)  # With the update, which may have changed it before.
+        elif keyboard is not None:
             self.store.delete(keyboard)
+
+    def clear_callback_data(self, time_cutoff: float | datetime | None = None) -> None:
+        """Delete what all buttons of the bot stand for; see PTB.
+
+        Args:
+            time_cutoff: delete only keyboards that were sent, or pressed, longest before this
+                moment. That is noted to within nine days.
+
+        Raises:
+            SessionError: the storage is not a database, so nobody knows what it holds.
+        """
+        moment: datetime | None = None
+        if isinstance(time_cutoff, datetime):
+            defaults = self.bot.defaults
+            moment = localized(time_cutoff, defaults.tzinfo if defaults else timezone.utc)
+        elif time_cutoff:
+            moment = datetime.fromtimestamp(time_cutoff, timezone.utc)
+        self.store.clear(moment)
+        super().clear_callback_data(time_cutoff)
 
 
 class CallbackDataStore:
@@ -99,7 +130,10 @@ class CallbackDataStore:
     def __init__(self, alias: str, fragment: Fragment[Any]) -> None:
         self.fragment = fragment
         self._alias = alias
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], str] = {}
+        """By the task, the keyboard that is written."""
+        self._begun: WeakKeyDictionary[Unit, list[asyncio.Task[None]]] = WeakKeyDictionary()
+        """By the unit of an update or job, what its handlers have begun to write."""
 
     def save(self, keyboard: str, buttons: dict[str, Any]) -> None:
         """Begin to store what a keyboard's buttons stand for.
@@ -116,34 +150,64 @@ class CallbackDataStore:
         """Begin to delete a keyboard."""
         self._begin(keyboard, Record(None, revision=ANY))
 
-    async def settled(self) -> None:
-        """Return when what has begun is done.
+    def clear(self, before: datetime | None) -> None:
+        """Begin to delete the keyboards that are there, or those last pressed before a moment.
+
+        Raises:
+            SessionError: the storage is not a database.
+        """
+        storage = peel(self.fragment.storage)[1]
+        if not isinstance(storage, DatabaseStorage):
+            raise SessionError(
+                f"{type(storage).__name__} cannot be asked for all callback data of bot "
+                f"{self._alias!r}, so it cannot be cleared. Use DatabaseStorage, or "
+                "drop_callback_data()."
+            )
+        self._start("", self._clear(storage, before, [*self._under_way]))
+
+    def is_saving(self, keyboard: str) -> bool:
+        """Whether a keyboard is being written, so that reads do not find it yet."""
+        return keyboard in self._under_way.values()
+
+    async def settled(self, unit: Unit) -> None:
+        """Return when what handlers of a unit have begun is done.
 
         Raises:
             Exception: the storage failed.
         """
-        if self._under_way:
-            await asyncio.gather(*self._under_way)
+        if tasks := self._begun.pop(unit.origin, None):
+            await asyncio.gather(*tasks)
 
     def _begin(self, keyboard: str, record: Record) -> None:
-        task = asyncio.ensure_future(
-            self._write(Address(self._alias, CALLBACK_DATA, keyboard), record)
-        )
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        address = Address(self._alias, CALLBACK_DATA, keyboard)
+        self._start(keyboard, self._write(address, record))
+
+    def _start(self, keyboard: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._under_way[task] = keyboard
+        task.add_done_callback(self._under_way.pop)
+        unit = current.get()
+        if unit is not None and not unit.origin.over:
+            self._begun.setdefault(unit.origin, []).append(task)
 
     async def _write(self, address: Address, record: Record) -> None:
         (outcome,) = await write_all([(self.fragment.storage, address, record)])
         if isinstance(outcome, Exception):
             raise outcome
 
+    async def _clear(
+        self, storage: DatabaseStorage, before: datetime | None, writes: list[asyncio.Task[None]]
+    ) -> None:
+        await asyncio.gather(*writes, return_exceptions=True)  # Who began them is told.
+        rows = storage.model._default_manager.using(storage.using)
+        rows = rows.filter(bot=self._alias, name=CALLBACK_DATA)
+        if before is not None:
+            rows = rows.filter(expires_at__lt=before + LIFE)
+        await run(storage.using, partial(delete_rows, rows))
+
 
 def fragment_of(storage: Storage, codec: ValueCodec) -> Fragment[Any]:
     return Fragment(CALLBACK_DATA, nothing, keyboard_key, Kept(storage), codec, lazy=False)
-
-
-def nothing() -> None:
-    """Return what is known of a keyboard that is not stored."""
 
 
 def keyboard_key(update: Update) -> str | None:

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 from weakref import WeakKeyDictionary, WeakSet
 
-from django.core.exceptions import ImproperlyConfigured
 from telegram import Update
 from telegram.ext import ConversationHandler
 from telegram.ext._handlers.conversationhandler import PendingState
@@ -19,13 +18,16 @@ from ..declaration import Fragment
 from ..editing import AsyncEdit
 from ..exceptions import ConversationStateError, SessionClosed
 from ..keys import KeyFunction, joined
-from ..records import MAX_NAME_LENGTH, Storage
+from ..lookout import Due
+from ..records import Storage
 from ..sources import Source
 from ..unit import Unit, current
+from .fragments import nothing
 from .mappings import data_here
 from .matching import ConversationKey, Key, may_take
+from .naming import fragment_name
 from .packing import unpacked
-from .timeouts import UPDATE, NoJobs, Overdue, Timeout
+from .timeouts import UPDATE, NoJobs, Timeout
 from .values import ValueCodec
 
 if TYPE_CHECKING:
@@ -39,9 +41,6 @@ WAITING: Final = "waiting"
 ``block=False``. The process that runs it says so again in time."""
 WAITING_SECONDS: Final = 60.0
 
-CONVERSATION: Final = "ptb:conversation:"
-"""What the names of conversations' fragments begin with; the handler's name follows."""
-
 
 class Conversations(MutableMapping[Key, Any]):
     """What a ``ConversationHandler`` keeps its states in: those of the running update.
@@ -51,17 +50,16 @@ class Conversations(MutableMapping[Key, Any]):
     """
 
     def __init__(
-        self,
-        handler: ConversationHandler[Any],
-        application: PersistentApplication,
-        storage: Storage,
+        self, handler: ConversationHandler[Any], application: PersistentApplication
     ) -> None:
-        self.handler = handler
+        assert application.kept is not None
+        self.handler, self.application = handler, application
+        storage = application.kept.storage
         if handler.conversation_timeout:
             storage = Timeout(storage, handler, self._time_out)
-        self.fragment = fragment_of(handler, storage)
-        self.nested = [adopt(child, application, storage) for child in handler._child_conversations]
-        self._application = application
+        name = fragment_name(handler, application.kept.all_conversations)
+        self.fragment = conversation_of(name, storage, ConversationKey(handler))
+        self.nested = [adopt(child, application) for child in handler._child_conversations]
         self._pending: dict[Key, PendingState] = {}
         self._waiting: WeakKeyDictionary[Unit, Update] = WeakKeyDictionary()
         """By the unit, the updates after which the conversation is to go on in time."""
@@ -133,7 +131,7 @@ class Conversations(MutableMapping[Key, Any]):
 
     def touch(self, key: Key) -> None:
         """Note that the running update is handled, whether or not the state changes."""
-        data = self._data(key) if self._application.skips_handled else None
+        data = self._data(key) if self.application.skips_handled else None
         conversation = None if data is None else data.get()
         if data is not None and conversation is not None:
             data.assign({**conversation, HANDLED: stamp_of(current.get())})
@@ -146,21 +144,21 @@ class Conversations(MutableMapping[Key, Any]):
         # After a week without updates Telegram may begin to count anew; it keeps them for a day.
         return bool(update.update_id <= number and time.time() - seconds < DAY_SECONDS)
 
-    async def end(self, overdue: Overdue) -> None:
+    async def end(self, due: Due) -> None:
         """End a conversation whose time is over, unless that is done or it has gone on."""
-        fragment = replace(self.fragment, key=overdue.key)
-        await self._application.load_overdue(fragment, self._last_update(overdue.stored))
+        fragment = replace(self.fragment, key=due.key)
+        await self.application.load_overdue(fragment, self._last_update(due.stored))
 
-    async def _time_out(self, stored: dict[str, Any]) -> None:
+    async def _time_out(self, stored: Any) -> None:
         update = self._last_update(stored)
         if update is not None:
             handlers = self.handler.states.get(self.handler.TIMEOUT, [])
-            await self._application.run_timeout(handlers, update)
+            await self.application.run_timeout(handlers, update)
 
-    def _last_update(self, stored: dict[str, Any]) -> Update | None:
+    def _last_update(self, stored: Any) -> Update | None:
         """Return the update since which it waits; ``None`` if somebody has deleted that."""
-        bot = self._application.bot
-        content = stored.get(UPDATE)
+        bot = self.application.bot
+        content = stored.get(UPDATE) if isinstance(stored, dict) else None
         return None if content is None else Update.de_json(unpacked(content, bot), bot)
 
     def unknown_state(self, unit: Unit) -> ConversationStateError | None:
@@ -186,7 +184,7 @@ class Conversations(MutableMapping[Key, Any]):
         conversation = {"state": state}
         if waiting is not None:
             conversation[UPDATE] = waiting.to_dict()
-        if self._application.skips_handled:
+        if self.application.skips_handled:
             conversation[HANDLED] = stamp_of(current.get())
         return conversation
 
@@ -198,12 +196,12 @@ class Conversations(MutableMapping[Key, Any]):
         assert unit is not None
         self._pending[key] = pending
         self._beside.add(unit.origin)
-        self._application.create_task(self._settle(key, pending, unit.source))
+        self.application.create_task(self._settle(key, pending, unit.source))
 
     async def _settle(self, key: Key, pending: PendingState, source: Source) -> None:
         """Save the state that a step with ``block=False`` has led to."""
         current.set(None)  # It is not the handlers' code.
-        application = self._application
+        application = self.application
         place = self.fragment, application.session_bot, source, application.session_lock
         while not (await asyncio.wait([pending.task], timeout=WAITING_SECONDS / 3))[0]:
             async with AsyncEdit(*place) as conversation:
@@ -225,33 +223,20 @@ class Conversations(MutableMapping[Key, Any]):
                 del self._pending[key]
 
 
-def adopt(
-    handler: ConversationHandler[Any], application: PersistentApplication, storage: Storage
-) -> Conversations:
+def adopt(handler: ConversationHandler[Any], application: PersistentApplication) -> Conversations:
     """Have a handler keep its states with the sessions.
 
     It keeps them in a private attribute. That is the only place where they can be had before it
     decides: what it calls itself, ``BasePersistence.get_conversations()``, it calls once, at the
     start, for the conversations of everybody.
     """
-    conversations = Conversations(handler, application, storage)
+    known = handler._conversations
+    if isinstance(known, Conversations) and known.application is application:
+        return known  # It is in several others.
+    conversations = Conversations(handler, application)
     handler._conversations = conversations
     handler.timeout_jobs = NoJobs(conversations.touch)
     return conversations
-
-
-def fragment_of(handler: ConversationHandler[Any], storage: Storage) -> Fragment[Any]:
-    if not (handler.persistent and handler.name):
-        raise ImproperlyConfigured(
-            "A ConversationHandler within a persistent one needs persistent=True and a name, too."
-        )
-    name = f"{CONVERSATION}{handler.name}"
-    if len(name) > MAX_NAME_LENGTH:
-        raise ImproperlyConfigured(
-            f"The name of the conversation {handler.name!r} is too long: it may have "
-            f"{MAX_NAME_LENGTH - len(CONVERSATION)} characters."
-        )
-    return conversation_of(name, storage, ConversationKey(handler))
 
 
 def conversation_of(name: str, storage: Storage, key: KeyFunction | None = None) -> Fragment[Any]:
@@ -298,10 +283,6 @@ def is_kept(callback: Any, context: Any) -> bool:
         return False
     conversations.wait(context.conversation_key, context.update)
     return True
-
-
-def nothing() -> None:
-    """Return what a conversation is that has not begun."""
 
 
 def result_of(pending: PendingState) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from ..data import Data
 from ..exceptions import SessionError
@@ -43,40 +43,45 @@ class OpenData(Mapping[int, Any]):
     def __getitem__(self, identifier: int) -> Any:
         data = data_here(self._fragment, str(identifier))
         if data is None or data.stored is None or not data.stored.is_known:
-            raise SessionError(
-                f"This code does not run for {self._what} {identifier}, whose {self._what}_data is "
-                f"not in memory. Use `async with context.application.persistence.edit_{self._what}"
-                f"_data(…) as data`."
-            )
+            raise self._elsewhere(identifier)
         found = data.get()
         if found is None:  # It was dropped.
             data.assign(data.fragment.initial() if data.fragment.initial else None)
             found = data.get()
         return found
 
-    def pop(self, identifier: int, default: Any = None) -> Any:
-        """Delete what the running update has."""
+    def drop(self, identifier: int) -> bool:
+        """Delete what the running update has; return whether it has it."""
         data = data_here(self._fragment, str(identifier))
-        if data is None:
-            self[identifier]  # Which says why.
-        else:
+        if data is not None:
             data.assign(None)
-        return default
+        return data is not None
 
     def __contains__(self, identifier: object) -> bool:
-        return data_here(self._fragment, str(identifier)) is not None
+        if data_here(self._fragment, str(identifier)) is None:
+            raise self._elsewhere(identifier)
+        return True
 
     def __iter__(self) -> Iterator[int]:
-        self._refuse()
+        raise not_in_memory(self._fragment)
 
     def __len__(self) -> int:
-        self._refuse()
+        raise not_in_memory(self._fragment)
 
     def __repr__(self) -> str:
         return f"<{self._what}_data of the running update>"
 
-    def _refuse(self) -> NoReturn:
-        raise SessionError(
-            f"The {self._what}_data of all {self._what}s is not in memory. Find it in the "
-            f"database: BotSession.objects.filter(name={self._fragment!r})."
+    def _elsewhere(self, identifier: object) -> SessionError:
+        return SessionError(
+            f"This code does not run for {self._what} {identifier}, whose {self._what}_data is not "
+            f"in memory. Use `async with context.application.persistence.edit_{self._what}_data(…) "
+            "as data`."
         )
+
+
+def not_in_memory(fragment: str) -> SessionError:
+    """Return the error that somebody asks for the data of everybody."""
+    return SessionError(
+        f"The {fragment.removeprefix('ptb:')} of the whole bot is not in memory. Find it in the "
+        f"database: BotSession.objects.filter(bot=…, name={fragment!r})."
+    )

@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..absent import ABSENT, Absent
 from ..codec import SORTED
 from ..records import DECODER, Json
 from .packing import TYPE, tagged
-
-
-class _Absent:
-    """Type of :data:`ABSENT`."""
-
-
-ABSENT = _Absent()
 
 
 class Clash(Exception):
@@ -30,7 +24,7 @@ def merged(before: Json, mine: Json, theirs: Json) -> Json:
         both = merge({} if before is None else before, mine, {} if theirs is None else theirs)
     except Clash:
         return None
-    return None if isinstance(both, _Absent) else both
+    return None if isinstance(both, Absent) else both
 
 
 def merged_at_start(before: Json, mine: Json, theirs: Json) -> Json:

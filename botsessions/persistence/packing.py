@@ -26,6 +26,7 @@ from ..codec import (
     MAX_DEPTH,
     ROOT,
     SORTED,
+    UNSTORABLE_TEXT,
     Place,
     path_of,
     too_deep,
@@ -34,8 +35,8 @@ from ..codec import (
 from ..exceptions import SessionDataError
 
 TYPE = "__type__"
-PLAIN = frozenset([str, int, bool, type(None)])
-"""What is the same in JSON. A float may be infinite."""
+PLAIN = frozenset([int, bool, type(None)])
+"""What is the same in JSON. A float may be infinite, text may hold what databases refuse."""
 FACTORIES: Mapping[str, type] = {c.__name__: c for c in (bool, dict, float, int, list, set, str)}
 """What a ``defaultdict`` may make its values by."""
 REMEDY = "Keep what it is made of, or keep it elsewhere"
@@ -50,12 +51,14 @@ def packed(value: Any, place: Place = ROOT, depth: int = 0) -> Any:
     kind = type(value)
     if kind in PLAIN:
         return value
+    if kind is str:
+        return value if is_plain(value) else tagged("str", value.encode("unicode_escape").decode())
     if depth > MAX_DEPTH:
         raise too_deep(path_of(place))
     if kind is list:
         return [packed(item, (place, i), depth + 1) for i, item in enumerate(value)]
     if kind is dict:
-        if TYPE not in value and all(type(name) is str for name in value):
+        if TYPE not in value and all(type(name) is str and is_plain(name) for name in value):
             return {name: packed(item, (place, name), depth + 1) for name, item in value.items()}
         return tagged("dict", pairs(value, place, depth))
     if kind is float:
@@ -64,6 +67,12 @@ def packed(value: Any, place: Place = ROOT, depth: int = 0) -> Any:
     if known is not None:
         return tagged(kind.__name__, known(value, place, depth + 1))
     return of_class(kind, value, place, depth + 1)
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text is the same in every database."""
+    # Most texts are printable, which is quicker to tell.
+    return text.isprintable() or UNSTORABLE_TEXT.search(text) is None
 
 
 def of_class(kind: type[Any], value: Any, place: Place, depth: int) -> Any:
@@ -260,6 +269,7 @@ def to_moment(kind: Any, content: Any) -> Any:
 
 
 UNPACKERS: Mapping[str, Callable[[Any], Any]] = {
+    "str": lambda content: content.encode().decode("unicode_escape"),
     "dict": dict,
     "tuple": tuple,
     "set": set,

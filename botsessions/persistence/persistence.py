@@ -5,31 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 from django.core.exceptions import ImproperlyConfigured
-from telegram import Bot, Update
+from telegram import Bot
 from telegram.ext import BasePersistence, ContextTypes, ExtBot, PersistenceInput
 
-from ..arguments import check_storage
-from ..codec import Codec, is_data_type
+from ..arguments import check_storage, telling_usage, wrong
 from ..declaration import Fragment
+from ..due import CONVERSATION
 from ..editing import AsyncEdit
-from ..keys import KeyFunction
 from ..records import Storage
 from ..sources import FromIds, FromKey, Source
 from ..storages import DatabaseStorage
 from ..unit import Unit, open_unit
 from . import callback_data
 from .callback_data import CallbackDataStore
-from .merging import merged, merged_at_start
+from .fragments import BOT_DATA, CHAT_DATA, THE_BOT, USER_DATA, fragments_of, nothing
+from .mappings import not_in_memory
+from .merging import merged_at_start
 from .values import ValueCodec
-
-USER_DATA: Final = "ptb:user_data"
-CHAT_DATA: Final = "ptb:chat_data"
-BOT_DATA: Final = "ptb:bot_data"
-THE_BOT: Final = "bot"
-"""The key of ``bot_data``."""
 
 
 class BotPersistence(BasePersistence[Any, Any, Any]):
@@ -42,15 +37,25 @@ class BotPersistence(BasePersistence[Any, Any, Any]):
     Args:
         store_data: what to keep; ``None`` is all. The rest is python-telegram-bot's, in memory.
         storage: where; ``None`` is :class:`DatabaseStorage`.
+        all_conversations: whether to keep conversations without ``persistent=True``, too. One
+            without a name is known by the function that its first entry point calls.
     """
 
+    @telling_usage
     def __init__(
-        self, store_data: PersistenceInput | None = None, *, storage: Storage | None = None
+        self,
+        store_data: PersistenceInput | None = None,
+        *,
+        storage: Storage | None = None,
+        all_conversations: bool = False,
     ) -> None:
+        if not isinstance(store_data, PersistenceInput | None):
+            wrong("store_data", store_data, "a PersistenceInput(…)")
         super().__init__(store_data=store_data)
+        self.all_conversations = all_conversations
         self.storage = DatabaseStorage() if storage is None else storage
         check_storage(self.storage)
-        self.fragments = self._fragments(ContextTypes())
+        self.fragments = self._declared(ContextTypes())
         """What is kept of an update whatever its handlers are, by name."""
         self._bot_alias: str | None = None
         self._lock = "process"
@@ -66,7 +71,7 @@ class BotPersistence(BasePersistence[Any, Any, Any]):
                 "A BotPersistence belongs to one bot: make another one for the other bot."
             )
         self._bot_alias, self._lock = alias, lock
-        self.fragments = self._fragments(types)
+        self.fragments = self._declared(types)
 
     def edit_user_data(self, user_id: int) -> AsyncEdit[Any]:
         """Hold a user's ``user_data``, fresh, and save it on leaving: ``async with … as data``.
@@ -94,15 +99,28 @@ class BotPersistence(BasePersistence[Any, Any, Any]):
             )
         return self.fragments[name], self._bot_alias, source, self._lock
 
+    def _stored(self, name: str, source: Source) -> AsyncEdit[Any]:
+        """Return an edit whose data is ``None`` where nothing is stored."""
+        fragment, alias, source, lock = self._place(name, source)
+        return AsyncEdit(replace(fragment, initial=nothing), alias, source, lock)
+
     async def add_user_data(self, before: Mapping[int, Any]) -> None:
         """Store what was put there before the application was initialized, where nothing is."""
         for user_id, data in list(before.items()):
-            await added(self.edit_user_data(user_id), data)
+            await added(self._stored(USER_DATA, FromIds({"user": user_id})), data)
 
     async def add_chat_data(self, before: Mapping[int, Any]) -> None:
         """Do the same for ``chat_data``."""
         for chat_id, data in list(before.items()):
-            await added(self.edit_chat_data(chat_id), data)
+            await added(self._stored(CHAT_DATA, FromIds({"chat": chat_id})), data)
+
+    async def move_chat_data(self, old_chat_id: int, new_chat_id: int) -> None:
+        """Give a chat's ``chat_data``, if it has any, to another chat in place of its own."""
+        old = self._stored(CHAT_DATA, FromIds({"chat": old_chat_id}))
+        new = self._stored(CHAT_DATA, FromIds({"chat": new_chat_id}))
+        async with old as data, new:
+            if data is not None:
+                new.data, old.data = data, None
 
     def callback_data(self) -> CallbackDataStore:
         """Return where keyboards are stored."""
@@ -118,35 +136,8 @@ class BotPersistence(BasePersistence[Any, Any, Any]):
         await unit.load()
         return unit
 
-    def _fragments(self, types: ContextTypes[Any, Any, Any, Any]) -> Mapping[str, Fragment[Any]]:
-        kept = self.store_data
-        declared: list[tuple[bool, str, KeyFunction, type[Any]]] = [
-            (kept.user_data, USER_DATA, user_key, types.user_data),
-            (kept.chat_data, CHAT_DATA, chat_key, types.chat_data),
-            (kept.bot_data, BOT_DATA, bot_key, types.bot_data),
-        ]
-        return {
-            name: self._fragment(name, function, kind)
-            for is_kept, name, function, kind in declared
-            if is_kept
-        }
-
-    def _fragment(self, name: str, function: KeyFunction, kind: Any) -> Fragment[Any]:
-        codec: Codec[Any] = (
-            Codec(kind) if is_data_type(kind) else ValueCodec(kind, bot=self.telegram_bot)
-        )
-        return Fragment(
-            name,
-            kind,
-            function,
-            self.storage,
-            codec,
-            lazy=False,
-            is_held=name != BOT_DATA,
-            key=THE_BOT if name == BOT_DATA else None,
-            merge=merged if name == BOT_DATA else None,
-            stores_initial=False,
-        )
+    def _declared(self, types: ContextTypes[Any, Any, Any, Any]) -> Mapping[str, Fragment[Any]]:
+        return fragments_of(self.store_data, types, self.storage, self.telegram_bot)
 
     def telegram_bot(self) -> Bot | None:
         """Return the bot that Telegram's objects among the data get."""
@@ -156,19 +147,24 @@ class BotPersistence(BasePersistence[Any, Any, Any]):
     # What python-telegram-bot calls on persistences that keep everything in memory.
 
     async def get_user_data(self) -> NoReturn:
-        raise ImproperlyConfigured(NOT_INSTALLED)
+        self._refuse(USER_DATA)
 
     async def get_chat_data(self) -> NoReturn:
-        raise ImproperlyConfigured(NOT_INSTALLED)
+        self._refuse(CHAT_DATA)
 
     async def get_bot_data(self) -> NoReturn:
-        raise ImproperlyConfigured(NOT_INSTALLED)
+        self._refuse(BOT_DATA)
 
     async def get_callback_data(self) -> NoReturn:
-        raise ImproperlyConfigured(NOT_INSTALLED)
+        self._refuse(callback_data.CALLBACK_DATA)
 
     async def get_conversations(self, name: str) -> NoReturn:
-        raise ImproperlyConfigured(NOT_INSTALLED)
+        self._refuse(f"{CONVERSATION}{name}")
+
+    def _refuse(self, name: str) -> NoReturn:
+        if self._bot_alias is None:
+            raise ImproperlyConfigured(NOT_INSTALLED)
+        raise not_in_memory(name)
 
     async def update_user_data(self, user_id: int, data: Any) -> None:
         """Replace a user's ``user_data``, whatever it holds."""
@@ -215,6 +211,11 @@ class BotPersistence(BasePersistence[Any, Any, Any]):
         """Do nothing: everything is saved already."""
 
 
+def all_conversations() -> BotPersistence:
+    """Return a persistence that keeps all conversations, for ``PERSISTENCE`` in the settings."""
+    return BotPersistence(all_conversations=True)
+
+
 NOT_INSTALLED = (
     "BotPersistence needs an application with a session. In a script: "
     "multi_session().install(Application.builder()).token(…).persistence(BotPersistence()).build()"
@@ -246,29 +247,10 @@ class BotDataEdit(AsyncEdit[Any]):
 
 async def added(edit: AsyncEdit[Any], data: Any) -> None:
     async with edit as stored:
-        if data and not stored:
+        if data and stored is None:
             edit.data = data
 
 
 async def replaced(edit: AsyncEdit[Any], data: Any) -> None:
     async with edit:
         edit.data = data
-
-
-def user_key(update: Update | None = None, *, user: int | None = None) -> str | None:
-    """Return the key of ``user_data``, which python-telegram-bot keeps per ``effective_user``."""
-    if update is not None:
-        user = update.effective_user.id if update.effective_user else None
-    return None if user is None else str(user)
-
-
-def chat_key(update: Update | None = None, *, chat: int | None = None) -> str | None:
-    """Return the key of ``chat_data``, which python-telegram-bot keeps per ``effective_chat``."""
-    if update is not None:
-        chat = update.effective_chat.id if update.effective_chat else None
-    return None if chat is None else str(chat)
-
-
-def bot_key(update: object = None) -> str:
-    """Return the key of ``bot_data``, of which a bot has one."""
-    return THE_BOT

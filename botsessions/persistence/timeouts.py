@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec.structs import replace
 from telegram.ext import ConversationHandler, Job
 
-from ..database.connections import run
-from ..database.storage import DatabaseStorage
 from ..records import Record, Storage, utcnow
-from ..storages.layers import WrappedStorage, peel
+from ..storages.layers import WrappedStorage
 
-logger = logging.getLogger(__name__)
-
-FEWEST_SECONDS, MOST_SECONDS = 0.2, 5.0
-"""So often a running bot looks for conversations whose time is over, by the shortest timeout."""
-AT_ONCE = 20
 UPDATE = "update"
 """In what is stored of a conversation that has a timeout: its last update, as Telegram sent it."""
 
-TimedOut = Callable[[dict[str, Any]], Awaitable[None]]
+TimedOut = Callable[[Any], Awaitable[None]]
 
 
 class Timeout(WrappedStorage):
@@ -78,78 +67,3 @@ class NoJobs(dict[Any, Job[Any]]):
 
     def __setitem__(self, key: Any, job: Job[Any]) -> None:
         pass
-
-
-class Overdue(NamedTuple):
-    """A conversation whose time is over."""
-
-    name: str
-    """Its fragment's."""
-    key: str
-    stored: Any
-
-
-def overdue(
-    storage: DatabaseStorage, bot: str, names: Collection[str], limit: int = AT_ONCE
-) -> list[Overdue]:
-    """Return conversations whose time is over."""
-    rows = storage.model._default_manager.using(storage.using)
-    due = rows.filter(bot=bot, name__in=names, expires_at__lte=utcnow()).order_by("expires_at")
-    return [Overdue(*row) for row in due.values_list("name", "key", "data")[:limit]]
-
-
-class Watch:
-    """Ends conversations in time, as long as a bot runs.
-
-    Args:
-        end: ends one, unless another process has done it or it has gone on meanwhile.
-    """
-
-    def __init__(
-        self,
-        bot: str,
-        handlers: Iterable[tuple[str, ConversationHandler[Any], Storage]],
-        end: Callable[[Overdue], Awaitable[None]],
-    ) -> None:
-        self._bot, self._end = bot, end
-        self._names: dict[DatabaseStorage, set[str]] = {}
-        shortest = MOST_SECONDS * 10
-        for name, handler, storage in handlers:
-            innermost = peel(storage)[1]
-            if handler.conversation_timeout and isinstance(innermost, DatabaseStorage):
-                self._names.setdefault(innermost, set()).add(name)
-                shortest = min(shortest, patience_of(handler).total_seconds())
-        self._pause = min(MOST_SECONDS, max(FEWEST_SECONDS, shortest / 10))
-        self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        if self._names:
-            self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Return when what has begun has ended."""
-        self._stopping.set()
-        if self._task is not None:
-            await self._task
-
-    async def look(self) -> bool:
-        """End some that are over now; return whether there may be more."""
-        more = False
-        for storage, names in self._names.items():
-            some = await run(storage.using, partial(overdue, storage, self._bot, names))
-            await asyncio.gather(*map(self._end, some))
-            more = more or len(some) == AT_ONCE
-        return more
-
-    async def _run(self) -> None:
-        while not self._stopping.is_set():
-            more = False
-            try:
-                more = await self.look()
-            except Exception:
-                logger.exception("Bot %r cannot look for conversations that are over.", self._bot)
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(
-                    self._stopping.wait(), FEWEST_SECONDS if more else self._pause
-                )
