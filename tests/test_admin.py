@@ -15,8 +15,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from botsessions import enhance_storage, finding, multi_session, session
-from botsessions.admin import changelist, ranges, sorting
-from botsessions.models import BotSession
+from botsessions.admin import changelist, filters, ranges, sorting
+from botsessions.models import BotSession, Incident
 
 from .sessions import LIST, make, staff, url
 
@@ -296,6 +296,19 @@ def test_pages_of_an_order_are_turned(
     assert ("only some thousand sessions were compared" in page) == (not is_sure)
 
 
+def test_of_many_that_are_found_an_order_counts_no_more_than_are_found(
+    viewer: Client, monkeypatch: Any
+) -> None:
+    make_many(60)
+    BotSession.objects.update(expires_at=timezone.now() - timedelta(days=1))
+    monkeypatch.setattr(finding, "LISTED", 20)
+    for query in ("state=expired", "q=1*", "q=title", "state=expired&bot=default"):
+        for sort in ("oldest", "changed", "largest", "ends", "lasts"):
+            with CaptureQueriesContext(connection) as queries:
+                html(viewer, f"?{query}&sort={sort}")
+            assert not [one["sql"] for one in queries if "COUNT(*)" in one["sql"]], (query, sort)
+
+
 def test_an_order_costs_few_statements(viewer: Client) -> None:
     make_many(60)
     for query in ("sort=changed", "sort=largest&bot=default", "sort=ends&q=1", "state=unreadable"):
@@ -334,6 +347,7 @@ def test_what_narrows_the_list_is_told_and_can_be_removed(viewer: Client) -> Non
         ("expires_to=2020-01-01T00:00", ["old"]),
         ("exact_version=2", ["new"]),
         ("exact_version=3", []),
+        ("exact_version=none", ["large", "old"]),
         ("size_from=nonsense", []),
         ("created_from=yesterday", []),
     ],
@@ -390,6 +404,30 @@ def test_what_bots_cannot_read_is_found(viewer: Client, settings: Any) -> None:
     assert shown(html(viewer, "?state=unreadable")) == ["newer"]
     viewer.force_login(staff("view", "view_contents"))
     assert shown(html(viewer, "?state=unreadable")) == ["newer", "misfit"]
+
+
+def test_older_data_that_bots_cannot_read_is_found_by_incidents(
+    client: Client, settings: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(filters, "TRIED", 2)
+    declared = session(initial=Basket)
+    settings.BOTSESSIONS = {"BOTS": {"default": {"SESSION": declared, "APPLICATION": print}}}
+    client.force_login(staff("view", "view_contents"))
+    bounded = "only the newest sessions were looked at"
+    make("misfit", {"pizzas": "many"}, title="misfit")
+    make("mended", title="mended")
+    assert bounded not in html(client, "?state=unreadable")
+    make_many(3)
+    page = html(client, "?state=unreadable")
+    assert "No session is like that." in page
+    assert bounded in page
+    for key in ("misfit", "misfit", "mended"):
+        Incident.objects.create(bot="default", key=key, kind=Incident.Kind.DATA)
+    with CaptureQueriesContext(connection) as queries:
+        page = html(client, "?state=unreadable")
+    assert shown(page) == ["misfit"]
+    assert bounded in page
+    assert len(queries) <= MOST_STATEMENTS
 
 
 @dataclass

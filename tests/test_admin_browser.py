@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, StorageState, expect
 
 from . import axe
-from .browser import CHROMIUM, PHONE, Site, chromium
+from .browser import CHROMIUM, PHONE, Site, chromium, log_in_as_admin
 from .sessions import LIST
 
 pytestmark = pytest.mark.once
@@ -36,13 +36,26 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
+@pytest.fixture(scope="module")
+def logged_in(site: Site, browser: Browser) -> StorageState:
+    """What a browser keeps of a login."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(site.url + LIST)
+    log_in_as_admin(page)
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Select session")
+    kept = context.storage_state()
+    context.close()
+    return kept
+
+
 @pytest.fixture
-def log_in(site: Site, browser: Browser) -> Iterator[Callable[..., Page]]:
+def log_in(site: Site, browser: Browser, logged_in: StorageState) -> Iterator[Callable[..., Page]]:
     """Open the list in a browser of its own; at the end, see that all went well there."""
     contexts: list[tuple[BrowserContext, list[str]]] = []
 
     def log_in(**options: Any) -> Page:
-        context = browser.new_context(**options)
+        context = browser.new_context(storage_state=logged_in, **options)
         problems: list[str] = []
         contexts.append((context, problems))
         context.on("request", lambda r: None if r.url.startswith(site.url) else note(r.url))
@@ -51,9 +64,6 @@ def log_in(site: Site, browser: Browser) -> Iterator[Callable[..., Page]]:
         note = problems.append
         page = context.new_page()
         page.goto(site.url + LIST)
-        page.get_by_label("Username").fill("admin")
-        page.get_by_label("Password").fill("admin")
-        page.get_by_role("button", name="Log in").click()
         expect(page.get_by_role("heading", level=1)).to_contain_text("Select session")
         return page
 
@@ -267,6 +277,35 @@ def test_the_tree_folds_by_keyboard(log_in: Callable[..., Page]) -> None:
     expect(summary).to_be_hidden()
 
 
+def test_json_and_time_run_from_left_to_right_in_every_language(
+    log_in: Callable[..., Page],
+) -> None:
+    page = log_in()
+    mirror = "document.documentElement.dir = 'rtl'"
+    visit(page, "edit")
+    page.evaluate(mirror)
+    expect(page.get_by_label("Data, as JSON")).to_have_css("direction", "ltr")
+    page.get_by_role("link", name="Maria Rossi").click()
+    expect(page.get_by_role("link", name="History")).to_be_visible()
+    page.evaluate(mirror)
+    expect(page.locator(".bs-tree")).to_have_css("direction", "ltr")
+    expect(page.get_by_role("heading", level=1)).to_have_css("direction", "rtl")
+    expect(page.locator(".bs-places code").first).to_have_css("direction", "ltr")
+    expect(page.locator(".bs-facts time").first).to_have_css("unicode-bidi", "plaintext")
+    visit(page, "app")
+    page.evaluate(mirror)
+    days, bars = page.locator(".bs-days").first, page.locator(".bs-bars").first
+    for parts in (days.locator("li"), bars.locator("rect")):
+        first, last = parts.first.bounding_box(), parts.last.bounding_box()
+        assert first is not None
+        assert last is not None
+        assert first["x"] < last["x"]
+    day, bar = days.locator("li").last.bounding_box(), bars.locator("rect").last.bounding_box()
+    assert day is not None
+    assert bar is not None
+    assert day["x"] <= bar["x"] + bar["width"] / 2 <= day["x"] + day["width"]
+
+
 def test_a_value_is_found_and_edited_in_its_place(log_in: Callable[..., Page]) -> None:
     page = log_in()
     find(page, "Maria")
@@ -332,6 +371,11 @@ PAGES = (
     "history",
     "incidents",
     "versions",
+    "sorted",
+    "activity",
+    "menu",
+    "reset",
+    "value",
 )
 
 
@@ -370,6 +414,7 @@ def visit(page: Page, name: str) -> None:
         return
     page.get_by_role("link", name="Jürgen" if name == "expired" else "Maria Rossi").click()
     expect(page.get_by_role("link", name="History")).to_be_visible()
+    expect(page.get_by_role("heading", name="Last changes")).to_be_visible()
     if name == "history":
         page.get_by_role("link", name="History").click()
         expect(page.get_by_role("heading", level=1)).to_contain_text("Change history")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,17 @@ def test_the_admin_speaks_spanish(admin_client: Client, settings: Any) -> None:
         assert text in page
 
 
+def test_sessions_of_bots_are_called_the_same_on_every_page(
+    admin_client: Client, settings: Any
+) -> None:
+    settings.LANGUAGE_CODE = "de"
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.middleware.locale.LocaleMiddleware"]
+    make()
+    page = admin_client.get("/admin/botsessions/", HTTP_ACCEPT_LANGUAGE="de").content.decode()
+    assert "Sessions" not in page  # As Django's own catalogue has it, for those of browsers.
+    assert "Sitzungen" in page
+
+
 @pytest.mark.once
 @pytest.mark.skipif(shutil.which("msgmerge") is None, reason="gettext is not installed.")
 def test_the_catalogues_are_complete(tmp_path: Path) -> None:
@@ -57,7 +69,9 @@ def test_the_catalogues_are_complete(tmp_path: Path) -> None:
     shutil.copytree(Path(botsessions.__file__).parent, package)
     languages = ["-l", "de", "-l", "es"]
     command = [sys.executable, "-m", "django", "makemessages", *languages, "--no-obsolete"]
-    subprocess.run(command, cwd=package, check=True, capture_output=True)  # noqa: S603
+    # The project's settings need not be importable there, nor are they asked for.
+    environment = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
+    subprocess.run(command, cwd=package, env=environment, check=True, capture_output=True)  # noqa: S603
     for language in ("de", "es"):
         texts = (package / "locale" / language / "LC_MESSAGES" / "django.po").read_text()
         missing = [

@@ -15,7 +15,7 @@ from django.test import Client
 from django.utils import timezone
 
 from botsessions import audit, enhance_storage, session
-from botsessions.admin import doing
+from botsessions.admin import activity, doing
 from botsessions.locks import process_lock
 from botsessions.maintenance import changing
 from botsessions.models import BotSession
@@ -137,9 +137,12 @@ def test_migrate(operator: Client, settings: Any) -> None:
     settings.BOTSESSIONS = {"BOTS": {"default": {"SESSION": declared, "APPLICATION": print}}}
     old, broken = make("1", {"pet": "Rex"}), make("2", {"fish": "sesame"})
     new = make("3", {"pets": []}, version=2)
-    page = text(run(operator, "migrate", [old, broken, new], confirmed="yes"))
+    expired = make("4", {"pet": "Rex"}, expires_at=timezone.now())
+    chosen = [old, broken, new, expired]
+    assert "Migrate: 2 sessions" in text(run(operator, "migrate", chosen))
+    page = text(run(operator, "migrate", chosen, confirmed="yes"))
     assert "Migrate: 1 session done." in page
-    assert "For 1 there was nothing to do." in page
+    assert "For 2 there was nothing to do." in page
     assert "1 session was left as it was." in page
     link = f"""<a href="{url("change", broken)}">'2' of bot 'default'</a>"""
     assert link in html.unescape(page)
@@ -220,6 +223,33 @@ def test_all_that_match_and_no_others(operator: Client) -> None:
     assert 'name="select_across" value="1"' in page
     run(operator, "expire", rows[:1], query="?of=chat:-42", across=True, confirmed="yes")
     assert BotSession.objects.filter(expires_at=None).count() == 1
+
+
+def test_all_that_a_list_shows_at_an_address(operator: Client) -> None:
+    for n in range(120):
+        make(n, chat_id=-42)
+    make("other", chat_id=-7)
+    where = f"{LIST}action/expire/?of=chat:-42&bot=default"
+    page = text(operator.get(where))
+    assert "Expire now: 120 sessions" in page
+    assert "Chat or user: Chat -42" in page
+    assert "Bot: default" in page
+    done = operator.post(where, {"confirmed": "yes"}, follow=True)
+    assert done.redirect_chain == [(f"{LIST}?of=chat%3A-42&bot=default", 302)]
+    assert "Expire now: 120 sessions done." in text(done)
+    assert BotSession.objects.filter(expires_at=None).count() == 1
+    assert operator.get(f"{LIST}action/expire/?nonsense=1").url == f"{LIST}?nonsense=1"
+    assert operator.get(f"{LIST}action/nonsense/").status_code == 403
+
+
+def test_who_cancels_goes_back_to_the_list_as_it_was(operator: Client) -> None:
+    row = make(1)
+    assert f'href="{LIST}?bot=default"' in text(
+        run(operator, "expire", [row], query="?bot=default")
+    )
+    assert f'href="{url("change", row)}">Cancel' in text(
+        operator.get(url("operation", row, "expire"))
+    )
 
 
 @pytest.mark.parametrize("name", ["expire", "reset", "delete_selected", "export"])
@@ -375,3 +405,15 @@ def test_the_history_names_what_was_done(operator: Client) -> None:
     row = make()
     operator.post(url("operation", row, "expire"), {"confirmed": "yes"})
     assert "Changed Expires." in text(operator.get(url("history", row)))
+
+
+def test_the_history_looks_at_the_newest_entries_of_the_log(
+    operator: Client, monkeypatch: Any
+) -> None:
+    first, second = make(1), make(2)
+    for row in (first, second, second):
+        operator.post(url("operation", row, "reset"), {"confirmed": "yes"})
+    assert "Changed Data" in text(operator.get(url("history", first)))
+    monkeypatch.setattr(activity, "LOOKED_AT", 2)
+    assert "Nobody has changed this session" in text(operator.get(url("history", first)))
+    assert text(operator.get(url("history", second))).count("Changed Data") == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from html import unescape
 from http import HTTPStatus
 from typing import Any
 
@@ -92,6 +93,34 @@ def test_another_site_of_the_same_name_does_not_take_its_place(viewer: Client) -
     others = [AdminSite() for _ in range(20)]
     assert f'href="{LIST}?bot=shop' in html(viewer)
     assert {other.name for other in others} == {site.name}
+
+
+def test_versions_lead_to_their_sessions_and_to_what_can_be_done(client: Client) -> None:
+    for n, version in enumerate([1, 1, None, 2, 3]):
+        make(n, bot="shop", version=version)
+    make("x", bot="gone")
+    client.force_login(staff("change"))
+    page = unescape(html(client))
+    own, actions = "bot=shop&fragment=-&exact_version", {}
+    for where, number in {
+        f"{own}=1": 2,
+        f"{own}=none": 1,
+        "bot=gone&exact_version=none": 1,
+    }.items():
+        assert f'href="{LIST}?{where}"' in page
+        assert html(client, f"{LIST}?{where}").count('class="bs-title"') == number
+    for name, of in {"migrate": (1, "none"), "expire": (1, "none", 3)}.items():
+        actions[name] = re.findall(rf'href="{LIST}action/{name}/\?{own}=([^"]*)"', page)
+        assert sorted(actions[name]) == sorted(map(str, of))
+    assert f"{LIST}action/expire/?bot=gone" in page
+    client.force_login(staff("view"))
+    assert f"{LIST}action/" not in html(client)
+
+
+def test_sessions_are_searched_for_from_here(viewer: Client) -> None:
+    make(424242, bot="shop")
+    assert f'<form class="bs-search" method="get" action="{LIST}"' in html(viewer)
+    assert 'class="bs-title"' in html(viewer, f"{LIST}?q=424242")
 
 
 @pytest.mark.parametrize("path", [APP, OVERVIEW])

@@ -20,13 +20,14 @@ from django.utils import timezone
 from botsessions import enhance_storage, session
 from botsessions.admin.tree import tree
 from botsessions.database.lease import lease_key
-from botsessions.models import BotSession, BotSessionLease
+from botsessions.models import BotSession, BotSessionLease, HistoryEntry
 from botsessions.storages import Address
 
 from .sessions import LIST, make, staff, url
 
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
+MOST_STATEMENTS = 8
 
 
 @dataclass
@@ -94,14 +95,54 @@ def test_data_is_a_tree_that_folds(reader: Client) -> None:
     assert "<script>" not in text
 
 
-def test_it_costs_few_statements(reader: Client) -> None:
+def test_it_costs_few_statements(reader: Client, settings: Any) -> None:
     for user in range(9):
         make(user, chat_id=-42, user_id=user)
     row = make("k", chat_id=-42, user_id=5)
     page(reader, row)
     with CaptureQueriesContext(connection) as queries:
         page(reader, row)
-    assert len(queries) <= 8
+    assert len(queries) <= MOST_STATEMENTS
+    bots = settings.BOTSESSIONS["BOTS"]
+    bots["default"] = {"SESSION": session(), "APPLICATION": print, "LOCK": "database"}
+    settings.BOTSESSIONS = {"BOTS": bots}
+    changed_by(row, f"admin:{staff('change').pk}")
+    for path in ("change", "recent"):
+        reader.get(url(path, row))
+        with CaptureQueriesContext(connection) as queries:
+            text = reader.get(url(path, row)).content.decode()
+        assert len(queries) <= MOST_STATEMENTS, path
+    assert "staff1 in the admin" in text
+
+
+def changed_by(row: BotSession, *people: str) -> None:
+    """Note that people have changed a session, the last of them to what it is now."""
+    for n, by in enumerate([*people, people[-1]]):
+        HistoryEntry.objects.create(
+            table=row._meta.db_table,
+            session_id=row.pk,
+            revision=row.revision if n == len(people) else n,
+            data=json.dumps({"pizza_count": n}),
+            size=20,
+            at=timezone.now(),
+            by=by,
+        )
+
+
+def test_other_sessions_of_the_chat_and_of_the_user_are_named(reader: Client) -> None:
+    for user in range(9):
+        make(user, chat_id=-42, user_id=user, title=f"member {user}")
+    for n in range(3):
+        make(f"of-{n}", chat_id=-100 - n, user_id=5, title=f"elsewhere {n}")
+    text = page(reader, make("k", chat_id=-42, user_id=5))
+    of_chat, of_user = text.split("bs-others-1")[-1].split("bs-others-2")[-2:]
+    assert [f"member {n}" for n in range(9) if f"member {n}<" in text] == [
+        *("member 4", "member 5", "member 6", "member 7", "member 8")
+    ]
+    for title in ("elsewhere 0", "elsewhere 1", "elsewhere 2", "member 5"):
+        assert f"{title}<" in of_user
+    assert "elsewhere" not in of_chat
+    assert "Other sessions of" not in page(reader, make("alone"))
 
 
 @pytest.mark.parametrize(

@@ -7,19 +7,21 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.admin import site
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
 from botsessions import enhance_storage, session
+from botsessions.admin import BotSessionAdmin
 from botsessions.maintenance.changing import write_data
 from botsessions.models import BotSession, HistoryEntry, Incident
 from botsessions.permissions import PERMISSIONS
 
 from .sessions import LIST, make, staff, url
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 SECRET = "open sesame"
 INCIDENTS = "/admin/botsessions/incident/"
@@ -41,7 +43,10 @@ PAGES: dict[str, set[str]] = {
     "edit": {"change", "view_contents"},
     "value": {"change", "view_contents"},
     "revision": {"view"},
+    "recent": {"view"},
 }
+LISTS = ("", "overview/", "overview/webhooks/", "activity/")
+"""Pages of all sessions, for those who may ``view``."""
 PEOPLE = [
     (),
     *((name,) for name in PERMISSIONS),
@@ -75,19 +80,28 @@ def test_pages_open_for_those_who_may(
     client: Client, row: BotSession, permissions: tuple[str, ...]
 ) -> None:
     client.force_login(staff(*permissions))
-    for path in (
-        LIST,
-        *(f"{LIST}{page}/" for page in ("overview", "overview/webhooks", "activity")),
-    ):
-        assert (client.get(path).status_code == 200) == allowed(permissions, {"view"}), path
+    for page in LISTS:
+        status = client.get(f"{LIST}{page}").status_code
+        assert status == (200 if allowed(permissions, {"view"}) else 403), page
     for page, needed in PAGES.items():
         status = client.get(url(page, row), {"path": "$.secret"}).status_code
         assert status == (200 if allowed(permissions, needed) else 403), page
     for name, needed in OPERATIONS.items():
         status = client.get(url("operation", row, name)).status_code
         assert status == (200 if allowed(permissions, needed) else 403), name
+        status = client.get(f"{LIST}action/{name}/").status_code
+        assert status == (200 if allowed(permissions, needed) else 403), name
     assert client.get(f"{LIST}add/").status_code == 403
     assert client.get(INCIDENTS).status_code == 403
+
+
+def test_the_pages_above_are_all_that_there_are() -> None:
+    prefix = "botsessions_botsession_"
+    names = {pattern.name for pattern in site.get_model_admin(BotSession).get_urls()} - {None}
+    lists = {"changelist", "overview", "webhooks", "activity"}
+    others = {"operation", "operation_on_all", "delete", "add"}
+    assert names == {prefix + name for name in lists | PAGES.keys() | others}
+    assert OPERATIONS.keys() == {operation.name for operation in BotSessionAdmin.actions}
 
 
 def test_incidents_are_for_those_who_may_view_them(client: Client) -> None:
@@ -100,8 +114,29 @@ def test_incidents_are_for_those_who_may_view_them(client: Client) -> None:
 
 
 @pytest.mark.parametrize("permissions", PEOPLE, ids="+".join)
+def test_messages_of_incidents_are_for_those_who_may_see_contents(
+    client: Client, permissions: tuple[str, ...]
+) -> None:
+    incident = Incident.objects.create(bot="default", key="1", kind="data", message=SECRET)
+    user = staff(*permissions)
+    user.user_permissions.add(Permission.objects.get(codename="view_incident"))
+    client.force_login(user)
+    names = [pattern.name for pattern in site.get_model_admin(Incident).get_urls() if pattern.name]
+    assert [name.rpartition("_")[2] for name in names] == [
+        *("changelist", "add", "history", "delete", "change"),
+    ]
+    for page, status in {"change": 200, "history": 200, "delete": 403}.items():
+        answer = client.get(f"{INCIDENTS}{incident.pk}/{page}/")
+        assert answer.status_code == status
+        may_see = page == "change" and "view_contents" in permissions
+        assert (SECRET in answer.content.decode()) == may_see, page
+    assert (SECRET in client.get(INCIDENTS).content.decode()) == ("view_contents" in permissions)
+    assert client.get(f"{INCIDENTS}?message__startswith=open").status_code in (302, 400)
+
+
+@pytest.mark.parametrize("permissions", PEOPLE, ids="+".join)
 @pytest.mark.parametrize("name", OPERATIONS)
-@pytest.mark.parametrize("where", ["list", "page"])
+@pytest.mark.parametrize("where", ["list", "all", "page"])
 def test_only_those_who_may_change_anything(
     client: Client, row: BotSession, permissions: tuple[str, ...], name: str, where: str
 ) -> None:
@@ -112,7 +147,8 @@ def test_only_those_who_may_change_anything(
     if where == "list":
         client.post(LIST, {"action": name, "_selected_action": [row.pk], **chosen})
     else:
-        client.post(url("operation", row, name), chosen)
+        all_of_them = f"{LIST}action/{name}/"
+        client.post(url("operation", row, name) if where == "page" else all_of_them, chosen)
     may_do = allowed(permissions, OPERATIONS[name])
     assert (stored() != before) == (may_do and name != "export")
     assert LogEntry.objects.exists() == may_do
@@ -195,6 +231,7 @@ def test_every_change_needs_a_token_against_forgery(row: BotSession, name: str) 
     for where, data in (
         (LIST, in_list),
         (url("operation", row, name), {"confirmed": "yes", "amount": "1", "unit": "days"}),
+        (f"{LIST}action/{name}/", {"confirmed": "yes", "amount": "1", "unit": "days"}),
         (url("delete", row), {"confirmed": "yes"}),
         (url("edit", row), {"text": "{}", "revision": row.revision}),
         (url("past", row), {"restore": "1", "revision": row.revision}),
@@ -210,6 +247,7 @@ def test_a_get_changes_nothing(client: Client, row: BotSession, name: str) -> No
     before = stored()
     chosen = {"confirmed": "yes", "amount": "1", "unit": "days"}
     client.get(url("operation", row, name), chosen)
+    client.get(f"{LIST}action/{name}/", chosen)
     client.get(url("edit", row), {"text": "{}", "revision": row.revision})
     client.get(LIST, {"action": name, "_selected_action": row.pk, "confirmed": "yes"})
     assert stored() == before

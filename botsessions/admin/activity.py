@@ -10,9 +10,11 @@ from django.contrib.admin.utils import quote
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils import formats
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
+from ..finding import among_newest
 from ..models import AbstractBotSession
 from . import columns
 from .moments import moment
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from .pages import SessionPages
 
 A_PAGE = 50
+LOOKED_AT = 50_000
+"""So many of the log's newest entries are looked at for those of a session: no index knows them."""
 
 
 class Deed(NamedTuple):
@@ -56,8 +60,9 @@ def activity_page(
         "session": session,
         "session_url": session and model_admin.url("change", quote(session.pk)),
         "subtitle": session and columns.title_in_full(session),
-        "deeds": list(deeds(model_admin, request, shown)),
+        "deeds": list(deeds(model_admin, shown, sessions_of(model_admin, request, shown))),
         "older_url": f"?{older.urlencode()}" if len(found) > A_PAGE else "",
+        "looked_at": formats.number_format(LOOKED_AT, force_grouping=True) if session else "",
         "all_url": model_admin.url("activity") if session or who else "",
     }
     title = gettext("Change history") if session else gettext("What people did")
@@ -67,13 +72,20 @@ def activity_page(
 def of(model_admin: SessionPages, session: AbstractBotSession | None) -> QuerySet[LogEntry]:
     kind = ContentType.objects.get_for_model(model_admin.model, for_concrete_model=False)
     entries = LogEntry.objects.filter(content_type=kind).order_by("-pk").select_related("user")
-    return entries if session is None else entries.filter(object_id=str(session.pk))
+    if session is None:
+        return entries
+    newest = among_newest(LogEntry.objects.all(), LOOKED_AT)
+    return entries.filter(newest, object_id=str(session.pk))
 
 
 def deeds(
-    model_admin: SessionPages, request: HttpRequest, entries: list[LogEntry]
+    model_admin: SessionPages, entries: list[LogEntry], there: Mapping[str, AbstractBotSession]
 ) -> Iterator[Deed]:
-    there = sessions_of(model_admin, request, entries)
+    """Yield what was done.
+
+    Args:
+        there: the sessions to link to, by primary key.
+    """
     for entry in entries:
         session = there.get(str(entry.object_id))
         gone = gettext("Deleted") if entry.action_flag == DELETION else ""

@@ -18,8 +18,8 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext
 
 from ..finding import found, search_parts
-from ..paging import Take, among, in_order, page, walk
-from .filters import SortFilter
+from ..paging import BY_KEY, Take, among, in_order, page, walk
+from .filters import BotFilter, SortFilter
 from .hints import Hint, hint_of
 from .ranges import RangeFilter
 from .sorting import Sort, compared, first_of, in_index_order
@@ -55,27 +55,37 @@ class SessionChangeList(ChangeList):
     """
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
-        return super().get_queryset(request, exclude_parameters).defer("data")
+        text, self.query = self.query, ""
+        self.before_search = super().get_queryset(request, exclude_parameters).defer("data")
+        self.query = text
+        model_admin: Any = self.model_admin
+        sessions: QuerySet[Any]
+        sessions, _ = model_admin.get_search_results(request, self.before_search, text)
+        return sessions
 
     def get_results(self, request: HttpRequest) -> None:
         turn = request.GET.get(PAGE_VAR, "")
         specs = self.filter_specs
         sort = next((one.sort for one in specs if isinstance(one, SortFilter)), None)
         hint: Hint | None = hint_of(specs)
+        sessions = self.queryset
         if self.query.strip():
             hint = search_parts(self.query, self.model), []
-        keys, self.incomplete = found(self.queryset, *hint) if hint else ([], False)
+            sessions = self.before_search  # PostgreSQL would take a search twice for a rare find.
+        keys, self.incomplete = found(sessions, *hint) if hint else ([], False)
         self.is_sure = True
         if sort:
             self._sort(request, turn, sort, hint, keys)
         elif hint:
             self._show(request, turn, partial(among, keys))
-            pattern = gettext("more than {n}") if self.incomplete else "{n}"
-            self.result_count = Count(len(keys), pattern)
+            self.result_count = counted(keys, self.incomplete)
         else:
-            self._show(request, turn, partial(walk, self.queryset))
+            order = order_of(specs)
+            self._show(request, turn, partial(walk, self.queryset, order=order))
             whole = not self.newer and not self.older
-            self.result_count = Count(len(self.result_list)) if whole else count(self.queryset)
+            self.result_count = (
+                Count(len(self.result_list)) if whole else count(self.queryset, order)
+            )
         self.is_bounded = any(getattr(one, "is_bounded", False) for one in specs)
         self.chips = list(chips(self))
         self.full_result_count = None
@@ -100,20 +110,22 @@ class SessionChangeList(ChangeList):
         Args:
             keys: the primary keys of what was found by the hint.
         """
-        narrowed = bool(self.queryset.query.where)
+        narrowed, order = bool(self.queryset.query.where), order_of(self.filter_specs)
         if sort.by_index and (not narrowed or (hint and hint[1] == [f"-{sort.column}"])):
             first = in_index_order(self.queryset, sort)
         elif hint:
             first = compared(self.root_queryset, sort, keys, is_all=not self.incomplete)
         else:
-            first = first_of(self.queryset, sort, narrowed=narrowed)
+            first = first_of(self.queryset, sort, order if narrowed else None)
         self.is_sure = first.is_sure
         self.incomplete = first.total is None or first.total > len(first.keys)
         self._show(request, turn, partial(in_order, first.keys))
-        if first.total is None:
-            self.result_count = count(self.queryset)
-        else:
+        if first.total is not None:
             self.result_count = Count(first.total)
+        elif hint:
+            self.result_count = counted(keys, True)
+        else:
+            self.result_count = count(self.queryset, order)
 
     def _show(self, request: HttpRequest, turn: str, take: Take) -> None:
         """Find the rows of a page, and how to turn to newer and to older ones, if there are."""
@@ -136,6 +148,11 @@ class SessionChangeList(ChangeList):
             return self.lookup_opts.pk.to_python(text)
         except ValidationError as exc:
             raise IncorrectLookupParameters from exc
+
+
+def order_of(filters: list[Any]) -> tuple[str, ...]:
+    """Return the order in which an index has the newest sessions first that are looked for."""
+    return next((one.order for one in filters if isinstance(one, BotFilter)), BY_KEY)
 
 
 def api_url() -> str:
@@ -167,16 +184,20 @@ def chips(changelist: SessionChangeList) -> Iterator[tuple[str, str, str]]:
             yield label.strip(), value, changelist.get_query_string(remove=[name])
 
 
-def count(sessions: QuerySet[Any]) -> Count:
+def counted(keys: list[Any], is_more: bool) -> Count:
+    return Count(len(keys), gettext("more than {n}") if is_more else "{n}")
+
+
+def count(sessions: QuerySet[Any], order: tuple[str, ...] = BY_KEY) -> Count:
     """Return how many there are: exactly where they are few, otherwise as the database thinks."""
     if not sessions.query.where:
         estimated = estimate(sessions)
         if estimated > COUNTED:
             return Count(estimated, gettext("≈ {n}"))
-    counted = sessions.order_by("-pk").values("pk")[: COUNTED + 1].count()
-    if counted > COUNTED:
+    number = sessions.order_by(*order).values("pk")[: COUNTED + 1].count()
+    if number > COUNTED:
         return Count(COUNTED, gettext("more than {n}"))
-    return Count(counted)
+    return Count(number)
 
 
 def estimate(sessions: QuerySet[Any]) -> int:

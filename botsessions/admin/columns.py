@@ -11,12 +11,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy, ngettext, pgettext_lazy
 
+from ..due import comes_due
 from ..finding import SOON, State, state_of
 from ..models import AbstractBotSession
 from .contents import Contents
 from .plain import UNSEEN, visible
 
-ICONS = {State.LIVE: "●", State.SOON: "◔", State.EXPIRED: "○"}
+ICONS = {State.LIVE: "●", State.SOON: "◔", State.DUE: "◕", State.EXPIRED: "○"}
 SHORT = 80
 BLANK = "\u115f\u1160\u2800\u3164\uffa0"
 """Letters without a shape."""
@@ -101,7 +102,10 @@ def whose(session: AbstractBotSession) -> SafeString:
 def state(contents: Contents, soon: timedelta = SOON) -> SafeString:
     """Return the state as text with an icon that screen readers do not read."""
     state = state_of(contents.session, soon=soon)
-    shown: tuple[Any, ...] = (state.value, ICONS[state], state.label)
+    label: Any = state.label
+    if state == State.SOON and comes_due(contents.session.name):
+        label = gettext("Due soon")
+    shown: tuple[Any, ...] = (state.value, ICONS[state], label)
     if contents.is_refused:
         shown = ("refused", "✕", gettext("Unreadable"))
     return format_html(

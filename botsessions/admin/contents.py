@@ -31,6 +31,12 @@ EXPIRED = _(
 )
 
 
+DUE = _(
+    "Its time has come: the bot, if it runs, or the next sweep, does what is to be done, and then "
+    "deletes it."
+)
+
+
 @dataclass(frozen=True)
 class Problem:
     """Something that an operator has to know about stored data."""
@@ -115,6 +121,8 @@ class Contents:
         if self.expired:
             return [Problem(EXPIRED, is_error=False)]
         found = list(self._of_declaration())
+        if state_of(self.session) == State.DUE:
+            found.append(Problem(DUE, is_error=False))
         if self._of_data:
             found.append(Problem(self._of_data if in_detail else gettext(CANNOT_READ)))
         return found

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
+from ..absent import ABSENT
 from .editing import pretty
-from .merging import ABSENT, Difference, Merge, Side
+from .merging import Difference, Merge, Side
 from .plain import visible
 
 MOST_SHOWN = 200
@@ -46,10 +47,10 @@ class Differences:
         return self.count - len(self.to_choose) - len(self.by_itself)
 
 
-def differences(merge: Merge) -> Differences:
+def differences(merge: Merge, most: int = MOST_SHOWN) -> Differences:
     """Return the first differences, those first that somebody has to decide."""
-    both = merge.by(Side.BOTH)[:MOST_SHOWN]
-    others = merge.by(Side.STORED, Side.MINE)[: MOST_SHOWN - len(both)]
+    both = merge.by(Side.BOTH)[:most]
+    others = merge.by(Side.STORED, Side.MINE)[: most - len(both)]
     numbered = list(numbers([*both, *others]))
     return Differences(len(merge.differences), numbered[: len(both)], numbered[len(both) :])
 

@@ -12,6 +12,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext
 from django.views.decorators.csrf import csrf_protect
 
+from ..absent import ABSENT
 from ..conf import max_bytes
 from ..exceptions import SessionConflict, SessionError
 from ..masking import mask, masked_fields
@@ -22,7 +23,7 @@ from .contents import Contents
 from .differences import differences
 from .editing import DataForm, pretty
 from .large_forms import FormTooLarge, is_large, read_large
-from .merging import ABSENT, Merge
+from .merging import Merge
 from .saving import save, storable
 
 if TYPE_CHECKING:

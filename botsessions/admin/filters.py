@@ -8,25 +8,31 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.db import router
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..bots import all_bots
+from ..callbacks import fragments_of_jobs
 from ..declaration import SINGLE
+from ..due import comes_due
 from ..finding import (
     BY_AGE,
-    MAX_ID,
     Age,
     State,
     age_parts,
     any_of,
     fragments,
     in_state,
+    newest_of_each,
     of_age,
+    of_bot,
 )
-from ..models import AbstractBotSession
+from ..models import AbstractBotSession, Incident
+from ..paging import BY_BOT, BY_KEY
+from ..records import MAX_ID
 from .contents import Contents
 from .hints import Hint
 from .sorting import SORTS, Sort
@@ -37,7 +43,9 @@ UNKNOWN = "-"
 """There, for bots that are not in the settings."""
 UNREADABLE = "unreadable"
 TRIED = 500
-"""Of so many of the newest sessions it is tried whether their bots can read them."""
+"""Of so many of the newest sessions it is tried whether their bots can read them,"""
+REFUSED = 100
+"""and of those in so many of the last incidents."""
 
 
 class SortFilter(admin.SimpleListFilter):
@@ -66,6 +74,8 @@ class StateFilter(admin.SimpleListFilter):
     title = _("state")
     parameter_name = "state"
     hint: Hint | None = None
+    is_bounded = False
+    """Whether older sessions were not looked at."""
 
     def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
         self.model_admin = model_admin
@@ -82,15 +92,28 @@ class StateFilter(admin.SimpleListFilter):
             return queryset.filter(any_of(parts))
         if state not in State.values:
             return queryset
-        if state in (State.SOON, State.EXPIRED):
+        if state in (State.SOON, State.DUE, State.EXPIRED):
             self.hint = ([Q()], ["-expires_at"])
         return in_state(queryset, state, self.model_admin.expires_soon)
 
     def _refused(self, request: HttpRequest, sessions: QuerySet[Any]) -> list[Q]:
-        """Return where data is that bots refuse: of the newest it was tried, if that may be."""
-        newest = self.model_admin.judged(request, sessions).order_by("-pk")[:TRIED]
-        refused = [session.pk for session in newest if Contents(session).is_refused]
+        """Return where data is that bots refuse.
+
+        Of the newest, and of those of which incidents say so, it is tried, if that may be.
+        """
+        judged = self.model_admin.judged(request, sessions)
+        tried = newest_of_each(judged, [Q(), any_of(refused_lately())], TRIED + 1)
+        self.is_bounded = len(tried) > TRIED
+        refused = [session.pk for session in tried if Contents(session).is_refused]
         return [*age_parts(Age.NEWER), Q(pk__in=refused)]
+
+
+def refused_lately() -> Iterator[Q]:
+    """Yield where incidents say that data was refused, in the newest :data:`REFUSED` of them."""
+    incidents = Incident._default_manager.using(router.db_for_read(Incident))
+    of_data = incidents.filter(kind=Incident.Kind.DATA).order_by("-last_at")
+    for bot, name, key in {*of_data.values_list("bot", "name", "key")[:REFUSED]}:
+        yield Q(key=key, bot=bot, name=name)
 
 
 class BotFilter(admin.SimpleListFilter):
@@ -108,7 +131,12 @@ class BotFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() == UNKNOWN:
             return queryset.exclude(bot__in=[*all_bots()]).filter(any_of(unknown_bots()))
-        return queryset.filter(bot=self.value()) if self.value() else queryset
+        return of_bot(queryset, self.value() or "") if self.value() else queryset
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The order in which an index has the newest sessions first."""
+        return BY_KEY if self.value() in (None, "", UNKNOWN) else BY_BOT
 
     @property
     def hint(self) -> Hint | None:
@@ -120,7 +148,9 @@ class FragmentFilter(admin.SimpleListFilter):
     parameter_name = "fragment"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        names = dict.fromkeys(fragment.name for _bot, fragment in fragments())
+        asked = [name for name in request.GET.getlist(self.parameter_name) if comes_due(name)]
+        known = [fragment.name for _bot, fragment in fragments()]
+        names = dict.fromkeys([*known, *fragments_of_jobs(), *asked])
         return [(name or NO_NAME, name or _("Single session")) for name in names]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -189,11 +219,16 @@ class Whose:
             return gettext("Other sessions of this chat")
         return gettext("Other sessions of this user")
 
-    def sessions(self, sessions: QuerySet[Any]) -> QuerySet[Any]:
+    @property
+    def condition(self) -> Q:
         if self.kind == "chat":
-            return sessions.filter(chat_id=self.id)
+            return Q(chat_id=self.id)
         # A private chat has the id of the user whose it is.
-        return sessions.filter(Q(user_id=self.id) | Q(chat_id=self.id))
+        return Q(user_id=self.id) | Q(chat_id=self.id)
+
+    def has(self, session: AbstractBotSession) -> bool:
+        """Whether the condition holds for a session."""
+        return session.chat_id == self.id or (self.kind == "user" and session.user_id == self.id)
 
 
 def whose_else(session: AbstractBotSession) -> Iterator[Whose]:
@@ -219,4 +254,4 @@ class WhoseFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         whose = Whose.parse(self.value())
-        return whose.sessions(queryset) if whose else queryset
+        return queryset.filter(whose.condition) if whose else queryset

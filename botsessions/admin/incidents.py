@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from urllib.parse import urlencode
 
 from django.contrib import admin
@@ -142,10 +142,22 @@ class IncidentAdmin(_ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Incident | None = None) -> bool:
         return False
 
+    def has_messages_permission(self, request: HttpRequest) -> bool:
+        """Whether somebody may see messages, which name fields of the data."""
+        return may(request.user, BotSession, "view_contents")
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Incident]:
         found = super().get_queryset(request)
-        # Messages name fields of the data.
-        return found if may(request.user, BotSession, "view_contents") else found.defer("message")
+        return found if self.has_messages_permission(request) else found.defer("message")
+
+    def get_exclude(self, request: HttpRequest, obj: Incident | None = None) -> list[str]:
+        return [] if self.has_messages_permission(request) else ["message"]
+
+    def lookup_allowed(self, lookup: str, value: str, request: Any = None) -> bool:
+        """Refuse to filter by messages: that would tell people what they may not see."""
+        if lookup.split("__")[0] == "message":
+            return False
+        return bool(super().lookup_allowed(lookup, value, request))
 
     @admin.display(description=_("chat or user"))
     def whose(self, incident: Incident) -> SafeString | str:

@@ -10,12 +10,11 @@ from typing import Any, TypeVar
 
 from django.db.models import TextChoices
 
+from ..absent import ABSENT
 from ..codec import step
 from .plain import visible
 
 T = TypeVar("T")
-ABSENT: Any = object()
-"""In place of a value that is not there."""
 MOST_COMPARED = 3000
 """Lists with more items between their common beginning and end are compared as a whole."""
 

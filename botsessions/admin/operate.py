@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.contrib import messages
 from django.contrib.admin import helpers
@@ -37,24 +37,35 @@ if TYPE_CHECKING:
     from .pages import SessionPages
 
 
+class Origin(NamedTuple):
+    """The list in which something was chosen to be done to all that it shows."""
+
+    url: str
+    narrowed_by: str = ""
+    """What narrows that list."""
+
+
 def operate(
     model_admin: SessionPages,
     request: HttpRequest,
     operation: Operation,
     sessions: QuerySet[Any],
     contents: Contents | None = None,
+    origin: Origin | None = None,
 ) -> HttpResponseBase:
     """Ask, or do it if that was confirmed.
 
     Args:
-        contents: of the session on whose page it was chosen; ``None`` for the list.
+        contents: of the session on whose page it was chosen; ``None`` for several.
+        origin: where it was chosen, if not at this address.
     """
+    origin = origin or Origin(request.get_full_path())
     confirmed = request.method == "POST" and "confirmed" in request.POST
     form = operation.form(request.POST if confirmed else None)
     session = contents.session if contents else None
     if confirmed and form.is_valid():
-        return done(model_admin, request, operation, sessions, session, form.cleaned_data)
-    return ask(model_admin, request, operation, sessions, contents, form)
+        return done(model_admin, request, operation, sessions, session, form.cleaned_data, origin)
+    return ask(model_admin, request, operation, sessions, contents, form, origin)
 
 
 def ask(
@@ -64,6 +75,7 @@ def ask(
     sessions: QuerySet[Any],
     contents: Contents | None,
     form: Any,
+    origin: Origin,
 ) -> HttpResponseBase:
     affected = operation.affected(sessions)
     session = contents.session if contents else None
@@ -72,6 +84,8 @@ def ask(
         "operation": operation,
         "session": session,
         "session_url": session and model_admin.url("change", quote(session.pk)),
+        "cancel_url": model_admin.url("change", quote(session.pk)) if session else origin.url,
+        "narrowed_by": origin.narrowed_by,
         "form": form,
         "note": affected.note,
         "named": list(named(model_admin, request, affected)),
@@ -132,6 +146,7 @@ def done(
     sessions: QuerySet[Any],
     session: AbstractBotSession | None,
     chosen: dict[str, Any],
+    origin: Origin,
 ) -> HttpResponseBase:
     response = operation.response(request, sessions)
     if response is not None:
@@ -142,14 +157,14 @@ def done(
     except SessionConflict:
         said = gettext("The session was changed since you have seen it. Nothing was written.")
         model_admin.message_user(request, said, messages.ERROR)
-        return redirect(request.get_full_path())
+        return redirect(origin.url)
     except SessionError as exc:
         model_admin.message_user(request, str(exc), messages.ERROR)
-        return redirect(request.get_full_path())
+        return redirect(origin.url)
     tell(model_admin, request, operation, outcome, session)
     gone = operation.flag == audit.DELETION and outcome.done
     if session is None or gone:
-        return redirect(model_admin.url("changelist") if session else request.get_full_path())
+        return redirect(model_admin.url("changelist") if session else origin.url)
     return redirect(model_admin.url("change", quote(session.pk)))
 
 

@@ -18,11 +18,12 @@ from django.utils.translation import gettext_lazy as _
 
 from ..audit import CHANGE, DELETION, changed
 from ..downloads import download
-from ..finding import Age
+from ..finding import Age, State, of_age, state_of
 from ..maintenance import BATCH_SIZE, Batch, Migrate, changing
 from ..maintenance.changing import batches_of_keys
 from ..maintenance.people import forget_user, stored_elsewhere
 from ..maintenance.taking_part import in_tables
+from ..maintenance.versions import live
 from ..models import AbstractBotSession
 from ..records import Json
 from ..updates import STAND_INS
@@ -108,14 +109,14 @@ class Expire(Operation):
     can_be_undone = True
     short_description = _("Expire now")
     explanation = _(
-        "For their bots these sessions hold no data any more: the next update starts anew. "
-        "Sessions that have expired already stay as they are."
+        "For their bots these sessions hold no data any more: the next update starts anew. Jobs "
+        "are run. Sessions that have expired already stay as they are."
     )
     button = _("Expire now")
     fields = ("expires_at",)
 
     def applies(self, contents: Contents) -> bool:
-        return not contents.expired
+        return state_of(contents.session) in (State.LIVE, State.SOON)
 
     def run(
         self, sessions: QuerySet[Any], chosen: Mapping[str, Any], by: str = ""
@@ -139,8 +140,8 @@ class Extend(Operation):
     permission = "change"
     short_description = _("Extend")
     explanation = _(
-        "These sessions live for at least so long from now; expired ones live again. Sessions "
-        "that never expire, or later than that, stay as they are."
+        "These sessions live for at least so long from now; expired ones live again. Jobs wait for "
+        "so long. Sessions that never expire, or later than that, stay as they are."
     )
     button = _("Extend")
     form = ExtendForm
@@ -194,6 +195,9 @@ class MigrateNow(Operation):
 
     def applies(self, contents: Contents) -> bool:
         return contents.age == Age.BEHIND and not contents.expired
+
+    def affected(self, sessions: QuerySet[Any]) -> Affected:
+        return super().affected(live(of_age(sessions, Age.BEHIND)))
 
     def run(
         self, sessions: QuerySet[Any], chosen: Mapping[str, Any], by: str = ""

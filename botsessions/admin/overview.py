@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
 from django.contrib.admin import AdminSite, site
@@ -13,13 +13,14 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from ..figures import Figures, TableFigures, figures
 from ..figures.numbers import NONE, Number, grouped
 from ..figures.table import FragmentFigures, VersionFigures
 from ..figures.webhooks import telegram_says
+from ..finding import Age, State
 from ..models import AbstractBotSession
 from ..permissions import may
 from . import columns
@@ -27,9 +28,15 @@ from .chart import Chart
 from .filters import NO_NAME
 from .incidents import counted
 from .moments import relative
+from .ranges import NO_VERSION
 from .runs import last_run
 from .webhooks import webhooks
 
+if TYPE_CHECKING:
+    from .operations import Operation
+
+AT_ONCE = {Age.BEHIND: ("migrate", "expire"), Age.NEWER: ("expire",), None: ("expire",)}
+"""What one may want to do to all sessions of a version."""
 WINDOWS = {1: _("Last hour"), 24: _("Last day"), 7 * 24: _("Last week")}
 
 
@@ -81,7 +88,16 @@ class Version(NamedTuple):
     where: str
     version: str
     age: str
-    text: str
+    sessions: Cell
+    ways: list[Way]
+    """What can be done to all of them that the code is not made for."""
+
+
+class Way(NamedTuple):
+    """What somebody may do to sessions, and where that is asked."""
+
+    label: str
+    url: str
 
 
 class Large(NamedTuple):
@@ -115,9 +131,10 @@ def overview_for(request: HttpRequest) -> dict[str, Any]:
     at = found.tables[0].model
     is_one = len(found.tables) == 1
     return {
+        "search_url": listing(here, at),
         "warnings": list(warnings(found)),
         "tiles": list(tiles(found, Links(listing(here, at) if is_one else "", {}))),
-        "tables": [table(here, one, not is_one) for one in found.tables],
+        "tables": [table(request, here, one, not is_one) for one in found.tables],
         "incidents": list(counted(request, here, found.incidents)),
         "runs": [last_run(work, run) for work, run in found.runs.items()],
         "webhooks": webhooks(telegram_says()),
@@ -147,7 +164,11 @@ def warnings(found: Figures) -> Iterator[str]:
 
 def tiles(found: Figures, links: Links) -> Iterator[Cell]:
     fragments = [fragment for table in found.tables for fragment in table.fragments]
-    yield links.cell(_("Sessions"), sum((fragment.total for fragment in fragments), NONE), {})
+    yield links.cell(
+        pgettext_lazy("of bots", "Sessions"),
+        sum((fragment.total for fragment in fragments), NONE),
+        {},
+    )
     for hours, label in WINDOWS.items():
         active = sum((fragment.active[hours] for fragment in fragments), NONE)
         yield Cell(label, str(active), note=gettext("changed"))
@@ -158,9 +179,10 @@ def tiles(found: Figures, links: Links) -> Iterator[Cell]:
     yield links.cell(_("Behind"), found.behind, {"version": "behind"}, note=note)
 
 
-def table(site: AdminSite, found: TableFigures, is_named: bool) -> Table:
+def table(request: HttpRequest, site: AdminSite, found: TableFigures, is_named: bool) -> Table:
     """Return what is shown of a table. Its sessions are linked if this admin has them."""
     listed = listing(site, found.model)
+    operations = operations_of(request, site, found.model) if listed else {}
     return Table(
         f"{found.using}: {found.model._meta.db_table}" if is_named else "",
         "" if found.is_whole else estimated_from(found.looked_at),
@@ -169,7 +191,7 @@ def table(site: AdminSite, found: TableFigures, is_named: bool) -> Table:
             Chart("created", gettext("Created"), [(d.day, d.created) for d in found.days]),
             Chart("active", gettext("Last active"), [(d.day, d.active) for d in found.days]),
         ],
-        [version(one) for one in found.versions],
+        [version(site, found.model, one, listed, operations) for one in found.versions],
         [large(site, session, bool(listed)) for session in found.largest],
         found.may_be_larger,
     )
@@ -200,8 +222,8 @@ def row(found: FragmentFigures, listed: str) -> Row:
     links = Links(listed, {"bot": found.bot} | own)
     tried = gettext("{n} of {tried}").format(n=found.unreadable, tried=found.read)
     cells = [
-        links.cell(_("Sessions"), found.total, {}),
-        *(links.cell(s.label, number, {"state": s.value}) for s, number in found.states.items()),
+        links.cell(pgettext_lazy("of bots", "Sessions"), found.total, {}),
+        *(links.cell(label_of(s), n, {"state": s.value}) for s, n in found.states.items()),
         links.cell(_("Behind"), found.behind, {"version": "behind"}),
         links.cell(_("Too new"), found.newer, {"version": "newer"}, is_bad=True),
         Cell(_("Unreadable"), tried if found.read else "–", is_bad=bool(found.unreadable)),
@@ -210,10 +232,41 @@ def row(found: FragmentFigures, listed: str) -> Row:
     return Row(found.bot, found.name, found.declared, cells[0].url, cells)
 
 
-def version(found: VersionFigures) -> Version:
+def label_of(state: State) -> Any:
+    """Return the label of a column, which is that of all fragments."""
+    return State.EXPIRED.label if state == State.DUE else state.label
+
+
+def version(
+    site: AdminSite,
+    model: type[AbstractBotSession],
+    found: VersionFigures,
+    listed: str,
+    operations: Mapping[str, Operation],
+) -> Version:
     where = f"{found.bot} · {found.name}" if found.name else found.bot
     number = gettext("none") if found.version is None else str(found.version)
-    return Version(where, number, str(found.age.label) if found.age else "", str(found.sessions))
+    own = {"fragment": found.name or NO_NAME} if found.age else {}
+    exact = NO_VERSION if found.version is None else str(found.version)
+    links = Links(listed, {"bot": found.bot, **own, "exact_version": exact})
+    ways = [
+        Way(
+            f"{operations[name].short_description}…",
+            f"{url(site, model, 'operation_on_all', name)}?{urlencode(links.query)}",
+        )
+        for name in AT_ONCE.get(found.age, ())
+        if name in operations
+    ]
+    age = str(found.age.label) if found.age else ""
+    return Version(where, number, age, links.cell(where, found.sessions, {}), ways)
+
+
+def operations_of(
+    request: HttpRequest, site: AdminSite, model: type[AbstractBotSession]
+) -> dict[str, Operation]:
+    """Return what somebody may do to sessions, by name."""
+    operations = getattr(site.get_model_admin(model), "operations", None)
+    return operations(request) if operations else {}
 
 
 def large(site: AdminSite, session: AbstractBotSession, is_linked: bool) -> Large:

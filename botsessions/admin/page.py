@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 
-from ..finding import Age
+from ..finding import Age, newest_of_each
 from ..masking import masked_fields
 from ..models import AbstractBotSession
 from ..reading import UNREADABLE
@@ -21,7 +21,7 @@ from .declared_types import declared_type
 from .filters import Whose, whose_else
 from .held import held_text
 from .moments import moment
-from .past import people, who
+from .past import who
 from .plain import visible
 from .tree import MAX_TEXT, tree
 
@@ -41,7 +41,7 @@ class Others(NamedTuple):
     """Other sessions of a chat or a user: the newest of them, and where all are."""
 
     title: str
-    sessions: list[Any]
+    sessions: list[dict[str, Any]]
     url: str
 
 
@@ -63,13 +63,14 @@ def session_page(
     declared = declared_type(contents.fragment.codec) if contents.fragment else None
     context = {
         "session": session,
-        "original": session,
         "subtitle": columns.subtitle_of(session),
         "state": columns.state(contents, model_admin.expires_soon),
-        "facts": list(facts(model_admin, contents)),
+        "held": held_text(session, contents.fragment),
+        "facts": list(facts(model_admin, contents, request.user)),
         "may_see": may_see,
         "problems": contents.problems(in_detail=may_see),
         "tree": tree(contents.data, masked_fields(), declared, value_url) if shown else "",
+        "recent_url": model_admin.url("recent", pk),
         "revision_url": model_admin.url("revision", pk),
         "raw": raw(contents) if may_see and not contents.expired and not readable else "",
         "data_url": model_admin.url("data", pk) if shown else "",
@@ -115,7 +116,15 @@ def data(contents: Contents) -> HttpResponse:
     return response
 
 
-def facts(model_admin: SessionPages, contents: Contents) -> Iterator[tuple[str, str | SafeString]]:
+def facts(
+    model_admin: SessionPages, contents: Contents, user: Any
+) -> Iterator[tuple[str, str | SafeString]]:
+    """Yield what is known of a session.
+
+    Args:
+        user: who looks; of others who have changed it, the part of the page that comes later says
+            the name.
+    """
     session = contents.session
     yield gettext("Bot"), session.bot
     if session.name:
@@ -132,11 +141,9 @@ def facts(model_admin: SessionPages, contents: Contents) -> Iterator[tuple[str, 
     if age is not None and (session.version is not None or age != Age.CURRENT):
         version = f"{version} ({age.label.lower()})"
     yield gettext("Version"), version
-    if held := held_text(session, contents.fragment):
-        yield gettext("Held"), held
     yield gettext("Changed"), moment(session.updated_at)
     if by := getattr(session, "made_by", None):
-        yield gettext("Changed by"), who(by, people([by]))
+        yield gettext("Changed by"), who(by, {str(user.pk): user.get_username()})
     yield gettext("Created"), moment(session.created_at)
     yield gettext("Expires"), moment(session.expires_at)
     yield gettext("Revision"), str(session.revision)
@@ -150,12 +157,14 @@ def facts(model_admin: SessionPages, contents: Contents) -> Iterator[tuple[str, 
 def others(
     model_admin: SessionPages, request: HttpRequest, session: AbstractBotSession
 ) -> Iterator[Others]:
-    for whose in whose_else(session):
-        sessions = whose.sessions(model_admin.get_queryset(request)).exclude(pk=session.pk)
-        found = list(model_admin.judged(request, sessions).order_by("-pk")[:OTHERS])
-        if found:
+    groups = list(whose_else(session))
+    sessions = model_admin.judged(request, model_admin.get_queryset(request).exclude(pk=session.pk))
+    found = newest_of_each(sessions, [whose.condition for whose in groups], OTHERS)
+    for whose in groups:
+        shown = [other(model_admin, one) for one in found if whose.has(one)][:OTHERS]
+        if shown:
             url = f"{model_admin.url('changelist')}?{Whose.parameter}={whose}"
-            yield Others(whose.title, [(s, other(model_admin, s)) for s in found], url)
+            yield Others(whose.title, shown, url)
 
 
 def other(model_admin: SessionPages, session: AbstractBotSession) -> dict[str, Any]:

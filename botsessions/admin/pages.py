@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.contrib import messages
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import QuerySet
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -20,15 +20,12 @@ from django.views.decorators.csrf import csrf_exempt
 
 from ..figures.webhooks import telegram_says
 from ..finding import SOON
-from ..history import with_maker
-from ..models import AbstractBotSession
-from ..reading import with_text
-from . import activity, columns, edit, one_value, operate, overview, page, past, webhooks
-from .contents import JUDGED_BYTES, Contents
-from .rights import SessionRights
+from . import activity, columns, edit, one_value, operate, overview, page, past, recent, webhooks
+from .contents import Contents
+from .loading import SessionLoading
 
 
-class SessionPages(SessionRights):
+class SessionPages(SessionLoading):
     """Pages of their own in the place of Django's form."""
 
     expires_soon: ClassVar[timedelta] = SOON
@@ -44,8 +41,10 @@ class SessionPages(SessionRights):
             named("overview/", self.overview_view, "overview"),
             named("overview/webhooks/", self.webhooks_view, "webhooks"),
             named("activity/", self.activity_view, "activity"),
+            named("action/<slug:name>/", self.operation_on_all_view, "operation_on_all"),
             named("<path:object_id>/value/", self.value_view, "value"),
             named("<path:object_id>/revision/", self.revision_view, "revision"),
+            named("<path:object_id>/recent/", self.recent_view, "recent"),
             named("<path:object_id>/edit/", self.edit_view, "edit"),
             named("<path:object_id>/data.json", self.data_view, "data"),
             named("<path:object_id>/versions/", self.past_view, "past"),
@@ -122,6 +121,16 @@ class SessionPages(SessionRights):
         session = self.stored(request, object_id)
         return HttpResponse(session.revision if session else "", content_type="text/plain")
 
+    def recent_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show what happened to a session last, as a part of its page."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        may_see = self.has_view_contents_permission(request)
+        session = self.stored(request, object_id, contents=may_see)
+        if session is None:
+            return self.missing(request, object_id)
+        return recent.recent_part(self, request, session, may_see)
+
     def past_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show what a session was, and let it be that again."""
         restores = request.method == "POST"
@@ -160,28 +169,25 @@ class SessionPages(SessionRights):
         found = self.get_queryset(request).filter(pk=session.pk)
         return operate.operate(self, request, operation, found, Contents(session))
 
+    def operation_on_all_view(self, request: HttpRequest, name: str) -> HttpResponseBase:
+        """Do to all that the list shows at this address what its actions do to some."""
+        operation = self.operations(request).get(name)
+        if operation is None:
+            raise PermissionDenied
+        listed = f"{self.url('changelist')}?{request.GET.urlencode()}"
+        try:
+            changelist: Any = self.get_changelist_instance(request)
+        except IncorrectLookupParameters:
+            return redirect(listed)  # It says what is wrong.
+        narrowed_by = " · ".join(f"{label}: {value}" for label, value, _url in changelist.chips)
+        origin = operate.Origin(listed, narrowed_by)
+        sessions = changelist.get_queryset(request)
+        return operate.operate(self, request, operation, sessions, origin=origin)
+
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> Any:
         return self.operation_view(request, object_id, "delete_selected")
-
-    def stored(
-        self, request: HttpRequest, object_id: str, *, contents: bool = False
-    ) -> AbstractBotSession | None:
-        """Return a session, :func:`.with_text` if ``contents`` are asked for."""
-        try:
-            sessions = with_maker(self.get_queryset(request).filter(pk=unquote(object_id)))
-        except (ValueError, ValidationError):
-            return None
-        session: AbstractBotSession | None
-        session = (with_text(sessions) if contents else sessions.defer("data")).first()
-        return session
-
-    def judged(self, request: HttpRequest, sessions: QuerySet[Any]) -> QuerySet[Any]:
-        """Have sessions loaded with what shows whether their bots can read them, if that may be."""
-        if not self.has_view_contents_permission(request):
-            return sessions.defer("data")
-        return with_text(sessions, JUDGED_BYTES)
 
     def missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Say that a session is not there (any more), and lead to the list."""

@@ -180,7 +180,7 @@ def who(by: str, names: dict[str, str]) -> str:
     kind, _colon, key = by.partition(":")
     patterns = {"admin": gettext("{who} in the admin"), "api": gettext("{who} over the API")}
     if kind in patterns:
-        return patterns[kind].format(who=names.get(key, key))
+        return patterns[kind].format(who=names.get(key) or gettext("User {user}").format(user=key))
     if kind == "command":
         return f"manage.py {key}"
     return by_text(by) or gettext("Code of the project")

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from ..bots import all_bots
 from ..finding import LISTED, NEWEST, any_of
 from ..models import MAX_CLASS, MIN_CLASS
+from .filters import UNKNOWN
 from .hints import Hint
 
 COLUMNS = {
@@ -29,8 +30,23 @@ COLUMNS = {
 }
 
 
+NO_VERSION = "none"
+"""In the address of the page, for data without a version."""
+
+
 class MomentField(forms.DateTimeField):
     widget = forms.DateTimeInput(attrs={"type": "datetime-local"})
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Return what the widget shows: of a day, its beginning."""
+        return f"{data}T00:00" if data and "T" not in data and " " not in data else data
+
+
+class VersionField(forms.DecimalField):
+    widget = forms.TextInput(attrs={"inputmode": "decimal"})
+
+    def clean(self, value: Any) -> Any:
+        return NO_VERSION if value == NO_VERSION else super().clean(value)
 
 
 class RangeForm(forms.Form):
@@ -42,7 +58,7 @@ class RangeForm(forms.Form):
     expires_to = MomentField(label=_("Expires to"), required=False)
     size_from = forms.IntegerField(label=_("Bytes from"), required=False, min_value=0)
     size_to = forms.IntegerField(label=_("Bytes to"), required=False, min_value=0)
-    exact_version = forms.DecimalField(
+    exact_version = VersionField(
         label=_("Version"), required=False, max_digits=15, decimal_places=6
     )
 
@@ -59,6 +75,7 @@ class RangeFilter(admin.ListFilter):
 
     def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
         super().__init__(request, params, model, model_admin)
+        self._bot = request.GET.get("bot")
         for name in COLUMNS:
             if name in params and (value := params.pop(name)[-1]):
                 self.used_parameters[name] = value
@@ -87,7 +104,11 @@ class RangeFilter(admin.ListFilter):
             queryset = queryset.filter(any_of(self._from(queryset, chosen.pop("size_from"))))
         if {"changed_from", "changed_to"} & chosen.keys():
             queryset = queryset.filter(self._newest(queryset, NEWEST))
-        return queryset.filter(**{COLUMNS[name]: value for name, value in chosen.items()})
+        if "exact_version" in chosen and self._bot and self._bot != UNKNOWN:
+            queryset = queryset.filter(bot=self._bot)  # The index of versions begins with the bot.
+        return queryset.filter(
+            **{COLUMNS[n]: None if value == NO_VERSION else value for n, value in chosen.items()}
+        )
 
     def _newest(self, sessions: QuerySet[Any], most: int) -> Q:
         """Return what holds for the newest of some sessions alone."""
@@ -107,8 +128,9 @@ class RangeFilter(admin.ListFilter):
     def hint(self) -> Hint | None:
         chosen = self.chosen
         if "exact_version" in chosen:
-            version = chosen["exact_version"]
-            return [Q(bot=bot, version=version) for bot in all_bots()], []
+            version = None if chosen["exact_version"] == NO_VERSION else chosen["exact_version"]
+            bots = [self._bot] if self._bot else all_bots()  # One may have left the settings.
+            return [Q(bot=bot, version=version) for bot in bots], []
         for column, order in (("created", "-created_at"), ("expires", "-expires_at")):
             if {f"{column}_from", f"{column}_to"} & chosen.keys():
                 return [Q()], [order]

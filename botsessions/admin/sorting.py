@@ -76,15 +76,16 @@ def compared(sessions: QuerySet[Any], sort: Sort, found: list[Any], *, is_all: b
     return Ordered([key for _value, key in rows[:LISTED]], total, is_sure=is_all)
 
 
-def first_of(sessions: QuerySet[Any], sort: Sort, *, narrowed: bool) -> Ordered:
+def first_of(sessions: QuerySet[Any], sort: Sort, newest: tuple[str, ...] | None) -> Ordered:
     """Return sessions in an order that no index has, of the first that are to be compared.
 
     Args:
-        narrowed: these are a part of the table, perhaps a small one.
+        newest: of a part of the table, perhaps a small one, the order of an index that has its
+            newest first; ``None``: these are the whole table.
     """
     most = COMPARED if sort.nearly == "-pk" else LISTED
-    if narrowed:  # Keys alone, which an index answers without a look at the table.
-        keys = list(sessions.order_by("-pk").values_list("pk", flat=True)[: COMPARED + 1])
+    if newest:  # Keys alone, which an index answers without a look at the table.
+        keys = list(sessions.order_by(*newest).values_list("pk", flat=True)[: COMPARED + 1])
         table = sessions.model._default_manager.using(sessions.db)
         return compared(table, sort, keys[:COMPARED], is_all=len(keys) <= COMPARED)
     order = dict.fromkeys([sort.nearly, "-pk"])

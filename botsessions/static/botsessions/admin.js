@@ -10,6 +10,12 @@ for (const button of document.querySelectorAll(".bs-unfold")) {
   });
 }
 
+// django-unfold hides the headings of columns by which a list cannot be sorted.
+for (const heading of document.querySelectorAll("#result_list th[hidden]")) heading.hidden = false;
+
+// It looks for the box that selects all by this class.
+document.getElementById("action-toggle")?.classList.add("action-toggle");
+
 // What takes long comes after the page.
 for (const place of document.querySelectorAll("[data-fetch]")) {
   place.setAttribute("aria-busy", "true");
@@ -126,9 +132,10 @@ for (const news of document.querySelectorAll(".bs-news")) {
   document.addEventListener("visibilitychange", look);
 }
 
-// The list by keyboard: / searches, j and k go down and up, Enter opens.
-const results = document.getElementById("result_list");
-if (results) {
+// By keyboard: / searches; in the list j and k go down and up, and Enter opens.
+const searchbar = document.getElementById("searchbar");
+const links = document.querySelectorAll("#result_list .field-whose a");
+if (searchbar) {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target.closest("input, select, textarea")) {
@@ -137,12 +144,11 @@ if (results) {
     }
     if (event.key === "/") {
       event.preventDefault();
-      document.getElementById("searchbar").select();
-    } else if (event.key === "j" || event.key === "k") {
-      const links = [...results.querySelectorAll(".field-whose a")];
-      const at = links.indexOf(document.activeElement?.closest("tr")?.querySelector(".field-whose a"));
+      searchbar.select();
+    } else if (links.length && (event.key === "j" || event.key === "k")) {
+      const at = [...links].indexOf(document.activeElement?.closest("tr")?.querySelector(".field-whose a"));
       const next = event.key === "j" ? at + 1 : Math.max(0, at - 1);
-      links[Math.min(next, links.length - 1)]?.focus();
+      links[Math.min(next, links.length - 1)].focus();
     }
   });
 }

@@ -1,0 +1,68 @@
+"""The admin in the theme of django-unfold, in Chromium."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from .browser import CHROMIUM, PHONE, Site, chromium, log_in_as_admin
+from .sessions import LIST
+
+pytestmark = pytest.mark.once
+pytest.importorskip("unfold")
+
+if not CHROMIUM.exists() and not os.environ.get("CI"):
+    pytest.skip(f"There is no {CHROMIUM}.", allow_module_level=True)
+
+PAGES = ("/admin/botsessions/", LIST, f"{LIST}?sort=largest", f"{LIST}activity/")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("site"), "tests.unfold_settings", sessions=60)
+    yield site
+    site.stop()
+
+
+@pytest.fixture(scope="module")
+def page(site: Site) -> Iterator[Page]:
+    problems: list[str] = []
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.context.on("weberror", lambda error: problems.append(str(error.error)))
+        page.goto(f"{site.url}{LIST}")
+        log_in_as_admin(page)
+        expect(page.get_by_role("searchbox", name="Search")).to_be_visible()
+        yield page
+    assert problems == []
+
+
+def test_all_are_selected_and_what_is_chosen_is_asked(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}{LIST}?bot=orders")
+    page.locator("#action-toggle").check()
+    expect(page.locator(".action-counter")).not_to_contain_text("0 of")
+    page.locator("select[name=action]").select_option(label="Expire now")
+    page.get_by_role("button", name="Go", exact=True).click()
+    expect(page.locator("#content-main")).to_contain_text("Which")
+
+
+def test_the_button_of_the_filters_can_be_read(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}{LIST}?bot=orders")
+    button = page.locator("#changelist a").filter(has_text="filter_list")
+    expect(button).to_have_css("color", "rgb(255, 255, 255)")
+    box = button.bounding_box()
+    assert box is not None
+    assert box["height"] < 60
+    button.click()
+    expect(page.get_by_role("link", name="Largest first")).to_be_visible()
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("width", [PHONE["viewport"]["width"], 1400])  # type: ignore[index]
+def test_no_page_is_wider_than_the_screen(page: Page, site: Site, path: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto(f"{site.url}{path}")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
