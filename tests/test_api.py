@@ -24,6 +24,7 @@ from botsessions.exceptions import SessionLockTimeout
 from botsessions.maintenance import changing, exporting
 from botsessions.maintenance.exporting import in_parts
 from botsessions.models import BotSession
+from project.settings import MIDDLEWARE
 
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
@@ -205,6 +206,15 @@ class TestChanges:
             assert answer.status_code == 428
             assert "If-Match" in answer.json()["detail"]
         assert BotSession.objects.get().revision == row.revision
+
+    def test_pass_where_something_on_the_way_compresses_answers(
+        self, login: Login, settings: Any, method: str, action: str, data: Any
+    ) -> None:
+        settings.MIDDLEWARE = ["django.middleware.gzip.GZipMiddleware", *MIDDLEWARE]
+        row, client = make(data={"note": "pizza " * 50}), login(*EVERYTHING)
+        seen = client.get(url(row), headers={"Accept-Encoding": "gzip"})["ETag"]
+        assert seen == f"W/{tag(row)}"
+        assert send(client, method, url(row, action), data, seen).status_code < 300
 
     def test_of_another_state_are_refused_with_the_present_one(
         self, login: Login, method: str, action: str, data: Any
@@ -495,9 +505,13 @@ def test_wrong_filters_are_explained(login: Login, query: Any) -> None:
     assert next(iter(query)) in answer.json()
 
 
-@pytest.mark.parametrize("query", ["serach=1", "bot=shop&bot=other", "page=2", "offset=9"])
+MISSPELT = ["serach=1", "bot=shop&bot=other", "page=2", "offset=9"]
+FILTERS = ["bot", "key", "chat_id", "user_id", "state", "version", "search"]
+
+
+@pytest.mark.parametrize("query", [*MISSPELT, *(f"{name}=" for name in FILTERS)])
 @pytest.mark.parametrize("path", [LIST, f"{LIST}export/"])
-def test_a_misspelt_filter_returns_nothing_instead_of_everything(
+def test_a_misspelt_or_empty_filter_returns_nothing_instead_of_everything(
     login: Login, query: str, path: str
 ) -> None:
     make()

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from . import axe
-from .browser import CHROMIUM, Site, chromium
+from .browser import CHROMIUM, Site, chromium, log_in_as_admin
 
 pytestmark = pytest.mark.once
 
@@ -39,9 +39,7 @@ def page(site: Site, browser: Browser) -> Page:
     """A page of a browser in which the operator has logged in."""
     page = browser.new_page()
     page.goto(f"{site.url}/admin/")
-    page.get_by_label("Username").fill("admin")
-    page.get_by_label("Password").fill("admin")
-    page.get_by_role("button", name="Log in").click()
+    log_in_as_admin(page)
     expect(page.get_by_role("heading", level=1)).to_contain_text("administration")
     return page
 
@@ -100,9 +98,7 @@ def test_the_docs_are_led_to_after_a_login_and_can_be_read_by_all(
 ) -> None:
     page = browser.new_page(color_scheme=look)
     page.goto(f"{site.url}/api/docs/")
-    page.get_by_label("Username").fill("admin")
-    page.get_by_label("Password").fill("admin")
-    page.get_by_role("button", name="Log in").click()
+    log_in_as_admin(page)
     expect(page.get_by_text("/api/sessions/export/").first).to_be_visible()
     dark = page.evaluate("document.documentElement.classList.contains('dark-mode')")
     assert dark == (look == "dark")

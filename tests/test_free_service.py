@@ -209,6 +209,10 @@ class Sessions(Service):
         self.node.write("expired", {"__d": 1, "e": 1})
         assert self.node.call("GET", "sessions").json() == ["a/1", "b", "c"]
 
+    def test_the_list_without_time_zones(self) -> None:
+        with override_settings(USE_TZ=False, TIME_ZONE="Asia/Kolkata"):
+            self.test_the_list_is_an_array_of_keys()
+
     def test_null_deletes(self) -> None:
         self.node.write("42", 1)
         assert self.node.write("42", None).status_code == 204

@@ -9,7 +9,7 @@ from django.http import QueryDict
 from django.utils.translation import gettext as _
 from rest_framework import serializers
 
-from ..finding import Age, State, in_state, of_age, search
+from ..finding import Age, State, in_state, of_age, of_bot, search
 from ..records import MAX_KEY_LENGTH, MAX_NAME_LENGTH
 
 
@@ -73,19 +73,25 @@ def refuse_unknown(given: Mapping[str, Any], known: Collection[str]) -> None:
         raise serializers.ValidationError(problems)
 
 
-def filtered(sessions: Any, parameters: Any) -> Any:
+def filtered(sessions: Any, parameters: QueryDict, *, searched: bool = True) -> Any:
     """Return those of ``sessions`` that fit the query parameters.
+
+    Args:
+        searched: whether they are to fit the search as well.
 
     Raises:
         ValidationError: a parameter is wrong.
     """
-    serializer = FilterSerializer(data=parameters)
+    serializer = FilterSerializer(data=parameters.dict())  # As a form, it would drop empty ones.
     serializer.is_valid(raise_exception=True)
     wanted = dict(serializer.validated_data)
     if state := wanted.pop("state", None):
         sessions = in_state(sessions, state)
     if version := wanted.pop("version", None):
         sessions = of_age(sessions, version)
-    if text := wanted.pop("search", None):
+    text = wanted.pop("search", None)
+    if text and searched:
         sessions = search(sessions, text)
+    if bot := wanted.pop("bot", None):
+        sessions = of_bot(sessions, bot)
     return sessions.filter(**wanted)

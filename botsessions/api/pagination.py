@@ -11,11 +11,12 @@ from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.response import Response
 
 from ..database.sessions_rows import for_column, from_column
-from ..finding import LISTED, MAX_ID, State, found, hints
+from ..finding import LISTED, State, found, hints
 from ..maintenance.batches import with_keys
-from ..paging import Take, among, page, walk, walk_by_expiry
+from ..paging import BY_BOT, BY_KEY, Take, among, page, walk, walk_by_expiry
+from ..records import MAX_ID
 
-BY_KEY, BY_EXPIRY = ("-pk",), ("-expires_at", "-pk")
+BY_EXPIRY = ("-expires_at", "-pk")
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 MICROSECOND = timedelta(microseconds=1)
 
@@ -37,7 +38,10 @@ class SessionPagination(CursorPagination):
         self.ordering = self.get_ordering(request, queryset, view)
         _offset, backwards, beyond = self.decode_cursor(request) or Cursor(0, False, None)
         by_expiry = self.ordering == BY_EXPIRY
-        take: Take = partial(walk_by_expiry if by_expiry else walk, queryset)
+        order = BY_BOT if request.query_params.get("bot") else BY_KEY
+        take: Take = partial(walk, queryset, order=order)
+        if by_expiry:
+            take = partial(walk_by_expiry, queryset)
         self.incomplete = False
         if hint := hinted(request, queryset):
             keys, self.incomplete = found(queryset, *hint)
@@ -50,7 +54,7 @@ class SessionPagination(CursorPagination):
 
     def get_ordering(self, request: Any, queryset: Any, view: Any) -> tuple[str, ...]:
         """Return the order in which indexes find what is asked for."""
-        by_expiry = request.query_params.get("state") in (State.SOON, State.EXPIRED)
+        by_expiry = request.query_params.get("state") in (State.SOON, State.DUE, State.EXPIRED)
         return BY_EXPIRY if by_expiry and not hinted(request, queryset) else BY_KEY
 
     def decode_cursor(self, request: Any) -> Any:

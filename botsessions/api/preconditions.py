@@ -35,8 +35,7 @@ def is_known(request: Request, session: AbstractBotSession) -> bool:
     """
     if state_of(session) == State.EXPIRED:
         return False
-    known = parse_etags(request.headers.get("If-None-Match", ""))
-    return "*" in known or entity_tag(session) in {tag.removeprefix("W/") for tag in known}
+    return not {"*", entity_tag(session)}.isdisjoint(tags_in(request, "If-None-Match"))
 
 
 def require_seen(request: Request, session: AbstractBotSession) -> None:
@@ -48,8 +47,17 @@ def require_seen(request: Request, session: AbstractBotSession) -> None:
         PreconditionRequired: it names no state.
         SessionConflict: it names another one.
     """
-    seen = parse_etags(request.headers.get("If-Match", ""))
+    seen = tags_in(request, "If-Match")
     if not seen or "*" in seen:
         raise PreconditionRequired
     if entity_tag(session) not in seen:
         raise conflict(address_of(session))
+
+
+def tags_in(request: Request, header: str) -> set[str]:
+    """Return the tags that a client sends.
+
+    What has compressed an answer (``GZipMiddleware``, nginx) has made its tag a weak one. It says
+    the same: a revision is that of the session, not of the bytes of an answer.
+    """
+    return {tag.removeprefix("W/") for tag in parse_etags(request.headers.get(header, ""))}

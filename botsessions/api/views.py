@@ -70,10 +70,10 @@ class SessionViewSet(mixins.ListModelMixin, GenericViewSet[AbstractBotSession]):
         return [renderer() for renderer in renderers(self.renderer_classes)]
 
     def get_queryset(self) -> Any:
-        """Return all sessions; a list goes without their data."""
+        """Return all sessions; a list goes without their data, and its pages do the search."""
         sessions = self.model._default_manager.all()
         if self.action == "list":
-            return filtered(sessions.defer("data"), self.request.query_params)
+            return filtered(sessions.defer("data"), self.request.query_params, searched=False)
         return sessions if self.action == "export" else with_text(sessions)
 
     def get_serializer_class(self) -> Any:

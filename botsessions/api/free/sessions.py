@@ -6,17 +6,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from asgiref.sync import async_to_sync
 from django.db.models import Q, QuerySet
+from django.utils import timezone
 from msgspec.structs import replace
 
 from ...bots import Bot
 from ...codec import strict
 from ...conf import free_storage_limits
+from ...database.callers import wait_for
 from ...exceptions import SessionConflict, SessionDataError
 from ...maintenance import BATCH_SIZE, Sweep
 from ...models import AbstractBotSession
-from ...records import Json, utcnow
+from ...records import Json
 from ...storages import ANY, Address, DatabaseStorage, Record
 from ...storages.layers import peel
 from ...storages.migrations import exact_version
@@ -37,7 +38,7 @@ class FreeSessions:
 
     def read(self, key: str) -> Json:
         """Return the JSON stored under ``key``, ``None`` if there is none or it has expired."""
-        record = async_to_sync(self._storage.read)(self._address(key))
+        record = wait_for(self._storage.read(self._address(key)))
         if record is None or record.value is None:
             return None
         is_plain = record.version is None and record.expires_at is None
@@ -66,7 +67,7 @@ class FreeSessions:
         raise Refusal(503, "The session is changed all the time.")
 
     def delete(self, key: str) -> None:
-        async_to_sync(self._storage.delete)(self._address(key), ANY)
+        wait_for(self._storage.delete(self._address(key), ANY))
 
     def _begin(self, key: str, record: Record) -> None:
         """Store a new session, if the bot may have another one.
@@ -95,13 +96,13 @@ class FreeSessions:
             pass
 
     def _store(self, key: str, record: Record) -> None:
-        async_to_sync(self._storage.write)(self._address(key), record)
+        wait_for(self._storage.write(self._address(key), record))
 
     def keys(self) -> Iterator[str]:
         return self._live().order_by("key").values_list("key", flat=True).iterator()
 
     def _live(self) -> QuerySet[AbstractBotSession]:
-        return self._rows().filter(Q(expires_at=None) | Q(expires_at__gt=utcnow()))
+        return self._rows().filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
 
     def _rows(self) -> QuerySet[AbstractBotSession]:
         rows = self._storage.model._default_manager.using(self._storage.using)
