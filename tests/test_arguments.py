@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 from telegram import Update
-from telegram.ext import ApplicationBuilder
+from telegram.ext import ApplicationBuilder, TypeHandler
 
 from botsessions import (
     DatabaseStorage,
@@ -25,9 +26,14 @@ from botsessions import (
     multi_session,
     session,
 )
+from botsessions.asgi import WebhookMiddleware
 from botsessions.exceptions import SessionDataError, SessionKeyError
+from botsessions.jobs import stored_job
 from botsessions.maintenance import Migrate, Sweep, tables
+from botsessions.maintenance.people import export_user, forget_user
 from botsessions.models import AbstractBotSession
+from botsessions.persistence import BotPersistence
+from botsessions.steps import StepHandler
 from botsessions.storages import CacheStorage, FileStorage, FreeStorage, ValueStorage
 from botsessions.testing import BotClient
 
@@ -77,12 +83,24 @@ def person() -> Any:
     return bot_client(build=build).user()
 
 
+GROUP = {"id": -9, "type": "group"}
+
+
+def reminder() -> Any:
+    """Return a stored job that is declared as long as the test."""
+    return stored_job(asynchronous)
+
+
 async def asynchronous(*args: Any) -> None: ...
 
 
 def inside(manager: Any) -> None:
     with manager:
         pass
+
+
+async def awaited(awaitable: Any) -> None:
+    await awaitable
 
 
 async def inside_async(manager: Any) -> None:
@@ -128,6 +146,7 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
     (lambda: pizza.install(builder(), bot=1), "bot must be what the bot's sessions are stored und"),
     (lambda: pizza.install(builder(), bot=""), "as text, not empty."),
     (lambda: pizza.install(builder(), bot="x" * 65), "bot must have at most 64 characters"),
+    (lambda: pizza.install(builder(), bot="shop "), "bot must neither begin nor end with a blan"),
     (lambda: pizza.install(builder(), lock="redis"), "There is no lock 'redis': choose one of"),
     # Calls of edit and get and delete
     (lambda: pizza.get(), "Which session? Name it by its key or by ids, like edit('42') or edit(c"),
@@ -151,11 +170,13 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
     (lambda: asyncio.run(inside_async(pizza.aedit(7))), "A session key is text, not int. Name"),
     (lambda: pizza.get(chat="7"), "Telegram's ids are numbers: write chat=42, not str."),
     (lambda: pizza.get(chat=True), "Telegram's ids are numbers: write chat=42, not bool."),
+    (lambda: pizza.get(chat=2**63), " is no id of Telegram's: it is too large."),
     (lambda: pizza.get(chat=None), "The key function per_chat gives no key for chat=None."),
     (lambda: pizza.get(chat_id=7), "per_chat knows no chat_id; it takes business, chat"),
     (lambda: pizza.get(key="7"), "A key itself goes without a name: edit('42')."),
     # Key functions
     (lambda: keys.per_chat(7), "A key function takes an update, not int, or ids by name, like per"),  # type: ignore[arg-type]
+    (lambda: keys.per_chat({}), "A key function takes an update, not dict, or ids by name, like p"),  # type: ignore[arg-type]
     (lambda: keys.per_user("7"), "A key function takes an update, not str, or ids by name"),  # type: ignore[arg-type]
     (lambda: keys.per_user(user="7"), "Telegram's ids are numbers: write user=42, not str."),  # type: ignore[arg-type]
     (lambda: keys.per_chat(chat=1, business=2), "are text: write business='abc', not int."),  # type: ignore[arg-type]
@@ -186,6 +207,7 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
         "using must be a name in settings.DATABASES, as text, not i",
     ),  # type: ignore[arg-type]
     (lambda: DatabaseStorage(using="none").model, "settings.DATABASES has no 'none'; it has 'defa"),
+    (lambda: DatabaseStorage(model=int), "model must be a subclass of AbstractBotSession with a"),  # type: ignore[arg-type]
     (lambda: DatabaseStorage(model="Session").model, "or its label like 'shop.ShopSession'"),
     (lambda: DatabaseStorage(model=User).model, "AbstractBotSession with a table, or its label li"),  # type: ignore[arg-type]
     (
@@ -198,6 +220,11 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
     (lambda: FreeStorage(123), "token must be a bot's token from Telegram, as text, not int."),  # type: ignore[arg-type]
     (lambda: FreeStorage("1:A", "example.org"), "root_url must begin with https:// or http://."),
     (lambda: ValueStorage().get_value("7"), "ValueStorage needs a method get_value."),
+    # Persistence
+    (lambda: BotPersistence("bot.pickle"), "store_data must be a PersistenceInput(…), not str."),  # type: ignore[arg-type]
+    (lambda: BotPersistence(DatabaseStorage()), "a PersistenceInput(…), not DatabaseStorage."),  # type: ignore[arg-type]
+    (lambda: BotPersistence(filepath="x"), "'filepath'. Write BotPersistence(store_data, storage"),  # type: ignore[call-arg]
+    (lambda: BotPersistence(storage=FileStorage), "like DatabaseStorage(), not the class FileSto"),  # type: ignore[arg-type]
     # Test clients
     (
         lambda: bot_client(build=lambda b: None),
@@ -220,8 +247,39 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
     (lambda: person().in_chat(5), "chat must be what the client's group(), supergroup() or chann"),
     (lambda: person().in_chat(person()), "or channel() returned, not Person."),
     (lambda: person().send(5), "text must be what the person writes, as text, not int."),
+    (lambda: person().in_chat(GROUP, topic="7"), "ids are numbers: write topic=42, not str."),
+    (lambda: person().in_chat(GROUP, business=7), "text: write business='abc', not int."),
+    # Stored jobs
+    (
+        lambda: reminder().run_once("soon", chat=7),
+        "when must be seconds, a timedelta, a datetime or",
+    ),  # type: ignore[arg-type]
+    (
+        lambda: reminder().run_once(float("nan"), chat=7),
+        "when is nan, which is no moment of the ye",
+    ),
+    (
+        lambda: reminder().run_once(float("inf"), chat=7),
+        "when is inf, which is no moment of the ye",
+    ),
+    (
+        lambda: reminder().run_once(1_900_000_000_000, chat=7),
+        "give seconds, not milliseconds, or a",
+    ),
+    (
+        lambda: reminder().run_once(timedelta.max, chat=7),
+        "which is no moment of the years 1 to 9999",
+    ),
+    (lambda: reminder().run_once(1, chat=2**63), " is no id of Telegram's: it is too large."),
+    # Steps
+    (lambda: StepHandler(lambda: True, TypeHandler(object, print)), "The condition must be a fun"),  # type: ignore[arg-type,misc]
+    # Webhooks
+    (lambda: WebhookMiddleware("shop.asgi"), "application must be an ASGI application, like get_"),  # type: ignore[arg-type]
     # Maintenance
-    (lambda: Sweep(idle_for=90), "idle_for must be a timedelta, like timedelta(days=90), not int."),  # type: ignore[arg-type]
+    (lambda: list(export_user("7")), "user_id must be Telegram's id of a user, a number, not str."),  # type: ignore[arg-type]
+    (lambda: forget_user(None), "user_id must be Telegram's id of a user, a number, not NoneType."),  # type: ignore[arg-type]
+    (lambda: forget_user(True), "user_id must be Telegram's id of a user, a number, not bool."),
+    (lambda: Sweep(idle_for=90), "idle_for must be a timedelta, like timedelta(minutes=30), no"),  # type: ignore[arg-type]
     (lambda: Sweep(batch_size=0), "batch_size must be 1 or more, not 0."),
     (lambda: Migrate(bot=1), "bot must be a bot's alias or id, as text, not int."),  # type: ignore[arg-type]
     (lambda: tables("none"), "settings.DATABASES has no 'none'; it has 'default'"),
@@ -265,6 +323,23 @@ def test_a_lazy_session_that_is_not_awaited_says_so(use: Callable[[Any], Any], m
     assert "has to be awaited: data = await context.session" in str(error)
 
 
+@pytest.mark.parametrize("kind", [session, lazy_session])
+def test_a_multi_session_can_be_copied_but_not_with_its_data(kind: Any) -> None:
+    async def handler(update: Any, context: Any) -> None:
+        copied = copy.copy(context.session)
+        assert dir(copied) == dir(context.session)
+        data = await copy.copy(copied.cart) if kind is lazy_session else copied.cart
+        data.count += 1
+        copied.user = Pizza(7)
+        assert copy.deepcopy(data) == Pizza(1)
+        copy.deepcopy(copied)
+
+    store = Store()
+    cart = kind(initial=Pizza, storage=store)
+    (error,) = errors_of(multi_session(cart=cart, user=pizza), handler)
+    assert str(error).endswith("in its fragments: context.session.cart, context.session.user.")
+
+
 def test_a_multi_session_used_as_data_names_its_fragments() -> None:
     async def handler(update: Any, context: Any) -> None:
         assert context.session
@@ -272,6 +347,16 @@ def test_a_multi_session_used_as_data_names_its_fragments() -> None:
 
     (error,) = errors_of(multi_session(cart=pizza, user=pizza), handler)
     assert str(error).endswith("in its fragments: context.session.cart, context.session.user.")
+
+
+@pytest.mark.parametrize("use", [inside, awaited, *AS_DATA[:4]])
+def test_edit_session_that_is_not_entered_says_how(use: Callable[[Any], Any]) -> None:
+    async def handler(update: Any, context: Any) -> None:
+        result = use(context.edit_session())
+        assert result is None or await result
+
+    (error,) = errors_of(pizza, handler)
+    assert "Write `async with context.edit_session() as data`." in str(error)
 
 
 def test_an_awaitable_is_no_data_of_a_strict_session() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
+import sys
 import tracemalloc
 from datetime import timedelta
 from io import StringIO
@@ -98,6 +100,26 @@ def test_a_file_is_new_and_for_its_owner_only(tmp_path: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     with pytest.raises(CommandError, match="File exists"):
         export(output=file)
+
+
+MANY_LINES = """
+import sys
+from botsessions.management.output import opened
+with opened(None, sys.stdout) as file:
+    for number in range(100_000):
+        file.write(f"{number}\\n")
+"""
+
+
+def test_whoever_reads_the_first_lines_only_gets_no_traceback() -> None:
+    command = [sys.executable, "-c", MANY_LINES]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # noqa: S603
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"0\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
 
 
 def test_storages_that_cannot_be_listed_are_named() -> None:

@@ -355,6 +355,7 @@ class Migrating(TestCase):
     def test_only_of_a_bot_or_a_fragment(self) -> None:
         make("1")
         make("2", bot="other")
+        make("3", bot="other", name="user", version=2)
         with bots(pets=migrating(), other=migrating()):
             assert run("--fragment", "user").startswith("0 sessions")
             assert run("--bot", "other").startswith("1 session ")
@@ -433,7 +434,7 @@ class Migrating(TestCase):
             )
             assert "Not counted: bot 'pets', fragment 'cart'" in run("--plan")
             assert len(json.loads(run("--json"))["unreached"]) == 1
-            assert "Not reached" not in run("--bot", "default", command="sweep_sessions")
+            assert "Not reached" not in run("--bot", "4711", command="sweep_sessions")
             assert "Not reached" in run("--migrate", command="sweep_sessions")
 
     def test_json_for_machines(self) -> None:

@@ -406,6 +406,11 @@ def test_forget_user_asks_first(hers: Any) -> None:
         assert f"Erase {len(hers)} sessions for ever?" in asked.call_args[0][0]
     assert hers <= stored()
     with (
+        mock.patch("builtins.input", side_effect=KeyboardInterrupt),  # Ctrl+C.
+        pytest.raises(CommandError, match="nothing was erased"),
+    ):
+        run("forget_user", "5")
+    with (
         mock.patch("builtins.input", side_effect=EOFError),
         pytest.raises(CommandError, match="--noinput"),
     ):

@@ -21,7 +21,8 @@ from botsessions.database.connections import close_databases
 from botsessions.keys import per_topic, per_user, per_user_chat
 from botsessions.maintenance import holding, readdressing
 from botsessions.maintenance.renaming import RenameBot
-from botsessions.models import BotSession, HandledUpdate
+from botsessions.models import BotSession, HandledUpdate, Incident
+from botsessions.records import MAX_NAME_LENGTH
 from botsessions.storages import FileStorage
 
 from .harness import client
@@ -176,6 +177,42 @@ def test_what_a_webhook_has_handled_goes_along() -> None:
         ("shop", 2),
         ("other", 3),
     }
+
+
+def test_what_a_webhook_has_handled_stays_if_the_new_name_is_refused() -> None:
+    HandledUpdate.objects.create(bot="old", update_id=1, claim=1, claimed_until=1)
+    for wrong in ("misspelt", "9" * (MAX_NAME_LENGTH + 1)):
+        assert run("rename_bot", "old", wrong)
+    assert list(HandledUpdate.objects.values_list("bot", flat=True)) == ["old"]
+
+
+def test_incidents_go_with_their_sessions() -> None:
+    for bot, key in (("old", "1"), ("old", "taken"), ("old", ""), ("other", "1")):
+        Incident.objects.create(bot=bot, key=key, kind="save")
+    make("1")
+    make("taken")
+    make("taken", bot="shop")
+    before = noted()
+    run("rename_bot", "old", "shop", "--dry-run")
+    assert noted() == before
+    run("rename_bot", "old", "shop")
+    assert noted() == {
+        *(("shop", "", "1"), ("shop", "", "")),
+        *(("old", "", "taken"), ("other", "", "1")),
+    }
+
+
+def test_incidents_go_to_another_fragment_and_to_another_key_too() -> None:
+    Incident.objects.create(bot="store", name="basket", key="-7/3", kind="save")
+    make("-7/3", bot="store", name="basket", chat_id=-7)
+    run("rename_fragment", "basket", "cart", "--bot", "store")
+    assert noted() == {("store", "cart", "-7/3")}
+    rekeyed("cart", "per_topic")
+    assert noted() == {("store", "cart", "-7")}
+
+
+def noted() -> set[tuple[str, str, str]]:
+    return set(Incident.objects.values_list("bot", "name", "key"))
 
 
 def test_a_bot_that_was_installed_by_hand_goes_into_the_settings_and_back() -> None:

@@ -53,9 +53,10 @@ class Sweeping(TestCase):
         assert BotSession.objects.count() == 12
 
     def test_only_of_a_bot_or_a_fragment(self) -> None:
+        self.make("fresh", bot="other", name="user")
         assert self.sweep("--bot", "other").startswith("1 ")
         assert self.sweep("--fragment", "user").startswith("0 ")
-        assert len(self.left()) == 11
+        assert len(self.left()) == 12
 
     def test_idle_sessions_go_whether_they_expire_or_not(self) -> None:
         assert self.sweep("--idle-for", "90d", "--batch-size", "2").startswith("9 ")

@@ -3,7 +3,7 @@
 from .batches import BATCH_SIZE, Batch, Failure, Work
 from .declared import declared, fragments_in, unlisted
 from .migrating import Migrate
-from .overdue import end_overdue
+from .overdue import do_what_is_due
 from .sweeping import Sweep
 from .tables import tables
 from .unused import forget_handled, forget_history, forget_incidents, forget_leases
@@ -18,7 +18,7 @@ __all__ = [
     "Versions",
     "Work",
     "declared",
-    "end_overdue",
+    "do_what_is_due",
     "forget_handled",
     "forget_history",
     "forget_incidents",

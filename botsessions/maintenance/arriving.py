@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from ..codec import Codec
 from ..conf import max_bytes
 from ..declaration import Fragment
+from ..due import comes_due
 from ..exceptions import (
     SessionError,
     SessionKeyError,
@@ -76,7 +77,8 @@ class Arrivals:
     def arrival(self, found: Found) -> Arrival | Outcome | Failure:
         if found.data is None:
             return Outcome.EMPTY
-        if found.expires_at is not None and found.expires_at <= utcnow():
+        is_over = found.expires_at is not None and found.expires_at <= utcnow()
+        if is_over and not comes_due(found.place.name):
             return Outcome.EXPIRED
         try:
             destination = self._destination(found.place)

@@ -16,7 +16,6 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 from msgspec.structs import replace
 
-from ..bots import get_bot
 from ..codec import Codec
 from ..conf import max_bytes
 from ..database.changes import Change
@@ -35,6 +34,7 @@ from ..storages.layers import outgoing
 from ..storages.migrations import refuse_newer
 from .batches import BATCH_SIZE, Batch, Failure
 from .declared import declared
+from .holding import lock_of
 
 PATIENCE_SECONDS = 15.0
 """So long a key is waited for: behind a change there is a person, or a request that waits."""
@@ -233,13 +233,13 @@ def checked(fragment: Fragment[Any] | None, session: AbstractBotSession, value: 
 
 
 def held(fragment: Fragment[Any] | None, address: Address) -> AbstractContextManager[Any]:
-    """Hold the key under the bot's lock, if the settings know the bot.
+    """Hold the key as the bot does, if the settings know the bot.
 
     Entering it raises SessionLockTimeout after :data:`PATIENCE_SECONDS`.
     """
     if fragment is None:
         return nullcontext()
-    lock, source = get_bot(address.bot).lock, FromKey(address.key)
+    lock, source = lock_of([address]), FromKey(address.key)
     return Edit(fragment, address.bot, source, lock, read=False, patience=PATIENCE_SECONDS)
 
 

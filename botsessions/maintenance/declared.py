@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..bots import all_bots
+from ..callbacks import fragment_of, storage_of_jobs
 from ..declaration import Fragment
+from ..due import CONVERSATION, is_job
 from ..models import AbstractBotSession
-from ..persistence.conversations import CONVERSATION, conversation_of
+from ..persistence.conversations import conversation_of
 from ..storages import DatabaseStorage, Storage
 from ..storages.layers import peel
 
@@ -25,6 +27,8 @@ def declared(bot: str, name: str) -> Fragment[Any] | None:
     if persistence is not None and name.startswith(CONVERSATION):
         conversation: Fragment[Any] = conversation_of(name, persistence.storage)
         return conversation
+    if is_job(name):
+        return fragment_of(name, storage_of_jobs(bots[bot].fragments))
     return bots[bot].fragments.get(name)
 
 
@@ -36,9 +40,14 @@ def fragments_in(
         (alias, name): fragment
         for alias, bot in all_bots().items()
         for name, fragment in bot.fragments.items()
-        if isinstance(storage := peel(fragment.storage)[1], DatabaseStorage)
-        and (storage.model, storage.using) == (model, using)
+        if is_kept_in(fragment, model, using)
     }
+
+
+def is_kept_in(fragment: Fragment[Any], model: type[AbstractBotSession], using: str) -> bool:
+    """Whether a fragment's sessions are in this table."""
+    storage = fragment.innermost
+    return isinstance(storage, DatabaseStorage) and (storage.model, storage.using) == (model, using)
 
 
 def unlisted() -> list[tuple[str, str, Storage]]:

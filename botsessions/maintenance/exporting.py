@@ -38,7 +38,7 @@ def export_sessions(
     Args:
         bot: only of this alias, which need not be in the settings.
         name: only of this fragment.
-        states: only in one of these: ``"live"``, ``"soon"`` or ``"expired"``.
+        states: only in one of these: ``"live"``, ``"soon"``, ``"due"`` or ``"expired"``.
         using: only in this database.
 
     Raises:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from ..bots import all_bots
 from ..database.lease import Lease
 from ..database.transaction import DatabaseTransaction
+from ..due import comes_due
 from ..holding import Hold
 from ..storages import Address
 
@@ -39,8 +40,10 @@ def nothing_else(wanted: Collection[Address]) -> Iterable[Address]:
     return ()
 
 
-def lock_of(bots: Iterable[str]) -> str:
-    """Return the lock that holds off the handlers of all these bots."""
+def lock_of(addresses: Collection[Address]) -> str:
+    """Return the lock that holds off whoever works with one of these sessions."""
+    if any(comes_due(address.name) for address in addresses):
+        return "database"  # Whatever the bot's lock is, that is done with the key held by it.
     known = all_bots()
-    locks = {known[bot].lock for bot in bots if bot in known}
+    locks = {known[bot].lock for bot in {address.bot for address in addresses} if bot in known}
     return "database" if "database" in locks else "process"

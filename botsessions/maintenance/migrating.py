@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import reduce
-from operator import or_
 from typing import Any, TypeAlias
 
 from asgiref.sync import async_to_sync
@@ -19,6 +17,7 @@ from ..database.changes import Change
 from ..database.sessions_table import Table
 from ..declaration import Fragment
 from ..exceptions import SessionDataError, SessionMigrationError, SessionVersionError
+from ..finding import any_of
 from ..history import kept
 from ..models import AbstractBotSession
 from ..reading import UNREADABLE, as_text, value_of
@@ -167,11 +166,6 @@ def store(changes: Changes, table: Table) -> int:
         sessions = with_keys(all_sessions(table.model, table.using), list(changes))
         with kept(sessions, "command:migrate_sessions", undoable=False):
             return len(table.rewrite(changes.values()))
-
-
-def any_of(conditions: Iterable[Q]) -> Q:
-    """Return a condition that holds where one of these does."""
-    return reduce(or_, conditions, Q(pk__in=()))
 
 
 def told_by_author(error: Exception) -> str:

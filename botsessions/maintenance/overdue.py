@@ -1,59 +1,113 @@
-"""Ending conversations whose time is over, where no bot that runs has done it."""
+"""Doing what has come due, where no bot that runs has done it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Collection, Iterator
+from datetime import timedelta
 from typing import Any
 
 from asgiref.sync import async_to_sync, sync_to_async
+from django.utils import timezone
 
 from ..bots import Bot, all_bots
+from ..callbacks import callback_of, storage_of_jobs
 from ..database.storage import DatabaseStorage
-from ..persistence.conversations import CONVERSATION
+from ..due import CONVERSATION, coming_due, is_job
+from ..exceptions import SessionError
+from ..ptb import SessionApplication
 from ..ptb.builder import build_application
+from ..ptb.lifecycle import end, initialize
 from ..ptb.registry import application_here
-from ..records import utcnow
+from ..records import Address
 from ..storages.layers import peel
 
+LATE = timedelta(seconds=10)
+"""A bot that runs has done by then what is due."""
 
-def end_overdue(
+
+def do_what_is_due(
     bot: str | None = None, using: str | None = None
 ) -> Iterator[tuple[str, Exception]]:
-    """End conversations whose ``conversation_timeout`` is over: run what is to be run then.
+    """Run stored jobs that are due, and end conversations whose timeout is over.
 
     Args:
         bot: only of the bot of this alias.
         using: only in this database.
 
     Yields:
-        The aliases of bots that could not be made ready for it, and why.
+        The aliases of bots of which something is left, and why.
     """
     for alias, declared in all_bots().items():
-        if bot in (None, alias) and has_overdue(declared, using):
+        if bot in (None, alias) and any(names_due(declared, using)):
             try:
-                async_to_sync(end_of)(declared)
+                known = async_to_sync(do_for)(declared)
+                for name in names_due(declared, using):
+                    refuse_unknown(Address(alias, name, ""), known)
             except Exception as exc:
                 yield alias, exc
 
 
-def has_overdue(bot: Bot, using: str | None) -> bool:
-    storage: Any = peel(getattr(bot.persistence, "storage", None))[1]  # type: ignore[arg-type]
-    if not isinstance(storage, DatabaseStorage) or using not in (None, storage.using):
-        return False
-    rows = storage.model._default_manager.using(storage.using)
-    overdue = rows.filter(bot=bot.alias, name__startswith=CONVERSATION, expires_at__lte=utcnow())
-    return bool(overdue.exists())
+def names_due(bot: Bot, using: str | None) -> list[str]:
+    """Return the fragments of a bot in which something is due that no running bot has done."""
+    names: set[str] = set()
+    for storage in storages_of(bot):
+        if using in (None, storage.using):
+            rows = storage.model._default_manager.using(storage.using)
+            due = rows.filter(coming_due(), bot=bot.alias, expires_at__lte=timezone.now() - LATE)
+            names.update(due.values_list("name", flat=True).distinct())
+    return sorted(names)
 
 
-async def end_of(bot: Bot) -> None:
-    """End those of a bot, by its application that runs in this event loop, or another one."""
-    application, running = application_here(bot.alias), True
-    if application is None:
-        # In a thread, because the author's function may use the database.
-        application, running = await sync_to_async(build_application)(bot), False
-    async with nullcontext() if running else application.bot:
+def refuse_unknown(left: Address, known: Collection[str]) -> None:
+    """Raise SessionError if the code has nothing (any more) that does what is left of a fragment.
+
+    Args:
+        known: the fragments of conversations with timeouts.
+    """
+    if is_job(left.name):
+        callback_of(left)
+    elif left.name not in known:
+        raise SessionError(
+            f"The timeout of conversations {left.name.removeprefix(CONVERSATION)!r} of bot "
+            f"{left.bot!r} is over, but the code has no ConversationHandler of that name with a "
+            "conversation_timeout (any more). They stay stored. Give it back to the code, or "
+            "delete the conversations in the admin."
+        )
+
+
+def storages_of(bot: Bot) -> set[DatabaseStorage]:
+    """Return where something of a bot may come due."""
+    if bot.is_elsewhere:
+        return set()
+    kept: Any = getattr(bot.persistence, "storage", None)
+    found = {storage_of_jobs(bot.fragments), peel(kept)[1]}
+    return {storage for storage in found if isinstance(storage, DatabaseStorage)}
+
+
+async def do_for(bot: Bot) -> set[str]:
+    """Do it by the bot's application that runs in this event loop, or by one that is run for it.
+
+    Returns the names of what it has looked for.
+    """
+    application = application_here(bot.alias)
+    if application is not None:
         await application.initialize()
-        watch = application.watch()
-        while await watch.look():
+        lookout = application.lookout()
+        while await lookout.look():
             pass
+        return names_of(application)
+    # In a thread, because the author's function may use the database.
+    application = await sync_to_async(build_application)(bot)
+    application.looks_by_itself = False
+    application.runs_here = lambda job: False  # Its job queue's are for those that run it for long.
+    try:
+        await initialize(application)
+        await application.start()
+        await application.do_what_is_due()
+        return names_of(application)
+    finally:
+        await end(application)
+
+
+def names_of(application: SessionApplication) -> set[str]:
+    return {one.name for one in application.watched()}

@@ -13,7 +13,9 @@ from django.db.models import Q
 from django.utils import timezone
 
 from ..deleting import delete_rows
+from ..due import coming_due
 from ..exceptions import SessionLockTimeout
+from ..incidents.writing import follow
 from ..models import AbstractBotSession
 from ..records import new_revision
 from ..storages import Address
@@ -112,7 +114,7 @@ class Readdressing:
 
     async def _hold_and_move(self, moves: Mapping[Any, Move]) -> tuple[int, list[Failure]]:
         addresses = {a for move in moves.values() for a in (move.source, move.target)}
-        async with held(addresses, self._using, lock_of({a.bot for a in addresses})):
+        async with held(addresses, self._using, lock_of(addresses)):
             return await sync_to_async(unit_of_work)(self._using, self._moved, moves)
 
     def _moved(self, moves: Mapping[Any, Move]) -> tuple[int, list[Failure]]:
@@ -127,10 +129,11 @@ class Readdressing:
             now = {row.pk: address_of(row) for row in rows.defer("data")}
             moves = {pk: move for pk, move in moves.items() if now.get(pk) == move.source}
             for there in at(self._rows, targets_of(moves)):
-                delete_rows(there.filter(expires_at__lte=timezone.now()))
+                delete_rows(there.filter(~coming_due(), expires_at__lte=timezone.now()))
             free, failures = self._parted(moves, locked=True)
             for columns, keys in by_columns(free).items():
                 with_keys(self._rows, keys).update(**dict(columns), revision=new_revision())
+            follow({move.source: move.target for move in free.values()})
         return len(free), failures
 
     def _parted(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from django.db import router
@@ -15,7 +16,7 @@ from ..models import AbstractBotSession, HandledUpdate
 from ..storages import About
 from .batches import Batch, Failure, unit_of_work
 from .changing import address_of
-from .declared import declared, fragments_in
+from .declared import declared, is_kept_in
 from .ids import Keying
 from .readdressing import BATCH_SIZE, Move, Readdressing
 
@@ -56,15 +57,14 @@ class Readdress:
         return readdressing.run(limit=limit, batch_size=self.batch_size, dry_run=self.dry_run)
 
     def _readdressing(self, model: type[AbstractBotSession], using: str) -> Readdressing:
-        here = fragments_in(model, using)
+        @cache
+        def is_elsewhere(bot: str, name: str) -> bool:
+            fragment = declared(bot, name)
+            return fragment is not None and not is_kept_in(fragment, model, using)
 
         def checked(row: AbstractBotSession) -> Move | Failure | None:
             move = self.way(row)
-            if (
-                isinstance(move, Move)
-                and (place := move.target[:2]) not in here
-                and declared(*place)
-            ):
+            if isinstance(move, Move) and is_elsewhere(*move.target[:2]):
                 return Failure(move.source, "Its bot looks for it in another table or storage.")
             return move
 

@@ -10,12 +10,12 @@ from typing import Any
 from django.db.models import Q
 from django.utils import timezone
 
-from ..arguments import wrong
+from ..arguments import check_duration
+from ..busy import busy, left
 from ..deleting import delete_rows
+from ..due import JOB, coming_due
 from ..models import AbstractBotSession
-from ..persistence.conversations import CONVERSATION
 from .batches import BATCH_SIZE, Batch, Row, check_choice, next_rows, unit_of_work, with_keys
-from .busy import busy, left
 from .telling import Telling
 
 
@@ -47,8 +47,8 @@ class Sweep:
 
     def __post_init__(self) -> None:
         check_choice(self.bot, self.name, self.batch_size)
-        if self.idle_for is not None and not isinstance(self.idle_for, timedelta):
-            wrong("idle_for", self.idle_for, "a timedelta, like timedelta(days=90)")
+        if self.idle_for is not None:
+            check_duration("idle_for", self.idle_for)
 
     def count(self, model: type[AbstractBotSession], using: str) -> int:
         """Return how many sessions are to go now."""
@@ -93,10 +93,11 @@ class Sweep:
             yield batch
 
     def _due(self, model: type[AbstractBotSession], using: str, now: Any) -> Any:
-        # Conversations are not to be deleted, but to be ended: see end_overdue().
-        due = Q(expires_at__lte=now) & ~Q(name__startswith=CONVERSATION)
+        # What comes due is not to be deleted, but to be done: see do_what_is_due().
+        due = Q(expires_at__lte=now) & ~coming_due()
         if self.idle_for is not None:
-            due |= Q(updated_at__lte=now - self.idle_for)
+            # A job may wait for longer.
+            due |= Q(updated_at__lte=now - self.idle_for) & ~Q(name__startswith=JOB)
         sessions = model._default_manager.using(using).filter(due)
         if self.bot is not None:
             sessions = sessions.filter(bot=self.bot)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..bots import all_bots
+from ..callbacks import fragments_of_jobs, storage_of_jobs
 from ..database.model import check_database
 from ..models import AbstractBotSession
 from ..storages import DatabaseStorage
@@ -28,6 +29,10 @@ def tables(using: str | None = None) -> list[tuple[type[AbstractBotSession], str
         for fragment in bot.fragments.values()
         if isinstance(storage := peel(fragment.storage)[1], DatabaseStorage)
     }
+    if fragments_of_jobs():
+        storages |= {
+            storage_of_jobs(b.fragments) for b in all_bots().values() if not b.is_elsewhere
+        }
     found = {(storage.model, storage.using) for storage in storages or {DatabaseStorage()}}
     return sorted(
         ((model, alias) for model, alias in found if using in (None, alias)),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from asgiref.sync import async_to_sync
 from django.db.models import F, Q, QuerySet
 
+from ..arguments import wrong
 from ..bots import all_bots
 from ..declaration import Fragment
 from ..finding import BeginsWith
@@ -55,8 +56,11 @@ def in_tables(user_id: int, bot: str | None, using: str | None) -> Iterator[Sess
     not known to whom they belong, because they were made from outside by their key.
 
     Raises:
+        TypeError: that is no number.
         ValueError: that is no user's id.
     """
+    if type(user_id) is not int:
+        wrong("user_id", user_id, "Telegram's id of a user, a number")
     if user_id < 1:
         raise ValueError(f"{user_id} is no user's id: those below 0 are of groups and channels.")
     for model, alias in tables(using):

@@ -10,6 +10,7 @@ from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Q
 
+from ..busy import busy, left
 from ..codec import Codec
 from ..declaration import Fragment
 from ..editing import Edit
@@ -22,7 +23,6 @@ from ..storages import Address, DatabaseStorage
 from ..storages.expiry import is_heard
 from ..storages.layers import place_of, tell_all
 from .batches import Batch, Failure, next_rows
-from .busy import busy, left
 from .causes import told
 from .declared import fragments_in
 

@@ -12,10 +12,10 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from ..deleting import delete_rows
+from ..finding import any_of
 from ..incidents.writing import incidents
 from ..models import AbstractBotSession, BotSessionLease, HandledUpdate, HistoryEntry
 from .batches import BATCH_SIZE, Batch, unit_of_work, with_keys
-from .migrating import any_of
 from .tables import tables
 
 DELIVERED_FOR = timedelta(hours=24)

@@ -9,6 +9,7 @@ from django.db.models import Count, Q
 from django.utils import timezone
 
 from ..declaration import Fragment
+from ..due import coming_due
 from ..models import AbstractBotSession
 from ..records import plain
 from .declared import fragments_in
@@ -69,8 +70,9 @@ def all_sessions(model: type[AbstractBotSession], using: str) -> Any:
 
 
 def live(sessions: Any) -> Any:
-    """Return those that have not expired."""
-    return sessions.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
+    """Return those that have not expired, or are due only."""
+    lasting = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+    return sessions.filter(lasting | coming_due())
 
 
 def exact(version: Decimal | None) -> Decimal | None:

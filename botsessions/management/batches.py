@@ -14,9 +14,10 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections, reset_queries
+from django.db import reset_queries
 
 from ..maintenance import BATCH_SIZE, Batch, Failure, Work, tables
+from .places import refuse_unknown_database
 from .process import on_signal
 from .progress import Progress
 from .report import Part, Report, Task, sessions
@@ -73,9 +74,8 @@ class BatchCommand(BaseCommand):
         parser.add_argument("--database", metavar="ALIAS", help="Only in this database.")
 
     def handle(self, **options: Any) -> None:
-        if options["database"] and options["database"] not in connections:
-            raise CommandError(f"There is no database {options['database']!r} in DATABASES.")
         try:
+            refuse_unknown_database(options)
             self.work(options)
         except ImproperlyConfigured as exc:
             raise CommandError(str(exc)) from exc

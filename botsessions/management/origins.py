@@ -22,7 +22,7 @@ from ..maintenance.origins import (
     Place,
     Way,
 )
-from ..persistence.persistence import THE_BOT
+from ..persistence.fragments import THE_BOT
 from ..storages import FreeStorage
 from ..storages.free import PUBLIC
 from .places import place
@@ -114,11 +114,16 @@ def grammy_free(options: Options) -> Origin:
     bot = get_bot(options["bot"])
     if not bot.token:
         raise CommandError(f"Set BOTSESSIONS['BOTS'][{bot.alias!r}]['TOKEN'] first: it logs in.")
-    storage = FreeStorage(bot.token.reveal(), options["source"] or PUBLIC)
+    try:
+        storage = FreeStorage(bot.token.reveal(), options["source"] or PUBLIC)
+    except ValueError as exc:
+        raise CommandError(f"Name a server's URL after grammy-free: {exc}") from exc
     return GrammyFree(storage, keys(options))
 
 
 def json_lines(options: Options) -> Origin:
+    if options["bot"] is not None:
+        get_bot(options["bot"])
     return JsonLines(named(options), bot=options["bot"], name=options["name"])
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
+
+BROKEN_PIPE = 128 + 13
+"""The exit status of programs that SIGPIPE ends, as a shell shows it."""
 
 
 def add_output(parser: CommandParser) -> None:
@@ -25,9 +30,15 @@ def opened(path: Path | None, stdout: Any) -> Iterator[Any]:
 
     Raises:
         CommandError: the file is there already, or cannot be made.
+        SystemExit: whoever reads stdout has enough, like ``head``.
     """
     if path is None:
-        yield stdout
+        try:
+            yield stdout
+            stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # For what is left.
+            sys.exit(BROKEN_PIPE)
         return
     try:
         path.touch(0o600, exist_ok=False)

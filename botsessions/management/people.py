@@ -5,10 +5,12 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections
 
 from botsessions.maintenance.people import not_searched
+
+from .places import refuse_misspelt
 
 
 class UserCommand(BaseCommand):
@@ -25,13 +27,15 @@ class UserCommand(BaseCommand):
         """Return where to look; say on stderr which storages cannot be searched.
 
         Raises:
-            CommandError: there is no such database.
+            CommandError: there is no such bot or database, or the settings are wrong.
         """
-        using = options["database"]
-        if using and using not in connections:
-            raise CommandError(f"There is no database {using!r} in DATABASES.")
-        where = {"bot": options["bot"], "using": using}
-        if places := not_searched(**where):
+        where = {"bot": options["bot"], "using": options["database"]}
+        try:
+            refuse_misspelt(options)
+            places = not_searched(**where)
+        except ImproperlyConfigured as exc:
+            raise CommandError(str(exc)) from exc
+        if places:
             self.stderr.write(
                 "These storages cannot be searched. Of them only sessions count that the user's id "
                 f"alone leads to: {'; '.join(places)}."

@@ -1,4 +1,4 @@
-"""The fragment of a bot that a command is for."""
+"""What a command is for: ``--bot``, ``--fragment`` and ``--database``."""
 
 from __future__ import annotations
 
@@ -6,21 +6,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.core.management.base import CommandError
+from django.db import connections
 
-from ..bots import get_bot
+from ..bots import all_bots, get_bot
+from ..callbacks import fragments_of_jobs
+from ..due import CONVERSATION
+from ..maintenance import tables
+from ..maintenance.declared import declared
 from ..maintenance.origins import Place
 
 
-def place(options: Mapping[str, Any]) -> Place:
+def place(options: Mapping[str, Any], *, conversations: bool = False) -> Place:
     """Return what the options ``bot`` and ``name`` name; the only bot need not be named.
+
+    Args:
+        conversations: whether it may be that of a conversation. Which there are only the bot's
+            application knows.
 
     Raises:
         CommandError: there is no such fragment.
         ImproperlyConfigured: there is no such bot.
     """
     bot, name = get_bot(options["bot"]), options["name"] or ""
+    if conversations and name.startswith(CONVERSATION) and bot.persistence is not None:
+        return Place(bot.alias, name)
     fragments = bot.fragments
-    if name not in fragments:
+    if name not in fragments and name not in fragments_of_jobs():
         known = ", ".join(filter(None, fragments))
         raise CommandError(
             f"Choose a fragment of bot {bot.alias!r} with --fragment: {known}."
@@ -28,3 +39,46 @@ def place(options: Mapping[str, Any]) -> Place:
             else f"Bot {bot.alias!r} has a single session: leave --fragment out."
         )
     return Place(bot.alias, name)
+
+
+def refuse_misspelt(options: Mapping[str, Any]) -> None:
+    """Refuse a bot, fragment or database that there is not: 0 sessions would look like success.
+
+    What the settings do not name may still have sessions. Where they name no bots at all, all are
+    installed elsewhere, under whatever names.
+
+    Raises:
+        CommandError: there is no such bot, fragment or database.
+        ImproperlyConfigured: the settings are wrong.
+    """
+    refuse_unknown_database(options)
+    bot, name, bots = options["bot"], options.get("name"), all_bots()
+    if not bots:
+        return
+    if bot is not None and not (bot in bots or bot.isdecimal() or has_sessions(bot=bot)):
+        raise CommandError(
+            f"There is no bot {bot!r}, and no session of such a bot: BOTSESSIONS['BOTS'] declares "
+            f"{', '.join(map(repr, bots))}."
+        )
+    if name is None or any(declared(alias, name) for alias in (bots if bot is None else [bot])):
+        return
+    if not has_sessions(name=name):
+        raise CommandError(f"There is no fragment {name!r}, and no session of such a fragment.")
+
+
+def refuse_unknown_database(options: Mapping[str, Any]) -> None:
+    """Refuse a database that there is not.
+
+    Raises:
+        CommandError: there is none of that alias.
+    """
+    using = options["database"]
+    if using is not None and using not in connections:
+        raise CommandError(f"There is no database {using!r} in DATABASES.")
+
+
+def has_sessions(**which: str) -> bool:
+    """Whether any session is stored of this bot, or of this fragment."""
+    return any(
+        model._default_manager.using(using).filter(**which).exists() for model, using in tables()
+    )

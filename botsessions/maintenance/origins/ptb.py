@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from asgiref.sync import async_to_sync
 
+from ...due import CONVERSATION
 from ...keys import joined
-from ...persistence.conversations import CONVERSATION
 from ...ptb.pickles import unpickled
 from ...records import loads
 from ...storages import About

@@ -31,7 +31,8 @@ class ForeignTable:
         if name not in self._connection.introspection.table_names():
             raise OriginError(f"There is no table {name!r} in the database {using!r}.")
         quote = self._connection.ops.quote_name
-        self._columns = ", ".join(map(quote, columns))
+        self._width = len(columns)
+        self._columns = ", ".join(map(quote, [*columns, *(where or ())]))
         self._order = quote(columns[0])
         self._table = quote(name)
         self._conditions = [f"{quote(column)} = %s" for column in where or ()]
@@ -43,11 +44,11 @@ class ForeignTable:
 
     def __iter__(self) -> Iterator[Sequence[Any]]:
         end = f"ORDER BY {self._order} LIMIT {PAGE}"
-        rows = self._rows(self._columns, self._conditions, self._values, end)
+        rows = self._rows(self._columns, [], [], end)
         while rows:
-            yield from rows
-            conditions = [*self._conditions, f"{self._order} > %s"]
-            rows = self._rows(self._columns, conditions, [*self._values, rows[-1][0]], end)
+            # If the database were told them, it might look for all such rows for each page anew.
+            yield from (row[: self._width] for row in rows if [*row[self._width :]] == self._values)
+            rows = self._rows(self._columns, [f"{self._order} > %s"], [rows[-1][0]], end)
 
     def _rows(
         self, what: str, conditions: list[str], values: list[Any], end: str = ""

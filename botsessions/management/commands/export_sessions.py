@@ -5,12 +5,12 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections
 
 from botsessions.finding import State
 from botsessions.maintenance.exporting import count_sessions, export_sessions
 from botsessions.maintenance.people import not_searched
 from botsessions.management.output import add_output, opened
+from botsessions.management.places import refuse_misspelt
 from botsessions.management.progress import Progress
 from botsessions.records import dumps
 
@@ -40,10 +40,9 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         using, path = options["database"], options["output"]
-        if using and using not in connections:
-            raise CommandError(f"There is no database {using!r} in DATABASES.")
         which = {name: options[name] for name in ("bot", "name", "states")} | {"using": using}
         try:
+            refuse_misspelt(options)
             self.name_others(options["bot"], using)
             count = self.write(which, path, shows=options["verbosity"] == 1)
         except ImproperlyConfigured as exc:

@@ -43,5 +43,7 @@ class Command(UserCommand):
             answer = input(f"Erase {count} sessions for ever? Type 'yes' to go on: ")
         except EOFError:
             raise CommandError("Nobody is there to confirm: use --noinput.") from None
+        except KeyboardInterrupt:
+            answer = ""
         if answer.strip().lower() != "yes":
             raise CommandError("Not confirmed; nothing was erased.")

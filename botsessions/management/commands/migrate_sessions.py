@@ -10,6 +10,7 @@ from botsessions.bots import get_bot
 from botsessions.maintenance import Versions, tables, versions
 from botsessions.management.batches import EXIT_STATUS, BatchCommand
 from botsessions.management.migration import migration, not_migrated
+from botsessions.management.places import refuse_misspelt
 from botsessions.management.report import Task
 
 
@@ -33,6 +34,7 @@ class Command(BatchCommand):
         return not_migrated(options)
 
     def work(self, options: dict[str, Any]) -> None:
+        refuse_misspelt(options)
         if options["plan"]:
             return self.show_plan(options)
         if options["bot"]:

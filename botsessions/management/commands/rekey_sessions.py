@@ -49,6 +49,10 @@ class Command(ReaddressCommand):
 
 def imported(path: str) -> Keying:
     try:
-        return Keying(import_string(path if "." in path else f"botsessions.keys.{path}"))
-    except ImportError as exc:
+        function = import_string(path if "." in path else f"botsessions.keys.{path}")
+    except (ImportError, TypeError, ValueError) as exc:  # The latter for ".", and the like.
         raise CommandError(f"There is no key function {path}: {exc}.") from exc
+    try:
+        return Keying(function)
+    except (TypeError, ValueError) as exc:
+        raise CommandError(f"{path} is no key function: {exc}.") from exc

@@ -5,11 +5,13 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from botsessions.bots import get_bot
+from botsessions.incidents.writing import follow_bot
 from botsessions.maintenance.people import not_searched
 from botsessions.maintenance.renaming import RenameBot, rename_handled
 from botsessions.management.batches import EXIT_STATUS
 from botsessions.management.renaming import ReaddressCommand
 from botsessions.management.report import Task
+from botsessions.records import MAX_NAME_LENGTH
 
 
 class Command(ReaddressCommand):
@@ -24,18 +26,24 @@ class Command(ReaddressCommand):
         super().add_place(parser)
 
     def tasks(self, options: dict[str, Any]) -> list[Task]:
-        old, new = options["old"], options["bot"]
-        if old == new:
-            raise CommandError(f"{old!r} is the same name.")
-        if not new.isdecimal():  # Which a bot without settings has.
-            get_bot(new)
-        work = RenameBot(old=old, new=new, **self.how(options))
+        work = RenameBot(old=options["old"], new=options["bot"], **self.how(options))
         return [Task(work, "rename", "renamed", "renamable")]
 
     def unreached(self, options: dict[str, Any]) -> list[str]:
         return not_searched(bot=options["bot"])
 
     def work(self, options: dict[str, Any]) -> None:
+        refuse_wrong_names(options["old"], options["bot"])
         if not options["dry_run"]:
             rename_handled(options["old"], options["bot"])
+            follow_bot(options["old"], options["bot"])
         super().work(options)
+
+
+def refuse_wrong_names(old: str, new: str) -> None:
+    if old == new:
+        raise CommandError(f"{old!r} is the same name.")
+    if not new.isdecimal():  # Which a bot without settings has.
+        get_bot(new)
+    elif len(new) > MAX_NAME_LENGTH:
+        raise CommandError(f"NEW may have {MAX_NAME_LENGTH} characters.")

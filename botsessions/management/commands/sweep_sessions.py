@@ -8,11 +8,12 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from botsessions.arguments import check_duration
 from botsessions.logs import hide, tokens_hidden
 from botsessions.maintenance import (
     Batch,
     Sweep,
-    end_overdue,
+    do_what_is_due,
     forget_handled,
     forget_history,
     forget_incidents,
@@ -20,6 +21,7 @@ from botsessions.maintenance import (
 )
 from botsessions.management.batches import EXIT_STATUS, BatchCommand
 from botsessions.management.migration import migration, not_migrated
+from botsessions.management.places import refuse_misspelt
 from botsessions.management.report import Task
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -52,13 +54,14 @@ class Command(BatchCommand):
         return [sweep, migration(options)] if options["migrate"] else [sweep]
 
     def work(self, options: dict[str, Any]) -> None:
+        refuse_misspelt(options)
         self.tidy(options, forget_handled, forget_leases, forget_incidents)
         with tokens_hidden():  # Who is told of what has expired may talk to Telegram.
-            failed = [] if options["dry_run"] else self.end_conversations(options)
+            failed = [] if options["dry_run"] else self.do_what_is_due(options)
             super().work(options)
         self.tidy(options, forget_history)  # Of what was deleted just now, too.
         if failed:
-            raise CommandError(f"Conversations of {', '.join(failed)} were not ended: see above.")
+            raise CommandError(f"Something of {', '.join(failed)} is still due: see above.")
 
     def tidy(self, options: dict[str, Any], *ways: Callable[..., Iterator[Batch]]) -> None:
         """Delete what nobody needs any more in the tables beside the sessions'."""
@@ -66,10 +69,10 @@ class Command(BatchCommand):
             for _ in forget(options["database"], batch_size=options["batch_size"]):
                 pass
 
-    def end_conversations(self, options: dict[str, Any]) -> list[str]:
-        """End those whose time is over; return the bots of which that failed."""
+    def do_what_is_due(self, options: dict[str, Any]) -> list[str]:
+        """Run jobs, and end conversations; return the bots of which some are left."""
         failed = []
-        for alias, error in end_overdue(options["bot"], options["database"]):
+        for alias, error in do_what_is_due(options["bot"], options["database"]):
             failed.append(alias)
             self.stderr.write(f"Bot {alias!r}: {type(error).__name__}: {hide(str(error))}")
         return failed
@@ -82,4 +85,9 @@ def duration(text: str) -> timedelta:
     match = re.fullmatch(r"(\d+)([smhdw])", text)
     if match is None:
         raise ArgumentTypeError(f"{text!r} is not a time like 90d, 12h, 30m or 2w")
-    return timedelta(**{UNITS[match[2]]: int(match[1])})
+    try:
+        length = timedelta(**{UNITS[match[2]]: int(match[1])})
+        check_duration("TIME", length)
+    except (OverflowError, ValueError):
+        raise ArgumentTypeError(f"{text!r} is not from a second to a century") from None
+    return length
