@@ -104,8 +104,9 @@ def test_data_that_the_bot_cannot_read_is_counted() -> None:
     assert (cart.read, cart.unreadable) == (2, 1)
 
 
-def test_what_was_created_and_active_when(settings: Any) -> None:
-    now = timezone.now()
+def test_what_was_created_and_active_when(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = timezone.make_aware(datetime.combine(timezone.localdate(), time(hour=12)))
+    monkeypatch.setattr(timezone, "now", lambda: now + timedelta(minutes=1))
     made = [(0, 0), (0, 0), (1, 0), (13, 1), (14, 13), (400, 14)]
     for n, (created, changed) in enumerate(made):
         make(n, bot="help", created_at=now - created * DAY, updated_at=now - changed * DAY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -293,5 +294,40 @@ def test_a_session_that_was_ended_by_hand_is_restored_on_its_page(editor: Client
 
 def test_of_which_nothing_is_kept_the_page_says_so(editor: Client) -> None:
     page = editor.get(url("past", make("5", bot="plain"))).content.decode()
-    assert "Nothing is kept" in page
+    assert "No earlier version is kept yet." in page
     assert "7 days" in page
+
+
+def test_the_last_changes_are_told_on_the_session_s_page(editor: Client) -> None:
+    row = write(1, pin="1234", long="x" * 20_000)
+    write(2, pin="1234")
+    write(3, pin="5678", a=1, b=2, c=3, d=4)
+    part = editor.get(url("recent", row)).content.decode()
+    assert url("recent", row) in editor.get(url("change", row)).content.decode()
+    assert part.count(">Compare</a>") == 2  # Of the first nobody knows what was before.
+    shown = part.split(">Compare</a>")
+    assert "<del>2</del>" in shown[1]
+    assert "<ins>3</ins>" in shown[1]
+    assert "1 further place is not shown." in shown[1]
+    assert "<del>" not in shown[2]  # One of the two is too large to be looked into.
+    assert "1234" not in part
+    assert "5678" not in part
+
+
+def test_what_was_changed_by_hand_without_history_is_told_too(editor: Client) -> None:
+    row = make("5", {"n": 1}, bot="plain")
+    part = editor.get(url("recent", row)).content.decode()
+    assert "No earlier version is kept yet." in part
+    editor.post(url("edit", row), {"text": '{"n": 2}', "revision": row.revision})
+    part = editor.get(url("recent", row)).content.decode()
+    assert "By hand, and by the bot since" in part
+    assert "<del>1</del>" in part
+    assert "<ins>2</ins>" in part
+    assert re.search(r"staff\d+</a></strong> Changed data.n", part)
+
+
+def test_without_contents_the_last_changes_are_not_told(client: Client) -> None:
+    row = write(1)
+    write(2)
+    client.force_login(staff("view"))
+    assert "Last changes" not in client.get(url("recent", row)).content.decode()

@@ -59,6 +59,8 @@ def test_only_who_knows_the_token_or_may_see_sessions_gets_figures(
         answer = client.get(path, headers={"Authorization": wrong})
         assert answer.status_code == HTTPStatus.UNAUTHORIZED
     assert client.get(path, headers=KNOWS).status_code == HTTPStatus.OK
+    other_letters = {"Authorization": f"bearer {METRICS_TOKEN}"}  # As RFC 9110 has it.
+    assert client.get(path, headers=other_letters).status_code == HTTPStatus.OK
     for name in PERMISSIONS:
         client.force_login(staff(name))
         may = name == "view"

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+from ..due import comes_due
 from ..finding import SOON, State
 from .known import Place
 from .sampling import Pick
@@ -50,7 +51,7 @@ def groups(columns: Columns, look: Pick, times: Times) -> list[Group]:
         Group(
             (bot, name),
             version_of(number),
-            STATES[state],
+            State.DUE if not state and comes_due(name) else STATES[state],
             times.day_of(created),
             times.day_of(changed),
             times.hours_of(changed),

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 from django.db import connections
 
-from ..database.sessions_rows import from_column
 from ..models import AbstractBotSession
 from ..records import plain
 
@@ -40,7 +39,7 @@ class Columns:
         column = self._field(name).get_col(self.model._meta.db_table)
         for converter in self.connection.ops.get_db_converters(column):
             raw = converter(raw, column, self.connection)
-        return from_column(raw)
+        return cast("datetime | None", raw)
 
     def rows(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         with self.connection.cursor() as cursor:

@@ -9,6 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from ..due import comes_due
 from ..finding import Age, State, age_of, largest
 from ..models import AbstractBotSession
 from ..reading import is_readable
@@ -24,6 +25,8 @@ READ = 200
 MOST_READ_BYTES = 8 * 1024
 """but none that is longer."""
 LARGEST = 10
+PAST = (State.EXPIRED, State.DUE)
+"""Those whose time is over."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class TableFigures:
     is_whole: bool = True
     """unless these are all."""
     expired: Number = NONE
+    """With those that are due."""
     oldest_expired: datetime | None = None
     fragments: Sequence[FragmentFigures] = ()
     versions: Sequence[VersionFigures] = ()
@@ -109,7 +113,7 @@ def table_figures(
         using,
         seen,
         look.is_whole,
-        counts.or_known(facts.expired, lambda group: group.state == State.EXPIRED),
+        counts.or_known(facts.expired, lambda group: group.state in PAST),
         facts.oldest_expired,
         [counts.of_fragment(p, declared, facts, readable.get(p, (0, 0))) for p in places],
         list(counts.of_versions(declared)),
@@ -169,9 +173,9 @@ class Counts:
 
         return FragmentFigures(
             *place,
-            place in declared,
+            place in declared or comes_due(place[1]),
             own.number(lambda group: True),
-            {state: own.in_state(state) for state in State},
+            {state: own.in_state(state) for state in states_of(place[1])},
             of_age(Age.BEHIND),
             of_age(Age.NEWER),
             *readable,
@@ -213,3 +217,8 @@ def order(of: tuple[Place, Decimal | None]) -> tuple[Place, bool, Decimal]:
     """Return where versions stand in a list: those without one first."""
     place, version = of
     return place, version is not None, version or Decimal(0)
+
+
+def states_of(name: str) -> list[State]:
+    """Return the states that sessions of a fragment can have."""
+    return [State.LIVE, State.SOON, State.DUE if comes_due(name) else State.EXPIRED]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Case, F, OuterRef, QuerySet, Subquery, TextField, When
 from django.utils import timezone
 
 from ..models import AbstractBotSession, HistoryEntry
@@ -25,6 +25,11 @@ class Past:
     entry: HistoryEntry
     is_present: bool
     """Whether it is what is stored now."""
+
+    @property
+    def text(self) -> str:
+        """Its data as it was stored, of one that :func:`past_of` has loaded with that."""
+        return getattr(self.entry, "small_data", None) or self.entry.data
 
 
 def entries_of(session: AbstractBotSession) -> QuerySet[HistoryEntry]:
@@ -52,15 +57,22 @@ def with_maker(sessions: QuerySet[Any]) -> QuerySet[Any]:
     return loaded
 
 
-def past_of(session: AbstractBotSession) -> list[Past]:
-    """Return the versions of a session that may be shown, the newest first, without their data.
+def past_of(
+    session: AbstractBotSession, newest: int | None = None, with_bytes: int = 0
+) -> list[Past]:
+    """Return the versions of a session that may be shown, the newest first.
+
+    Args:
+        newest: only so many.
+        with_bytes: with the data of those that have no more than so much.
 
     What had expired when it was replaced is gone, and so is what was before it, unless somebody
     has ended it by hand.
     """
-    most = length(session.bot, session.name) or MOST
-    entries = entries_of(session).defer("data").order_by("-pk")[:most]
-    return list(shown(entries, session))
+    most = newest or length(session.bot, session.name) or MOST
+    small = Case(When(size__lte=with_bytes, then=F("data")), output_field=TextField())
+    entries = entries_of(session).defer("data").annotate(small_data=small)
+    return list(shown(entries.order_by("-pk")[:most], session))
 
 
 def shown(entries: QuerySet[HistoryEntry], session: AbstractBotSession) -> Iterator[Past]:

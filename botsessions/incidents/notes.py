@@ -21,7 +21,7 @@ from ..exceptions import (
 )
 from ..failures import Failure
 from ..logs import hide
-from ..models import MAX_BY_LENGTH, MAX_ERROR_LENGTH, MAX_MESSAGE_LENGTH, Incident
+from ..models import MAX_ERROR_LENGTH, MAX_MESSAGE_LENGTH, Incident
 from ..records import MAX_KEY_LENGTH, Address
 
 Kind = Incident.Kind
@@ -77,7 +77,7 @@ def note_of(failure: Failure) -> Note | None:
     return Note(
         Identity(address, kind, name_of(error)[:MAX_ERROR_LENGTH]),
         message[:MAX_MESSAGE_LENGTH],
-        failure.source.by[:MAX_BY_LENGTH],
+        failure.source.by,
         ids.get("chat"),
         ids.get("user"),
         now,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -84,6 +84,25 @@ def trim(rows: QuerySet[Incident], addresses: Collection[Address]) -> None:
     last = rows.order_by("-pk").values_list("pk", flat=True)[MOST : MOST + 1].first()
     if last is not None:
         rows.filter(pk__lte=last).delete()
+
+
+def follow(moves: Mapping[Address, Address]) -> None:
+    """Give the incidents of sessions to the new addresses of these.
+
+    Args:
+        moves: new addresses by old ones.
+    """
+    rows = incidents()
+    found = [row for row in rows.filter(key__in={a.key for a in moves}) if address_of(row) in moves]
+    for row in found:
+        row.bot, row.name, row.key = moves[address_of(row)]
+    if found:
+        rows.bulk_update(found, ["bot", "name", "key"])
+
+
+def follow_bot(old: str, new: str) -> None:
+    """Give the incidents of no session in particular to a bot's new alias."""
+    incidents().filter(bot=old, key="").update(bot=new)
 
 
 def address_of(row: Incident) -> Address:

@@ -19,7 +19,7 @@ from ..permissions import may
 View: TypeAlias = "Callable[[HttpRequest], HttpResponse]"
 Answer: TypeAlias = "Callable[[HttpRequest, Figures], HttpResponse]"
 
-SCHEME = "Bearer "
+SCHEME = "bearer"
 
 
 def for_those_who_may(answer: Answer) -> View:
@@ -46,5 +46,6 @@ def for_those_who_may(answer: Answer) -> View:
 
 def knows_token(request: HttpRequest) -> bool:
     """Whether a request brings the token. How long it takes to tell says nothing of it."""
-    given, token = request.headers.get("Authorization", ""), metrics_token()
-    return bool(token) and given.startswith(SCHEME) and token == given.removeprefix(SCHEME)
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    token = metrics_token()
+    return bool(token) and scheme.lower() == SCHEME and token == given.strip()
