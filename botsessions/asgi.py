@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
+
+from .arguments import check_function
 
 Scope: TypeAlias = "MutableMapping[str, Any]"
 Message: TypeAlias = "MutableMapping[str, Any]"
 Receive: TypeAlias = "Callable[[], Awaitable[Message]]"
 Send: TypeAlias = "Callable[[Message], Awaitable[None]]"
 Application: TypeAlias = "Callable[[Scope, Receive, Send], Awaitable[None]]"
+
+EXPECTED: Final = "an ASGI application, like get_asgi_application()"
 
 
 class WebhookMiddleware:
@@ -23,6 +27,7 @@ class WebhookMiddleware:
     def __init__(self, application: Application) -> None:
         from .webhook.middleware import Middleware  # noqa: PLC0415 (it needs the settings)
 
+        check_function("application", application, EXPECTED, "scope", "receive", "send")
         self._middleware = Middleware(application)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

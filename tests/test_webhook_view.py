@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable, Iterator
 from functools import reduce
 from io import BytesIO
@@ -82,6 +83,10 @@ def in_force(settings: Any, url: str, account: Account, **kwargs: Any) -> Accoun
         context.session["count"] += 1
         if update.message.text == "raise":
             raise RuntimeError("The handler raised.")
+        if update.message.text == "cancel":
+            raise asyncio.CancelledError
+        if update.message.text == "exit":
+            sys.exit("The handler has had enough.")
 
     def build(builder: Any) -> Any:
         application = builder.base_url(f"{url}/bot").build()
@@ -195,6 +200,19 @@ def test_no_byte_is_read_of_what_is_refused_anyway(
 
 
 @pytest.mark.once
+def test_a_body_in_chunks_which_wsgi_cannot_read_is_told_apart(
+    client: Client, account: Account
+) -> None:
+    answer = client.post(
+        "/telegram/notes/",
+        json.dumps(UPDATE),
+        "application/json",
+        headers={SECRET_HEADER: SECRET, "Transfer-Encoding": "chunked"},
+        CONTENT_LENGTH="",
+    )
+    assert answer.status_code == 411
+
+
 def test_only_post_is_allowed(client: Client, account: Account) -> None:
     responses = [
         client.get("/telegram/notes/"),
@@ -287,14 +305,35 @@ def test_when_the_data_or_the_key_is_at_fault_another_delivery_would_not_help(
 
 @pytest.mark.once
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("how", ["raise", "cancel", "exit"])
 def test_when_a_handler_raised_the_update_is_handled(
-    post: Post, account: Account, storage: Storage
+    post: Post, account: Account, storage: Storage, how: str
 ) -> None:
-    failing = {**UPDATE, "message": MESSAGE | {"text": "raise"}}
+    if how == "cancel" and sys.version_info < (3, 11):
+        pytest.skip("Nobody can tell who has cancelled it.")
+    failing = {**UPDATE, "message": MESSAGE | {"text": how}}
     assert post(failing).status_code == 200
     assert post(failing).status_code == 200
     assert storage.written == []
     assert HandledUpdate.objects.get().handled_at is not None
+
+
+@pytest.mark.once
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("error", [RuntimeError, asyncio.CancelledError])
+def test_a_bot_that_cannot_be_started_is_started_at_a_later_update(
+    post: Post, account: Account, settings: Any, error: type[BaseException]
+) -> None:
+    errors = [error]
+
+    async def post_init(application: Any) -> None:
+        if errors:
+            raise errors.pop()
+
+    bot = settings.BOTSESSIONS["BOTS"]["notes"]
+    plain = bot["APPLICATION"]
+    bot["APPLICATION"] = lambda builder: plain(builder.post_init(post_init))
+    assert [post().status_code for _ in range(2)] == [503, 200]
 
 
 @pytest.mark.once

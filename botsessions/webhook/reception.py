@@ -16,6 +16,7 @@ from ..database.connections import close_databases
 from ..database.transaction import note_handled
 from ..ptb.delivery import Delivery
 from ..ptb.lifecycle import reason
+from ..ptb.scopes import is_of_its_own
 from ..ptb.webhook import Served, serve
 from .jobs import JobLease
 
@@ -100,13 +101,15 @@ class Reception:
         started = self._started(bot)
         try:
             return await (started if started.done() else asyncio.shield(started))
-        except Exception as exc:
+        except (Exception, asyncio.CancelledError) as exc:
+            if isinstance(exc, asyncio.CancelledError) and not started.cancelled():
+                raise  # It is whoever waits here.
             logger.error("Bot %r cannot be started: %s", bot.alias, reason(bot, exc))
             return None
 
     def _started(self, bot: Bot) -> asyncio.Task[Served]:
         task = self._bots.get(bot.alias)
-        if task is None or (task.done() and task.exception() is not None):
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             task = self._bots[bot.alias] = asyncio.create_task(self._start(bot))
         return task
 
@@ -144,7 +147,13 @@ class Reception:
 async def attempt(served: Served, update: Any, claim: Claim) -> Delivery:
     try:
         return await served.handle(update, claim)
-    except BaseException:
+    except BaseException as exc:
+        if is_of_its_own(exc):  # It is the web server that decides when the process exits.
+            what = type(exc).__name__
+            logger.warning(
+                "A handler of update %d raised %s.", update.update_id, what, exc_info=exc
+            )
+            return Delivery(claim)  # As any error of its own: it would do so again.
         claim.give_up()
         raise
 

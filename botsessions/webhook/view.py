@@ -8,6 +8,7 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
 from django.core.handlers.asgi import ASGIRequest
+from django.core.handlers.wsgi import WSGIRequest
 from django.db import connections
 from django.db.transaction import non_atomic_requests
 from django.http import HttpRequest, HttpResponse, UnreadablePostError
@@ -78,11 +79,18 @@ def delivery_in(request: HttpRequest, alias: str) -> tuple[Bot, dict[str, Any]] 
     bot = addressee(alias, request.method or "", lambda name: request.headers.get(name, ""))
     if isinstance(bot, HTTPStatus):
         return bot
+    if isinstance(request, WSGIRequest) and is_in_chunks(request):
+        return HTTPStatus.LENGTH_REQUIRED
     try:
         content = update_in(request.read(MAX_UPDATE_BYTES + 1))
     except UnreadablePostError:  # The client has gone.
         return HTTPStatus.BAD_REQUEST
     return content if isinstance(content, HTTPStatus) else (bot, content)
+
+
+def is_in_chunks(request: WSGIRequest) -> bool:
+    """Whether a body has no length: Django reads nothing of it."""
+    return "Transfer-Encoding" in request.headers and not request.META.get("CONTENT_LENGTH")
 
 
 def answer(status: HTTPStatus) -> HttpResponse:
