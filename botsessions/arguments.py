@@ -91,6 +91,8 @@ def misfit(function: Callable[..., Any], args: Any, kwargs: Any) -> str | None:
         inspect.signature(function).bind(*args, **kwargs)
     except TypeError as exc:
         return str(exc)
+    except ValueError:  # Some builtin functions do not tell.
+        return None
     return None
 
 

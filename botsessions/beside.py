@@ -39,7 +39,7 @@ async def edit_session(unit: Unit) -> AsyncIterator[None]:
     """
     await unit.load()
     if unit.holds:
-        with Undo(unit.contents.all.values()):
+        with undoing(unit):
             yield
         return
     # Whoever has started this code may wait for it, with the keys held.
@@ -58,13 +58,26 @@ async def edit_session(unit: Unit) -> AsyncIterator[None]:
         await unit.save()
         await holder.load()
         try:
-            yield
+            with undoing(holder):
+                yield
         except BaseException:
             holder.failed = True
+            if any(data.was_written for data in holder.contents.own):
+                go_on_with(holder, unit)
             raise
         await holder.save(last=True)
-        unit.contents.replace(holder.contents.all)
-        holder.contents.forget()
+        go_on_with(holder, unit)
     finally:
         holder.close()
         current.reset(token)
+
+
+def undoing(unit: Unit) -> Undo:
+    """Return what lets the contents of a unit be what they were if a block raises."""
+    return Undo([*unit.contents.all.values(), unit.contents])
+
+
+def go_on_with(holder: Unit, unit: Unit) -> None:
+    """Let a unit have the data of the one that has held its keys for it."""
+    unit.contents.replace(holder.contents.all)
+    holder.contents.forget()

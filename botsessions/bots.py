@@ -9,9 +9,10 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from .arguments import check_text
+from .arguments import check_text, misfit, wrong
 from .conf import app_settings
 from .declaration import Declaration, Fragment
+from .records import MAX_NAME_LENGTH
 from .secret import Secret, hiding
 
 BOT_SETTINGS = frozenset(
@@ -59,6 +60,9 @@ class Bot:
         if not declared:
             return None
         make = import_string(PERSISTENCE) if declared is True else self._imported("PERSISTENCE")
+        problem = misfit(make, (), {}) if callable(make) else f"it is {type(make).__name__}"
+        if problem is not None:
+            raise ImproperlyConfigured(f"{self._where('PERSISTENCE')} cannot be called: {problem}.")
         return make()
 
     @property
@@ -113,6 +117,8 @@ class Bot:
             raise ImproperlyConfigured(f"{where} is missing: give the dotted path of the object.")
         if not isinstance(path, str):
             return path
+        if path.startswith("."):
+            raise ImproperlyConfigured(f"{where}: {path!r} is no dotted path.")
         try:
             return import_string(path)
         except ImportError as exc:
@@ -124,6 +130,15 @@ def all_bots() -> dict[str, Bot]:
     return {alias: Bot(alias, bot) for alias, bot in bots.items()}
 
 
+def check_alias(argument: str, alias: Any) -> None:
+    """Raise TypeError for what is no text, and ValueError for what no session is stored under."""
+    check_text(argument, alias, "what the bot's sessions are stored under")
+    if len(alias) > MAX_NAME_LENGTH:
+        raise ValueError(f"{argument} must have at most {MAX_NAME_LENGTH} characters.")
+    if alias != alias.strip() or "\0" in alias:
+        raise ValueError(f"{argument} must neither begin nor end with a blank, nor hold a NUL.")
+
+
 def get_bot(alias: str | None = None) -> Bot:
     """Return the bot of that alias; without one, the only bot there is.
 
@@ -133,8 +148,8 @@ def get_bot(alias: str | None = None) -> Bot:
         ImproperlyConfigured: there is no such bot, or more than one to choose from.
         TypeError: the alias is no text.
     """
-    if alias is not None:
-        check_text("The bot", alias, "an alias of BOTSESSIONS['BOTS']")
+    if alias is not None and not isinstance(alias, str):
+        wrong("The bot", alias, "an alias of BOTSESSIONS['BOTS'], as text")
     declared = app_settings().get("BOTS") or {}
     if alias is not None and alias in declared:
         return Bot(alias, declared[alias])

@@ -16,7 +16,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .bots import BOT_SETTINGS, LOCKS, Bot, all_bots
+from .arguments import misfit
+from .bots import BOT_SETTINGS, LOCKS, Bot, all_bots, check_alias
 from .charsets import narrow_columns
 from .conf import APP_SETTINGS, FREE_STORAGE_LIMITS, app_settings
 from .declaration import Declaration
@@ -26,6 +27,7 @@ from .secret import Secret
 from .storages import CacheStorage, DatabaseStorage
 from .storages.layers import peel
 from .storages.transactions import database_of
+from .updates import KINDS
 
 SHORTEST_TOKEN = 16
 SECRET = re.compile(r"[A-Za-z0-9_-]{1,256}")
@@ -69,8 +71,10 @@ def of_columns(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
 
 
 def used_databases() -> set[str]:
-    used = set()
-    for bot in all_bots().values():
+    used, bots = set[str](), dict[str, Bot]()
+    with suppress(AttributeError):  # The settings are no dicts.
+        bots = all_bots()
+    for bot in bots.values():
         with suppress(ImproperlyConfigured, AttributeError):  # Another check tells.
             storages = [fragment.storage for fragment in bot.fragments.values()]
             if bot.lock == "process":
@@ -181,9 +185,12 @@ def of_free_storage(limits: object) -> Iterator[CheckMessage]:
 
 def of_bot(alias: Any, settings: object) -> Iterator[CheckMessage]:
     where = f"BOTSESSIONS['BOTS'][{alias!r}]"
-    if not isinstance(alias, str) or not 0 < len(alias) <= MAX_NAME_LENGTH:
+    try:
+        check_alias("The alias", alias)
+    except (TypeError, ValueError):
         yield Error(
-            f"{where}: the alias is not text of at most {MAX_NAME_LENGTH} characters.",
+            f"{where}: the alias is not text of at most {MAX_NAME_LENGTH} characters without "
+            "blanks at its ends.",
             id="botsessions.E005",
         )
         return
@@ -222,6 +229,13 @@ def of_bot(alias: Any, settings: object) -> Iterator[CheckMessage]:
         yield Error(
             f"{where}['ALLOWED_UPDATES'] is not a list of kinds of update.", id="botsessions.E010"
         )
+    elif unheard_of := sorted(set(updates or ()) - set(KINDS)):
+        yield Error(
+            f"{where}['ALLOWED_UPDATES'] names kinds of update that python-telegram-bot does not "
+            f"know: {', '.join(unheard_of)}.",
+            hint=f"It knows {', '.join(KINDS)}.",
+            id="botsessions.E010",
+        )
 
 
 def of_persistence(bot: Bot, where: str) -> Iterator[CheckMessage]:
@@ -259,6 +273,11 @@ def of_imports(bot: Bot, where: str) -> Iterator[CheckMessage]:
         if not callable(bot.application):
             yield Error(
                 f"{where}['APPLICATION'] is not a function from a builder to an application.",
+                id="botsessions.E007",
+            )
+        elif problem := misfit(bot.application, ("builder",), {}):
+            yield Error(
+                f"{where}['APPLICATION'] cannot be called with a builder: {problem}.",
                 id="botsessions.E007",
             )
     except ImproperlyConfigured as exc:

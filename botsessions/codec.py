@@ -10,7 +10,7 @@ import json
 import math
 import re
 from dataclasses import is_dataclass
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 import msgspec.inspect
@@ -35,7 +35,7 @@ MAX_DIGITS = 4300
 """Of an integer: what Python reads back by default (``sys.set_int_max_str_digits``)."""
 
 
-class Decoded(NamedTuple):
+class Decoded(msgspec.Struct, frozen=True):
     """Stored JSON as Python data."""
 
     data: Any
@@ -45,7 +45,7 @@ class Decoded(NamedTuple):
     """A text that is the same for equal data; ``None`` for data that is no JSON."""
 
 
-class Encoded(NamedTuple):
+class Encoded(msgspec.Struct, frozen=True):
     """Python data as JSON to be stored."""
 
     value: Json

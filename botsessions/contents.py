@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-from .data import Data, Snapshot, data_for
+from .data import Data
 from .declaration import Fragment
+from .keys import check_key
 from .records import Address
+from .snapshots import Snapshot
 from .sources import Source
 
 
@@ -49,14 +53,33 @@ class Contents:
         self.own: Sequence[Data[Any]] = ()
         """What the unit itself saves."""
         self.joined: dict[str, Joined] = {}
+        self.added: list[Data[Any]] = []
+        """What no fragment leads to, as far as the exchange has not seen it yet."""
 
     async def find(self, bot: str, source: Source) -> None:
-        """Ask the key functions.
+        """Ask the key functions. Nothing is known yet of what is stored under the keys.
 
         Raises:
-            Exception: one failed, or its key cannot be used.
+            SessionKeyError: a key cannot be used.
+            Exception: what a key function raised.
         """
-        self.replace(await data_for(self.fragments, bot, source))
+        found: dict[str, Data[Any]] = {}
+        for name, fragment in self.fragments.items():
+            if fragment.key is not None:
+                found[name] = Data(fragment, Address(bot, name, fragment.key))
+                continue
+            function = fragment.get_session_key
+            key = source.key(function)
+            if not isinstance(key, str) and inspect.isawaitable(key):
+                key = await key
+            if key is None:
+                no_key, readable = source.no_key(function), source.readable(function)
+                found[name] = Data(fragment, None, no_key=no_key, unreadable=not readable)
+            else:
+                address = Address(bot, name, check_key(key))
+                found[name] = Data(fragment, address, partial(source.about, function))
+        self.all |= found
+        self._find_own()
 
     def join(self, around: Iterable[Holder]) -> None:
         """Take part in the data whose keys the code around holds."""
@@ -71,7 +94,33 @@ class Contents:
 
     def replace(self, fresher: Mapping[str, Data[Any]]) -> None:
         """Go on with fresher data of some fragments, which the unit saves itself."""
+        for name in fresher:
+            if name in self.all:
+                self.all[name].drop_replaced()
         self.all |= fresher
+        self._find_own()
+
+    def add(self, data: Data[Any]) -> None:
+        """Have data saved, too, that no fragment of the unit leads to."""
+        assert data.address is not None
+        name = self._name_at(data.address)
+        if name in self.all:
+            self.replace({name: data})
+        else:  # There may be thousands.
+            self.all[name] = data
+            self.own = [*self.own, data]
+        self.added.append(data)
+
+    def snapshot(self) -> dict[str, Data[Any]]:
+        """Return what there is now, for :meth:`restore`."""
+        return dict(self.all)
+
+    def restore(self, before: dict[str, Data[Any]]) -> None:
+        """Let there be what was there before something was added. What was written since stays."""
+        written = {name: data for name, data in self.all.items() if data.was_written}
+        self.all = before | written
+        kept = {*self.all.values()}
+        self.added = [data for data in self.added if data in kept]
         self._find_own()
 
     def _find_own(self) -> None:
@@ -90,7 +139,14 @@ class Contents:
         ]
 
     def at(self, address: Address | None) -> Data[Any] | None:
-        return next((data for data in self.all.values() if data.address == address), None)
+        return None if address is None else self.all.get(self._name_at(address))
+
+    def _name_at(self, address: Address) -> str:
+        """Return the name that the data of an address has here, or is to have if it is added."""
+        fragment = self.all.get(address.name)
+        if fragment is not None and fragment.address == address:
+            return address.name
+        return str(address)
 
     @property
     def has_lost_holders(self) -> bool:
@@ -107,5 +163,14 @@ class Contents:
         if not failed:
             self.forget()
             return
-        for joined in self.joined.values():
-            joined.data.restore(joined.before)
+        self.undoing()()
+
+    def undoing(self) -> Callable[[], None]:
+        """Return what lets the data of units around be what it was."""
+        joined = list(self.joined.values())
+
+        def undo() -> None:
+            for each in joined:
+                each.data.restore(each.before)
+
+        return undo

@@ -4,35 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
-from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar, cast
 
+from .absent import ABSENT, Absent
 from .declaration import Fragment
 from .exceptions import (
     SessionClosed,
     SessionError,
     SessionKeyError,
     SessionNotInitialized,
+    SessionStorageError,
     SessionVersionError,
 )
-from .keys import check_key
 from .promises import Promise
 from .records import About, Address, Record
-from .snapshots import copy_of, restored
-from .sources import Source
+from .snapshots import Exchanged, Snapshot, copy_of, restored
 from .storages.layers import read_places
 from .stored import Stored, nobody
 
 T = TypeVar("T")
 
-
-class _Absent:
-    """Type of :data:`ABSENT`."""
-
-
-ABSENT: Final = _Absent()
-"""There is no data, and nobody has asked for any yet."""
 
 OVER = (
     "The update that this session belonged to is over. Keep data, not the context. "
@@ -40,24 +32,124 @@ OVER = (
 )
 
 
-class Snapshot(NamedTuple):
-    """What a fragment's data was at some moment."""
-
-    data: Any
-    copy: Any
-    record: Record | None
-    seen: bool
-    assigned: bool
-    promise: Promise[Any] | None
-    error: Exception | None
-
-
-class Data(Generic[T]):
-    """A fragment's data in a unit of work.
+class Tracked(Generic[T]):
+    """A fragment's data: what it was read as, what it is now, and so what is to be written.
 
     Args:
         address: ``None`` where the fragment has no key.
         about: whom the session belongs to.
+    """
+
+    def __init__(
+        self,
+        fragment: Fragment[T],
+        address: Address | None,
+        about: Callable[[], About | None] = nobody,
+    ) -> None:
+        self.fragment = fragment
+        self.stored = None if address is None else Stored(fragment, address, about)
+        """What is known of what is stored; ``None`` where the fragment has no key."""
+        self.error: Exception | None = None
+        """Why it cannot be shown."""
+        self.expecting: Callable[[Tracked[Any], Record], Awaitable[None]] | None = None
+        """Is told of what is read that will expire."""
+        self._data: T | Absent | None = ABSENT
+        self._seen = False
+        self._assigned = False
+        self._exchanged: Exchanged | None = None
+
+    @property
+    def address(self) -> Address | None:
+        return None if self.stored is None else self.stored.address
+
+    async def accept(self, record: Record | None) -> None:
+        """Take what was read, unless something was assigned meanwhile.
+
+        What cannot be shown is an error for whoever asks for it, until something is assigned.
+        """
+        assert self.stored is not None
+        try:
+            data = await self.stored.accept(record)
+        except SessionError as exc:
+            self._take_in(exc)
+        else:
+            self._take_in()
+            if not self._assigned and data is not None:
+                self._data = data
+        if record is not None and record.value is not None:
+            await self.expect(record)
+
+    def _take_in(self, error: Exception | None = None) -> None:
+        """Take note that what is stored was read, or could not be."""
+        self._exchanged = Exchanged(error=error)
+        if error is not None and not self._assigned:
+            self.error = error
+
+    async def expect(self, record: Record) -> None:
+        """Tell of what is stored, if it will expire."""
+        if self.expecting is not None and record.expires_at is not None:
+            await self.expecting(self, record)
+
+    @property
+    def was_written(self) -> bool:
+        """Whether what is stored is what it was last written as, for all that is known here."""
+        return self._exchanged is not None and self._exchanged.written
+
+    def change(self) -> Record | None:
+        """Return the record to be written, one without a value to delete, or ``None``."""
+        if self.stored is None or not self._seen or self.error is not None:
+            return None
+        if isinstance(self._data, Absent):
+            return None
+        return self.stored.deletion() if self._data is None else self.stored.change(self._data)
+
+    def written(self, record: Record, revision: int | None) -> None:
+        """Take note that ``record`` is stored now, under ``revision``."""
+        assert self.stored is not None
+        self._assigned = False
+        self._exchanged = Exchanged(written=True)
+        self.stored.written(record, revision)
+
+    async def merge(self, refused: Record) -> Record:
+        """Take others' changes into the data; return the record of both, the same if they clash."""
+        assert self.stored is not None
+        record = await self.stored.merged(refused)
+        if record is not refused:
+            self._data = restored(self._data, self.fragment.codec.decode(record.value).data)
+        return record
+
+    def snapshot(self) -> Snapshot:
+        """Return what the data is now, for :meth:`restore`."""
+        copy = copy_of(self._data)
+        return Snapshot(self._data, copy, self._exchanged, self._seen, self._assigned, self.error)
+
+    def restore(self, before: Snapshot) -> None:
+        """Let the data be what it was, in the same object where that is possible.
+
+        What was written since stays. What was read since is as it is stored.
+        """
+        if self.stored is None:
+            return
+        now, written = self._exchanged, self._was_written_since(before)
+        if now is None or now is before.exchanged or (before.assigned and not written):
+            self._data = restored(before.data, before.copy)
+            self._seen, self._assigned = before.seen, before.assigned
+            self.error = before.error
+        else:
+            nothing = None if written else ABSENT
+            stored = self.stored.data() if now.error is None else None
+            self._data = restored(self._data, nothing if stored is None else stored)
+            self._seen, self._assigned = written or before.seen, False
+            self.error = now.error
+
+    def _was_written_since(self, before: Snapshot) -> bool:
+        return self.was_written and self._exchanged is not before.exchanged
+
+
+class Data(Tracked[T]):
+    """A fragment's data in a unit of work: shown and assigned, and awaited where need be.
+
+    Args:
         no_key: why there is no key.
         unreadable: whether reading raises where there is no key; else it gives ``None``.
     """
@@ -70,26 +162,13 @@ class Data(Generic[T]):
         no_key: str = "",
         unreadable: bool = False,
     ) -> None:
-        self.fragment = fragment
-        self.stored = None if address is None else Stored(fragment, address, about)
-        """What is known of what is stored; ``None`` where the fragment has no key."""
-        self.error: Exception | None = None
-        """Why it cannot be shown."""
-        self.expecting: Callable[[Data[Any], Record], Awaitable[None]] | None = None
-        """Is told of what is read that will expire."""
-        self._about, self._no_key, self._unreadable = about, no_key, unreadable
+        super().__init__(fragment, address, about)
+        self._no_key, self._unreadable = no_key, unreadable
         self._closed = False
-        self._data: T | _Absent | None = ABSENT
-        self._seen = False
-        self._assigned = False
         self._promise: Promise[T] | None = None
+        self._replaced: tuple[Promise[T], ...] = ()
+        """Those that were assigned and are not any more, unless that is taken back."""
         self._reading: asyncio.Task[None] | None = None
-
-    @property
-    def address(self) -> Address | None:
-        return None if self.stored is None else self.stored.address
-
-    # What handlers do.
 
     def get(self) -> T | None:
         """Return the data of a fragment that was read or assigned."""
@@ -100,7 +179,7 @@ class Data(Generic[T]):
         if self.error is not None:
             raise self.error
         self._seen = True
-        if isinstance(self._data, _Absent):
+        if isinstance(self._data, Absent):
             self._data = initial_data(self.fragment, self.stored.address)
             if not self.fragment.stores_initial:
                 self.stored.take_for_stored(self._data)
@@ -109,7 +188,7 @@ class Data(Generic[T]):
     async def aget(self) -> T | None:
         """Return the data, reading it if need be, once."""
         if self._promise is not None and not self._promise.waits_for_this_code():
-            await self._settle(self._promise)
+            await self.settle()
         else:
             await self.look()
         return self.get()
@@ -126,7 +205,7 @@ class Data(Generic[T]):
         await self._read_once(telling=False)
         if self.error is not None:
             raise self.error
-        return None if isinstance(self._data, _Absent) else self._data
+        return None if isinstance(self._data, Absent) else self._data
 
     def assign(self, data: T | Awaitable[T | None] | None) -> None:
         """Replace the data; ``None`` deletes it. An awaitable is awaited before the write.
@@ -147,44 +226,27 @@ class Data(Generic[T]):
             )
         self.error = None
         self._seen = True
-        self._drop_promise()
+        if self._promise is not None:
+            self._replaced += (self._promise,)
+            self._promise = None
         if promised:
             self._promise = Promise(cast("Awaitable[T | None]", data))
         else:
             self._data, self._assigned = cast("T | None", data), True
 
-    # What a unit of work does.
-
-    def anew(self) -> Data[T]:
-        """Return the same fragment's data of which nothing is known yet."""
-        return Data(self.fragment, self.address, self._about, self._no_key, self._unreadable)
-
-    async def accept(self, record: Record | None) -> None:
-        """Take what was read, unless something was assigned meanwhile.
-
-        What cannot be shown is an error for whoever asks for it, until something is assigned.
-        """
-        assert self.stored is not None
-        try:
-            data = await self.stored.accept(record)
-        except SessionError as exc:
-            if not self._assigned:
-                self.error = exc
-        else:
-            if not self._assigned and data is not None:
-                self._data = data
-        if record is not None and record.value is not None:
-            await self.expect(record)
-
-    async def expect(self, record: Record) -> None:
-        """Tell of what is stored, if it will expire."""
-        if self.expecting is not None and record.expires_at is not None:
-            await self.expecting(self, record)
-
     async def settle(self) -> None:
         """Await the data that was promised."""
-        if self._promise is not None:
-            await self._settle(self._promise)
+        promise = self._promise
+        if promise is None:
+            return
+        data = await promise.kept()
+        if self._promise is promise:
+            self._promise = None
+            if promise.given is None:
+                promise.given = copy_of(data)
+            else:  # What has been made of it was taken back.
+                data = restored(data, copy_of(promise.given))
+            self._data, self._assigned = data, True
 
     @property
     def is_promised(self) -> bool:
@@ -197,66 +259,28 @@ class Data(Generic[T]):
         replaces = self._assigned or self._promise is not None
         return replaces and self.stored is not None and not self.stored.is_known
 
-    def change(self) -> Record | None:
-        """Return the record to be written, one without a value to delete, or ``None``."""
-        if self.stored is None or not self._seen or self.error is not None:
-            return None
-        if isinstance(self._data, _Absent):
-            return None
-        return self.stored.deletion() if self._data is None else self.stored.change(self._data)
-
-    def written(self, record: Record, revision: int | None) -> None:
-        """Take note that ``record`` is stored now, under ``revision``."""
-        assert self.stored is not None
-        self._assigned = False
-        self.stored.written(record, revision)
-
-    async def merge(self, refused: Record) -> Record:
-        """Take others' changes into the data; return the record of both, the same if they clash."""
-        assert self.stored is not None
-        record = await self.stored.merged(refused)
-        if record is not refused:
-            self._data = restored(self._data, self.fragment.codec.decode(record.value).data)
-        return record
-
     def snapshot(self) -> Snapshot:
-        """Return what the data is now, for :meth:`restore`."""
-        return Snapshot(
-            self._data,
-            copy_of(self._data),
-            None if self.stored is None else self.stored.record,
-            self._seen,
-            self._assigned,
-            self._promise,
-            self.error,
-        )
+        return super().snapshot()._replace(promise=self._promise)
 
     def restore(self, before: Snapshot) -> None:
-        """Let the data be what it was, in the same object where that is possible.
-
-        What was written since stays.
-        """
-        if self.stored is None or self.stored.record is not before.record:
-            return
-        if self._promise is not before.promise:
+        super().restore(before)
+        promise = None if self._was_written_since(before) else before.promise
+        if self._promise is not promise:
             self._drop_promise()
-        self._data = restored(before.data, before.copy)
-        self._seen, self._assigned = before.seen, before.assigned
-        self._promise, self.error = before.promise, before.error
+        self._promise = promise
 
     def close(self) -> None:
         """End what is still under way."""
         self._closed = True
-        if self._promise is not None:
-            self._drop_promise()
+        self._drop_promise()
+        self.drop_replaced()
         if self._reading is not None:
             self._reading.cancel()
 
-    async def _settle(self, promise: Promise[T]) -> None:
-        data = await promise.kept()
-        if self._promise is promise:
-            self._promise = None
-            self._data, self._assigned = data, True
+    def drop_replaced(self) -> None:
+        """Give up awaitables whose replacement will not be taken back any more."""
+        for promise in self._replaced:
+            promise.drop()
 
     def _drop_promise(self) -> None:
         if self._promise is not None:
@@ -275,38 +299,13 @@ class Data(Generic[T]):
         try:
             place = self.fragment.place(self.stored.address)
             (record,) = await read_places([place], telling=telling)
-        except Exception as exc:
-            if not self._assigned:
-                self.error = exc
-        else:
             await self.accept(record)
-
-
-async def data_for(
-    fragments: Mapping[str, Fragment[Any]], bot: str, source: Source
-) -> dict[str, Data[Any]]:
-    """Ask the key functions, and return each fragment's data, of which nothing is known yet.
-
-    Raises:
-        SessionKeyError: a key cannot be used.
-        Exception: what a key function raised.
-    """
-    found: dict[str, Data[Any]] = {}
-    for name, fragment in fragments.items():
-        if fragment.key is not None:
-            found[name] = Data(fragment, Address(bot, name, fragment.key))
-            continue
-        function = fragment.get_session_key
-        key = source.key(function)
-        if not isinstance(key, str) and inspect.isawaitable(key):
-            key = await key
-        if key is None:
-            no_key, readable = source.no_key(function), source.readable(function)
-            found[name] = Data(fragment, None, no_key=no_key, unreadable=not readable)
-        else:
-            address = Address(bot, name, check_key(key))
-            found[name] = Data(fragment, address, partial(source.about, function))
-    return found
+        except Exception as exc:
+            self._take_in(exc)
+        except BaseException as exc:
+            what = f"the read was ended by {type(exc).__name__}"
+            self._take_in(SessionStorageError(f"Session {self.address} is not known: {what}."))
+            raise
 
 
 def initial_data(fragment: Fragment[T], address: Address) -> T | None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final, Generic, TypeVar
 
-from .codec import Codec
+from .arguments import check_function, check_storage, wrong
+from .codec import Codec, is_data_type
 from .keys import KeyFunction
 from .records import Address, Json, Storage
+from .storages import DatabaseStorage
 from .storages.layers import Place, WrappedStorage, peel
 
 T = TypeVar("T")
@@ -37,6 +40,8 @@ class Fragment(Generic[T]):
     merge: Callable[[Json, Json, Json], Json] | None = None
     """Makes one value of what was read, what it has become here, and what others have made of it
     meanwhile; ``None`` if that cannot be. Without it, a change of others is a conflict."""
+    yields: bool = False
+    """Whether a change is dropped if somebody else has changed what it would replace or delete."""
     stores_initial: bool = True
     """Whether initial data that somebody has seen is stored, even if it was not changed."""
 
@@ -79,3 +84,69 @@ def is_async(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004
     )
+
+
+def declared(
+    initial: Callable[[], T | None] | None,
+    get_session_key: KeyFunction,
+    storage: Storage | None,
+    data_type: Any,
+    *,
+    lazy: bool,
+) -> Fragment[T]:
+    """Return the fragment of a single session.
+
+    Raises:
+        TypeError: an argument is of the wrong kind.
+    """
+    if initial is not None:
+        check_function("initial", initial, INITIAL)
+        if is_async(initial):
+            wrong("initial", initial, f"{INITIAL}, and is not async")
+    check_function(
+        "get_session_key", get_session_key, "a function from an update to a key", "update"
+    )
+    storage = DatabaseStorage() if storage is None else storage
+    check_storage(storage)
+    if data_type is None and is_data_type(initial):
+        data_type = initial
+    own = None if initial is None else Own(initial)
+    return Fragment(SINGLE, own, get_session_key, storage, codec(data_type), lazy)
+
+
+INITIAL = "a class or a function without arguments that returns the data of a new chat"
+DATA_TYPE = "a type whose data can be stored, like a dataclass"
+
+
+def codec(data_type: Any) -> Codec[Any]:
+    try:
+        found: Codec[Any] = Codec(data_type)
+    except TypeError as exc:
+        raise TypeError(f"data_type must be {DATA_TYPE}: {exc}.") from None
+    if not found.is_known:
+        wrong("data_type", data_type, DATA_TYPE)
+    return found
+
+
+class Own(Generic[T]):
+    """Gives each chat initial data of its own, also where a function returns the same every time.
+
+    Raises:
+        TypeError: when it is called: the function gave something that cannot be stored.
+    """
+
+    def __init__(self, initial: Callable[[], T | None]) -> None:
+        self.initial = initial
+
+    def __call__(self) -> T | None:
+        data = self.initial()
+        if inspect.isawaitable(data):
+            if inspect.iscoroutine(data):
+                data.close()
+            wrong("initial", data, INITIAL)
+        try:
+            return deepcopy(data)
+        except Exception as exc:
+            raise TypeError(
+                f"initial must return data that can be stored, not {type(data).__name__}."
+            ) from exc

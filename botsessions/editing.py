@@ -8,10 +8,9 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Generic, TypeVar, cast
 
-from asgiref.sync import async_to_sync
-
 from .data import Data
-from .database.commit import keep, kept_until_commit
+from .database.callers import wait_for
+from .database.commit import at_rollback, keep, kept_until_commit
 from .declaration import Fragment
 from .exceptions import SessionError
 from .locks import Ticket, release
@@ -57,20 +56,32 @@ class Editing(StandsForData, Generic[T]):
             raise SessionError("The session is not open: use its data inside the with block.")
         return self._unit.data(self._fragment.name)
 
-    async def _open(self, kept: Sequence[Ticket] = ()) -> T:
+    def _begin(self, kept: Sequence[Ticket] = ()) -> Unit | None:
+        """Make the unit the current one; return the one that this code belongs to."""
+        if self._unit is not None and not self._unit.closed:
+            raise SessionError(
+                f"This {type(self).__name__} is open already: each block needs one of its own. "
+                f"{self._remedy}"
+            )
         fragments = {self._fragment.name: self._fragment}
-        unit = self._unit = Unit(
-            fragments, self._bot, self._source, outer=open_unit(), kept=kept, **self._arguments
+        outer = open_unit()
+        self._unit = Unit(
+            fragments, self._bot, self._source, outer=outer, kept=kept, **self._arguments
         )
         self._outer = current.get()
-        current.set(unit)
-        try:
-            await unit.open()
-            return cast(T, await unit.value(self._fragment.name) if self._read else None)
-        except BaseException:
-            unit.failed = True
-            self._leave().close()
-            raise
+        current.set(self._unit)
+        return outer
+
+    async def _open(self) -> T:
+        assert self._unit is not None
+        await self._unit.open()
+        return cast(T, await self._unit.value(self._fragment.name) if self._read else None)
+
+    def _give_up(self) -> None:
+        """Leave a block that could not be entered."""
+        unit = self._leave()
+        unit.failed = True
+        unit.close()
 
     def _leave(self) -> Unit:
         assert self._unit is not None
@@ -84,7 +95,12 @@ class AsyncEdit(Editing[T]):
     _remedy = "Write `async with session.aedit(…) as data`; where no event loop runs, edit()."
 
     async def __aenter__(self) -> T:
-        return await self._open()
+        self._begin()
+        try:
+            return await self._open()
+        except BaseException:
+            self._give_up()
+            raise
 
     async def __aexit__(
         self,
@@ -108,7 +124,12 @@ class Edit(Editing[T]):
     _remedy = "Write `with session.edit(…) as data`; on an event loop, aedit()."
 
     def __enter__(self) -> T:
-        return async_to_sync(self._open)(kept_until_commit(self._using) if self._using else [])
+        outer = self._begin(kept_until_commit(self._using) if self._using else [])
+        try:
+            return wait_for(self._open(), outer.loop if outer else None)
+        except BaseException:
+            self._give_up()
+            raise
 
     def __exit__(
         self,
@@ -120,8 +141,10 @@ class Edit(Editing[T]):
         unit.failed = True
         try:
             if error is None:
-                async_to_sync(unit.save)(last=True)
+                wait_for(unit.save(last=True), unit.loop)
                 unit.failed = False
+                if self._using is not None and unit.contents.joined:
+                    at_rollback(self._using, unit.contents.undoing())
         finally:
             ticket = unit.detach()
             if ticket is not None:

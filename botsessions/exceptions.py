@@ -33,6 +33,10 @@ class ConversationStateError(SessionError):
     """A stored conversation is in a state that its ``ConversationHandler`` does not have."""
 
 
+class StoredJobError(SessionError):
+    """A stored job is due whose callback the code does not have."""
+
+
 class SessionConflict(SessionError):
     """Somebody else changed or deleted the stored session since it was read.
 

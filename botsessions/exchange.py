@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .contents import Contents
-from .data import Data
+from .data import Data, Tracked
 from .database.claims import Claim
 from .exceptions import SessionLockTimeout
 from .holding import Hold
-from .records import Record
+from .records import Address, Record
 from .saving import changes_of, write_changes
 from .storages.layers import Place, outgoing, read_places, tell_all
-from .storages.transactions import Transaction, begin
+from .storages.transactions import Transaction, begin, joined
 
 
 class Exchange:
@@ -36,6 +37,8 @@ class Exchange:
         self._by = by
         self._transaction: Transaction | None = None
         self._writes = 0
+        self.saving = asyncio.Lock()
+        """Held by whoever saves, one after the other."""
         self.is_reading = False
         self.known: dict[str, Record | None] = {}
         """By fragment, what another unit has read just now."""
@@ -92,11 +95,19 @@ class Exchange:
                     fragment = self._contents.fragments[address.name]
                     storages.setdefault(address, fragment.innermost)
             self._transaction = begin(storages, hold, self._claim, by=self._by)
+        while self._contents.added:
+            data = self._contents.added.pop()
+            if data.stored is not None:
+                place = data.stored.address, data.fragment.innermost
+                self._transaction = joined(self._transaction, *place)
         return self._transaction
 
-    def start_anew(self) -> None:
-        """Begin another transaction: sessions have got other keys."""
-        self._transaction = None
+    async def follow(self, moves: Mapping[Address, Address]) -> None:
+        """Go on under the new keys that sessions were given, in another transaction."""
+        for data in self._contents.own:
+            if data.stored is not None and data.stored.address in moves:
+                await data.stored.follow(moves[data.stored.address])
+                self._transaction = None
 
     async def write(self, *, last: bool) -> None:
         """Write what has changed, if anything.
@@ -133,7 +144,7 @@ class Exchange:
         if len(held) < len(unread):  # Nobody holds back those who write the rest: compare with it.
             await self.read([data for data in unread if data not in held])
 
-    async def outlive(self, data: Data[Any], record: Record) -> None:
+    async def outlive(self, data: Tracked[Any], record: Record) -> None:
         """See to it that data which expire while their key is held are not swept meanwhile."""
         using = getattr(data.fragment.innermost, "using", None)
         if isinstance(using, str) and data.address is not None and record.expires_at is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeAlias
 
 from .records import Address
@@ -29,11 +29,10 @@ listeners: list[Callable[[Failure], None]] = []
 """Called with each failure, on an event loop or where sync code waits: they must not take long."""
 
 
-def tell(failures: Iterable[Failure]) -> None:
+def tell(failure: Failure) -> None:
     """Tell all listeners; one that raises harms nobody."""
-    for failure in failures:
-        for listener in listeners:
-            try:
-                listener(failure)
-            except Exception:
-                logger.exception("A failure of session %s was not noted.", failure.address)
+    for listener in listeners:
+        try:
+            listener(failure)
+        except Exception:
+            logger.exception("A failure of session %s was not noted.", failure.address)

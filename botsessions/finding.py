@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import reduce
+from functools import cache, reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -20,7 +20,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from .bots import all_bots
+from .due import comes_due, coming_due
 from .models import AbstractBotSession
+from .records import MAX_ID
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -35,13 +37,12 @@ else:  # Subscriptable for type checkers only.
     _Lookup = models.Lookup
 
 SOON = timedelta(days=1)
-MAX_ID = 2**63 - 1
 IDS = re.compile(r"-?[0-9]{1,20}(?:/-?[0-9]{1,20})*")
 """An id, or a key of several."""
 ANY_END = "*"
 LISTED = 2_000
 """So many of those that an index finds out of the order of their keys can be paged through."""
-NEWEST = 20_000
+NEWEST = 10_000
 """So many are looked at for what no index knows."""
 COMPARED = 5_000
 """So many are put in an order that no index has."""
@@ -54,6 +55,7 @@ BY_AGE = ["bot", "version", "name"]
 class State(models.TextChoices):
     LIVE = "live", _("Live")
     SOON = "soon", _("Expires soon")
+    DUE = "due", _("Due")
     EXPIRED = "expired", _("Expired")
 
 
@@ -76,17 +78,29 @@ def state_of(
     now = now or timezone.now()
     if session.expires_at is None or session.expires_at > now + soon:
         return State.LIVE
-    return State.SOON if session.expires_at > now else State.EXPIRED
+    if session.expires_at > now:
+        return State.SOON
+    return State.DUE if comes_due(session.name) else State.EXPIRED
 
 
 def in_state(sessions: Sessions, state: str, soon: timedelta = SOON) -> Sessions:
     """Return those of the sessions that are in a state."""
     now = timezone.now()
-    if state == State.EXPIRED:
-        return sessions.filter(expires_at__lte=now)
+    if state in (State.DUE, State.EXPIRED):
+        due = coming_due() if state == State.DUE else ~coming_due()
+        return sessions.filter(due, expires_at__lte=now)
     if state == State.SOON:
         return sessions.filter(expires_at__gt=now, expires_at__lte=now + soon)
     return sessions.filter(Q(expires_at=None) | Q(expires_at__gt=now + soon))
+
+
+def of_bot(sessions: Sessions, bot: str) -> Sessions:
+    """Return the sessions of a bot, so that :data:`.paging.BY_BOT` is an order of its own.
+
+    With ``bot = …`` PostgreSQL would leave the bot out of that order, and might walk by primary key
+    through a million sessions of others.
+    """
+    return sessions.filter(bot__gte=bot, bot__lte=bot)
 
 
 def age_of(version: Decimal | None, newest: Decimal | None) -> Age:
@@ -140,9 +154,9 @@ def fragments() -> Iterator[tuple[str, Fragment[Any]]]:
 def search(sessions: Sessions, text: str) -> Sessions:
     """Return the sessions of a chat or user by its exact id, or by how key or title begin.
 
-    Ids, and keys that are made of ids, are found by their beginning only where ``*`` asks for it: a
-    longer id is a stranger's. A title is also found by its first letter in lower case, and one of
-    the :data:`NEWEST` sessions by the beginnings of any of its words.
+    Ids, and keys that are made of ids or end in one, are found by their beginning only where ``*``
+    asks for it: a longer id is a stranger's. A title is also found by its first letter in lower
+    case, and one of the :data:`NEWEST` sessions by the beginnings of any of its words.
     """
     parts = search_parts(text, sessions.model)
     return sessions.filter(any_of(parts)) if text.strip() else sessions
@@ -161,27 +175,47 @@ def search_parts(text: str, model: type[models.Model]) -> list[Q]:
     if rest and bot in all_bots():  # As addresses are written: ``bot:key``, ``bot:name:key``.
         name, _, key = rest.rpartition(":")
         return [Q(key=key, bot=bot, name=name), Q(key=rest, bot=bot, name="")]
+    is_whole = text[-1].isdigit()
     text = text.removesuffix(ANY_END)
     titles = {text, text[:1].upper() + text[1:]}
-    keys = [Q(BeginsWith(F("key"), text))] if text else []
+    keys = [Q(key=text) if is_whole else Q(BeginsWith(F("key"), text))] if text else []
     begun = [Q(BeginsWith(F("title"), title)) for title in sorted(titles) if title]
     return [*keys, *begun, *words_of(text, model)]
 
 
 def words_of(text: str, model: type[models.Model]) -> list[Q]:
-    """Return what holds for the newest sessions in whose titles all words begin so."""
+    """Return what holds for sessions in whose titles all words begin so.
+
+    Those are the newest ones alone where no index knows the words.
+    """
     words = text.lower().split()
     if not words or not isinstance(model._meta.pk, models.IntegerField):
         return []
-    last = model._default_manager.order_by("-pk").values("pk")[:1]
-    found = Q(pk__gt=models.Subquery(last) - NEWEST)
-    title = Lower("title")
+    sessions, found, title = model._default_manager.all(), Q(), Lower("title")
+    if not has_index_of_words(sessions.db, model._meta.db_table):
+        found = among_newest(sessions, NEWEST)
     for word in words:
         found &= Q(StartsWith(title, word)) | Q(Contains(title, f" {word}"))
     return [found]
 
 
+@cache
+def has_index_of_words(using: str, table: str) -> bool:
+    """Whether an index knows the parts of all titles in small letters: of PostgreSQL's pg_trgm."""
+    connection = connections[using]
+    if connection.vendor != "postgresql":
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT 1 FROM pg_index WHERE indrelid = to_regclass(%s) AND indisvalid "
+            "AND pg_get_indexdef(indexrelid) LIKE '%%(lower((title)::text) gin_trgm_ops)'",
+            [connection.ops.quote_name(table)],
+        )
+        return cursor.fetchone() is not None
+
+
 def any_of(parts: Iterable[Q]) -> Q:
+    """Return a condition that holds where one of these does."""
     return reduce(or_, parts, Q(pk__in=[]))
 
 
@@ -201,6 +235,33 @@ def found(sessions: Sessions, parts: list[Q], order: Iterable[str] = ()) -> tupl
         each = [each[0].union(*each[1:])]
     keys = list(each[0][: LISTED + 1])
     return keys[:LISTED], len(keys) > LISTED
+
+
+def newest_of_each(sessions: Sessions, groups: list[Q], count: int) -> list[Any]:
+    """Return the newest sessions of each group, the newest first, by one statement.
+
+    Args:
+        groups: conditions of which one or more hold for a session; an index answers each.
+        count: so many of each. Where groups have sessions in common, of one there may be more.
+    """
+    each = [sessions.filter(group).order_by("-pk")[:count] for group in groups]
+    if len(each) < 2:
+        return [session for newest in each for session in newest]
+    if connections[sessions.db].features.supports_slicing_ordering_in_compound:
+        found = {session.pk: session for session in each[0].union(*each[1:], all=True)}
+        return sorted(found.values(), key=lambda session: session.pk, reverse=True)
+    keys = (Q(pk__in=newest.values("pk")) for newest in each)
+    return list(sessions.filter(any_of(keys)).order_by("-pk"))
+
+
+def among_newest(rows: models.QuerySet[Any], many: int) -> Q:
+    """Return what holds for the newest rows of a table, by primary key, and for so many at most.
+
+    The upper bound tells PostgreSQL that these are few: it would expect a third of the table, and
+    start workers and a compiler, which take longer than the search.
+    """
+    last = models.Subquery(rows.order_by("-pk").values("pk")[:1])
+    return Q(pk__gt=last - many, pk__lte=last)
 
 
 class Largest(models.Subquery):

@@ -19,7 +19,7 @@ from telegram import Update
 
 from . import updates
 from .exceptions import SessionKeyError
-from .records import MAX_KEY_LENGTH
+from .records import MAX_ID, MAX_KEY_LENGTH
 
 KeyFunction: TypeAlias = "Callable[..., str | Awaitable[str | None] | None]"
 
@@ -172,15 +172,19 @@ async def key_of(function: KeyFunction, ids: Mapping[str, int]) -> str | None:
 
 
 def check_ids(**ids: object) -> None:
-    """Raise SessionKeyError for a number given as text, which would be another key, or vice versa.
+    """Raise SessionKeyError for a number given as text, which would be another key, or vice versa,
+    and for numbers that no database stores.
 
     Of Telegram's ids only that of a business connection is text.
     """
     for name, identifier in ids.items():
         kind, example = (str, "'abc'") if name == "business" else (int, "42")
         fits = isinstance(identifier, kind) and not isinstance(identifier, bool)
-        if fits or identifier is None:
+        is_too_large = isinstance(identifier, int) and abs(identifier) > MAX_ID
+        if identifier is None or (fits and not is_too_large):
             continue
+        if fits:
+            raise SessionKeyError(f"{name}={identifier} is no id of Telegram's: it is too large.")
         what = "are numbers" if kind is int else "of business connections are text"
         raise SessionKeyError(
             f"Telegram's ids {what}: write {name}={example}, not {type(identifier).__name__}."
@@ -188,8 +192,8 @@ def check_ids(**ids: object) -> None:
 
 
 def check_update(update: object) -> None:
-    """Raise TypeError for an id in an update's place."""
-    if isinstance(update, (int, str)):
+    """Raise TypeError for what is no update: an id, a context, or Telegram's JSON."""
+    if not hasattr(update, "effective_chat"):
         raise TypeError(
             f"A key function takes an update, not {type(update).__name__}, or ids by name, like "
             "per_chat(chat=42)."

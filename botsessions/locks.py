@@ -123,11 +123,7 @@ class ProcessLock:
         lease, ticket.lease = ticket.lease, None
         if lease is not None and lease.handed_on and (heir := self._heir(ticket)):
             heir.lease, lease = lease, None
-        behind = self._leave(ticket)
-        granted = [other for other in behind if not other.granted and self._is_first(other)]
-        for other in granted:
-            other.granted = True
-        return lease, granted
+        return lease, self._leave(ticket)
 
     def _wake(self, ticket: Ticket) -> None:
         try:
@@ -151,19 +147,20 @@ class ProcessLock:
         heir = heirs.pop()
         return heir if not heirs and heir and len(heir.keys) == len(ticket.keys) else None
 
-    def _leave(self, ticket: Ticket) -> Collection[Ticket]:
-        """Take the ticket out of its queues and return those who are first in one of them now."""
-        first: dict[Ticket, None] = {}
+    def _leave(self, ticket: Ticket) -> list[Ticket]:
+        """Take the ticket out of its queues and return those that are granted by this."""
+        granted: list[Ticket] = []
         for key in ticket.keys:
             tickets = self._queues.get(key)
             if tickets is None or ticket not in tickets:
                 continue
             tickets.remove(ticket)
-            if tickets:
-                first[tickets[0]] = None
-            else:
+            if not tickets:
                 del self._queues[key]
-        return first
+            elif not (first := tickets[0]).granted and self._is_first(first):
+                first.granted = True
+                granted.append(first)
+        return granted
 
     def _is_first(self, ticket: Ticket) -> bool:
         return all(self._queues[key][0] is ticket for key in ticket.keys)

@@ -9,7 +9,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from .records import MAX_KEY_LENGTH, MAX_NAME_LENGTH, MAX_TITLE_LENGTH, new_revision
+from .records import (
+    MAX_BY_LENGTH,
+    MAX_KEY_LENGTH,
+    MAX_NAME_LENGTH,
+    MAX_TITLE_LENGTH,
+    new_revision,
+)
 
 if TYPE_CHECKING:
     _CharField = models.CharField[str, str]
@@ -22,7 +28,7 @@ MIN_CLASS, MAX_CLASS = 7, 24
 """Sessions of less than 128 bytes are of one class, and those of more than 16 MiB."""
 
 
-MAX_ERROR_LENGTH = MAX_BY_LENGTH = 100
+MAX_ERROR_LENGTH = 100
 MAX_MESSAGE_LENGTH = 300
 
 COLLATION = "utf8mb4_bin"

@@ -7,6 +7,10 @@ from typing import Any, TypeAlias
 
 from django.db.models import BooleanField, F, Func, Q, QuerySet, Value
 
+BY_KEY = ("-pk",)
+BY_BOT = ("-bot", "-pk")
+"""By primary key, too, where sessions are of one bot alone: so an index on bots has them."""
+
 Take: TypeAlias = Callable[[bool, Any, int], list[Any]]
 """From a direction (backwards?), a place to begin beyond, and a number to so many places."""
 
@@ -22,12 +26,18 @@ def page(take: Take, backwards: bool, beyond: Any, size: int) -> tuple[list[Any]
     return (places[::-1], goes_on, is_beyond) if backwards else (places, is_beyond, goes_on)
 
 
-def walk(sessions: QuerySet[Any], backwards: bool, beyond: Any, size: int) -> list[Any]:
+def walk(
+    sessions: QuerySet[Any],
+    backwards: bool,
+    beyond: Any,
+    size: int,
+    order: tuple[str, ...] = BY_KEY,
+) -> list[Any]:
     """Return primary keys, the newest first: an index on keys and bot can answer that alone."""
     if beyond is not None:
         sessions = sessions.filter(pk__gt=beyond) if backwards else sessions.filter(pk__lt=beyond)
-    keys = sessions.order_by("pk" if backwards else "-pk").values_list("pk", flat=True)
-    return list(keys[:size])
+    keys = sessions.order_by(*order).values_list("pk", flat=True)
+    return list((keys.reverse() if backwards else keys)[:size])
 
 
 def walk_by_expiry(sessions: QuerySet[Any], backwards: bool, beyond: Any, size: int) -> list[Any]:

@@ -8,6 +8,8 @@ from collections.abc import Awaitable
 from contextvars import ContextVar
 from typing import Any, ClassVar, Generic, TypeVar
 
+from .exceptions import SessionError
+
 T = TypeVar("T")
 
 
@@ -20,17 +22,28 @@ class Promise(Generic[T]):
     _running: ClassVar[ContextVar[tuple[Promise[Any], ...]]] = ContextVar("promises", default=())
 
     def __init__(self, awaitable: Awaitable[T | None]) -> None:
+        self.given: T | None = None
+        """A copy of what the awaitable has given, once somebody works with that."""
         self._awaitable = awaitable
         self._assigner = asyncio.current_task()
         self._task: asyncio.Future[T | None] | None = None
 
     async def kept(self) -> T | None:
-        """Return what the awaitable gives; it is awaited once."""
+        """Return what the awaitable gives; it is awaited once.
+
+        Raises:
+            SessionError: it was cancelled, which is no reason to cancel whoever waits for it.
+            Exception: what it has raised.
+        """
         if self._task is None:
             token = self._running.set((*self._running.get(), self))
             self._task = asyncio.ensure_future(self._wait())
+            self._task.add_done_callback(note_outcome)
             self._running.reset(token)
-        return await asyncio.shield(self._task)
+        await asyncio.wait([self._task])  # Which does not cancel it with whoever waits.
+        if self._task.cancelled():
+            raise SessionError("What was assigned to the session was cancelled: nothing is stored.")
+        return self._task.result()
 
     async def _wait(self) -> T | None:
         return await self._awaitable
@@ -50,3 +63,9 @@ class Promise(Generic[T]):
         """Give up an awaitable that nobody has awaited."""
         if self._task is None and inspect.iscoroutine(self._awaitable):
             self._awaitable.close()
+
+
+def note_outcome(task: asyncio.Future[Any]) -> None:
+    """Look at what a task has come to, for else asyncio complains if nobody is left to ask."""
+    if not task.cancelled():
+        task.exception()

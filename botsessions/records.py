@@ -28,7 +28,10 @@ DECODER = msgspec.json.Decoder()
 
 MAX_NAME_LENGTH = 64
 MAX_KEY_LENGTH = 255
+MAX_ID = 2**63 - 1
+"""Of chats and users: what databases store."""
 MAX_TITLE_LENGTH = 255
+MAX_BY_LENGTH = 100
 
 
 class Revisions(enum.Enum):
@@ -96,6 +99,7 @@ class Record(msgspec.Struct, frozen=True):
     revision: Revision = None
     """The one that was read; ``None`` for "must not exist"; :data:`ANY`."""
     about: About | None = None
+    """Whose it is; written as ``None``, what was known of that stays."""
     stale: bool = False
     """Whether the value differs from what is stored, because it was migrated on reading."""
     expired: Json = None

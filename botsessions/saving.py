@@ -12,7 +12,7 @@ from .data import Data
 from .exceptions import SessionConflict
 from .records import ANY, Address, Record
 from .signals import session_conflict
-from .storages.layers import outgoing
+from .storages.layers import outgoing, read_one
 from .storages.transactions import Outcome, Transaction
 from .storages.uncancelled import through, to_its_end
 
@@ -58,7 +58,8 @@ async def write_changes(
         return
     for _ in range(ATTEMPTS):
         refused = [change for change, outcome in failed if isinstance(outcome, SessionConflict)]
-        again = [await as_it_is_now(change) for change in refused]
+        now = [await as_it_is_now(change) for change in refused]
+        again = [change for change in now if change is not None]
         if again == refused:
             break
         outcomes = await through(written(transaction, again, last, hand_on))
@@ -95,9 +96,15 @@ async def written(
     return outcomes
 
 
-async def as_it_is_now(change: Change) -> Change:
-    """Return a refused change as it should be made; the same if it is a conflict."""
+async def as_it_is_now(change: Change) -> Change | None:
+    """Return a refused change as it should be made; the same if it is a conflict.
+
+    It is none that yields to another one.
+    """
     assert change.data.stored is not None
+    if change.data.fragment.yields and change.record.revision is not ANY:
+        found = await read_one(change.data.fragment.place(change.address))
+        return change if (found and found.revision) == change.record.revision else None
     if change.data.fragment.merge is not None:
         return change._replace(record=await change.data.merge(change.record))
     revision = await change.data.stored.revision_now()

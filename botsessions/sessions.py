@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-import inspect
 import keyword
 import unicodedata
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Generic, TypeVar, cast, overload
 
-from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured
 
-from .arguments import check_function, check_storage, check_text, telling_usage, wrong
+from .arguments import check_text, telling_usage
 from .bots import all_bots, get_bot
-from .codec import Codec, is_data_type
-from .declaration import SINGLE, Declaration, Fragment, is_async
+from .database.callers import wait_for
+from .declaration import Declaration, Fragment, declared
 from .editing import AsyncEdit, Edit, refuse_event_loop
-from .exceptions import SessionKeyError
 from .keys import KeyFunction, ignores_update, per_chat
 from .ptb import AnyBuilder, SessionBuilder, install
 from .records import MAX_NAME_LENGTH
-from .sources import FromIds, FromKey, Source
-from .storages import DatabaseStorage, Storage
+from .sources import Source, source
+from .storages import Storage
 from .unit import Unit
 
 T = TypeVar("T")
+Plain = TypeVar("Plain", dict[str, Any], list[Any])
+"""Classes of data that need no type, as ``initial=dict``: checkers do not know what is in them."""
 
 
+@overload
+def session(
+    *,
+    initial: type[Plain],
+    get_session_key: KeyFunction = ...,
+    storage: Storage | None = ...,
+    data_type: None = ...,
+) -> Session[Plain]: ...
 @overload
 def session(
     *,
@@ -69,6 +75,14 @@ def session(
     return Session(declared(initial, get_session_key, storage, data_type, lazy=False))
 
 
+@overload
+def lazy_session(
+    *,
+    initial: type[Plain],
+    get_session_key: KeyFunction = ...,
+    storage: Storage | None = ...,
+    data_type: None = ...,
+) -> Session[Plain]: ...
 @overload
 def lazy_session(
     *,
@@ -222,7 +236,7 @@ class Session(Installable, Generic[T]):
         It does not wait for handlers that are about to change it. See :meth:`edit`.
         """
         refuse_event_loop("get", "aget")
-        return async_to_sync(self.aget)(key, bot=bot, **ids)
+        return wait_for(self.aget(key, bot=bot, **ids))
 
     @telling_usage
     async def aget(
@@ -316,82 +330,6 @@ def is_attribute(name: str) -> bool:
 
 
 RESERVED = {"fragments", "has_async_keys", *dir(Installable)}
-
-
-def declared(
-    initial: Callable[[], T | None] | None,
-    get_session_key: KeyFunction,
-    storage: Storage | None,
-    data_type: Any,
-    *,
-    lazy: bool,
-) -> Fragment[T]:
-    if initial is not None:
-        check_function("initial", initial, INITIAL)
-        if is_async(initial):
-            wrong("initial", initial, f"{INITIAL}, and is not async")
-    check_function(
-        "get_session_key", get_session_key, "a function from an update to a key", "update"
-    )
-    storage = DatabaseStorage() if storage is None else storage
-    check_storage(storage)
-    if data_type is None and is_data_type(initial):
-        data_type = initial
-    own = None if initial is None else Own(initial)
-    return Fragment(SINGLE, own, get_session_key, storage, codec(data_type), lazy)
-
-
-INITIAL = "a class or a function without arguments that returns the data of a new chat"
-
-
-DATA_TYPE = "a type whose data can be stored, like a dataclass"
-
-
-def codec(data_type: Any) -> Codec[Any]:
-    try:
-        found: Codec[Any] = Codec(data_type)
-    except TypeError as exc:
-        raise TypeError(f"data_type must be {DATA_TYPE}: {exc}.") from None
-    if not found.is_known:
-        wrong("data_type", data_type, DATA_TYPE)
-    return found
-
-
-class Own(Generic[T]):
-    """Gives each chat initial data of its own, also where a function returns the same every time.
-
-    Raises:
-        TypeError: when it is called: the function gave something that cannot be stored.
-    """
-
-    def __init__(self, initial: Callable[[], T | None]) -> None:
-        self.initial = initial
-
-    def __call__(self) -> T | None:
-        data = self.initial()
-        if inspect.isawaitable(data):
-            if inspect.iscoroutine(data):
-                data.close()
-            wrong("initial", data, INITIAL)
-        try:
-            return deepcopy(data)
-        except Exception as exc:
-            raise TypeError(
-                f"initial must return data that can be stored, not {type(data).__name__}."
-            ) from exc
-
-
-def source(key: str | None, ids: Mapping[str, Any]) -> Source:
-    if (key is None) == (not ids):
-        raise TypeError(f"Which session? {BY_KEY_OR_IDS}.")
-    if key is None:
-        return FromIds(ids)
-    if not isinstance(key, str):
-        raise SessionKeyError(f"A session key is text, not {type(key).__name__}. {BY_KEY_OR_IDS}.")
-    return FromKey(key)
-
-
-BY_KEY_OR_IDS = "Name it by its key or by ids, like edit('42') or edit(chat=42)"
 
 
 no_session = multi_session()

@@ -4,9 +4,32 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
+
+from .promises import Promise
+
+
+class Exchanged(msgspec.Struct, frozen=True):
+    """What the last exchange with the storage came to; each has one of its own."""
+
+    written: bool = False
+    """Whether it was a write."""
+    error: Exception | None = None
+    """Why what was read cannot be shown."""
+
+
+class Snapshot(NamedTuple):
+    """What a fragment's data was at some moment; see :meth:`.Data.restore`."""
+
+    data: Any
+    copy: Any
+    exchanged: Exchanged | None
+    seen: bool
+    assigned: bool
+    error: Exception | None
+    promise: Promise[Any] | None = None
 
 
 class Restorable(Protocol):

@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Mapping
 from typing import Any, Protocol
 
 from . import updates
+from .codec import UNSTORABLE_TEXT
 from .exceptions import SessionKeyError
 from .keys import KeyFunction, is_update, per_chat, per_topic, per_user, per_user_chat, takes_ids
-from .records import About
+from .records import MAX_BY_LENGTH, About
 
 
 class Source(Protocol):
@@ -20,11 +21,16 @@ class Source(Protocol):
 
     @property
     def by(self) -> str:
-        """Who works with the session: ``update:`` and its id, ``job:`` and its name, or nobody."""
+        """Who works with the session: ``update:`` and its id, ``job:`` and its name, or nobody.
+
+        It can be stored anywhere, so of a long name it is the beginning.
+        """
 
     @property
     def ids(self) -> Mapping[str, Any]:
-        """Those of chat and user, by these names, as far as they are known."""
+        """Those of ``chat`` and ``user`` as far as they are known, and what tells chats of one id
+        apart, by the names that key functions have for it.
+        """
 
     @property
     def chat_id(self) -> object:
@@ -58,8 +64,9 @@ class FromUpdate:
     def ids(self) -> Mapping[str, Any]:
         if not is_update(self.subject):
             return {}
-        known = {"chat": self.subject.effective_chat, "user": updates.sender(self.subject)}
-        return {name: who.id for name, who in known.items() if who is not None}
+        here, sender = updates.place(self.subject), updates.sender(self.subject)
+        ids = {} if here is None else here.ids
+        return ids if sender is None else {**ids, "user": sender.id}
 
     @property
     def chat_id(self) -> object:
@@ -90,12 +97,10 @@ class FromUpdate:
         )
 
     def about(self, function: KeyFunction) -> About | None:
-        chat, user = self.subject.effective_chat, updates.sender(self.subject)
-        ids = takes_ids(function)
+        chat, ids = self.subject.effective_chat, takes_ids(function)
         if ids is None:  # Nobody can tell: the chat, and the user where there is no other.
             ids = frozenset(["chat"] if chat and chat.type != chat.PRIVATE else ["chat", "user"])
-        if "user" not in ids:
-            user = updates.customer(self.subject)
+        user = (updates.sender if "user" in ids else updates.customer)(self.subject)
         return about(chat if "chat" in ids else None, user)
 
     def readable(self, function: KeyFunction) -> bool:
@@ -108,6 +113,10 @@ class FromMigration(FromUpdate):
     def __init__(self, update: Any, chat_id: int) -> None:
         super().__init__(update)
         self._chat_id = chat_id
+
+    @property
+    def ids(self) -> Mapping[str, Any]:
+        return {**super().ids, "chat": self._chat_id}
 
     def about(self, function: KeyFunction) -> About | None:
         about = super().about(function)
@@ -165,12 +174,13 @@ class FromKnownIds(FromIds):
 
 
 class FromJob(FromKnownIds):
-    """A job, with its chat and user."""
+    """A job, with its chat and user; a stored one also knows what tells chats of one id apart."""
 
     def __init__(self, job: Any) -> None:
         self.subject = job
-        super().__init__({n: i for n, i in (("chat", job.chat_id), ("user", job.user_id)) if i})
-        self.by = f"job:{job.name}"
+        ids = getattr(job, "ids", {"chat": job.chat_id, "user": job.user_id})
+        super().__init__({name: identifier for name, identifier in ids.items() if identifier})
+        self.by = storable(f"job:{job.name}")[:MAX_BY_LENGTH]
 
     def no_key(self, function: KeyFunction) -> str:
         if takes_ids(function) is None:
@@ -232,8 +242,13 @@ def about(chat: Any, user: Any) -> About:
         chat_id=chat.id if chat else None,
         user_id=user.id if user else None,
         chat_type=str.__str__(chat.type) if chat else None,  # Of which PTB makes an enum.
-        title=", ".join(filter(None, names)) or None,
+        title=storable(", ".join(filter(None, names))) or None,
     )
+
+
+def storable(text: str) -> str:
+    """Return text that every database can store."""
+    return text if text.isascii() and "\0" not in text else UNSTORABLE_TEXT.sub("?", text)
 
 
 def supergroup(chat_id: int) -> About:
@@ -245,3 +260,22 @@ def about_ids(ids: Mapping[str, Any]) -> About | None:
     """Return what ids tell about whom a session belongs to."""
     known = {f"{name}_id": ids[name] for name in ("chat", "user") if isinstance(ids.get(name), int)}
     return About(**known) if known else None
+
+
+def source(key: str | None, ids: Mapping[str, Any]) -> Source:
+    """Return the source of a key, or of ids.
+
+    Raises:
+        SessionKeyError: the key is no text.
+        TypeError: both are given, or none.
+    """
+    if (key is None) == (not ids):
+        raise TypeError(f"Which session? {BY_KEY_OR_IDS}.")
+    if key is None:
+        return FromIds(ids)
+    if not isinstance(key, str):
+        raise SessionKeyError(f"A session key is text, not {type(key).__name__}. {BY_KEY_OR_IDS}.")
+    return FromKey(key)
+
+
+BY_KEY_OR_IDS = "Name it by its key or by ids, like edit('42') or edit(chat=42)"

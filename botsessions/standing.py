@@ -32,7 +32,7 @@ def refuse(self: StandsForData, *args: Any) -> NoReturn:
 USES = (
     *("getitem", "setitem", "delitem", "contains", "iter", "len", "bool"),
     *("add", "sub", "mul", "lt", "le", "gt", "ge"),
-    *("await", "enter", "exit", "aenter", "aexit"),
+    *("await", "enter", "exit", "aenter", "aexit", "deepcopy"),
 )
 for use in USES:
     setattr(StandsForData, f"__{use}__", refuse)

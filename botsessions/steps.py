@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast, overl
 
 from telegram.ext import Application, BaseHandler
 
+from .arguments import check_function
 from .exceptions import SessionNotInitialized
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class StepHandler(BaseHandler[Any, Any, Any], Generic[T]):
 def refuse_mistakes(condition: Any, handlers: tuple[Any, ...]) -> None:
     if isinstance(condition, BaseHandler) or not callable(condition):
         raise TypeError(f"{condition!r} is no condition. {USAGE}")
+    check_function("The condition", condition, "a function of the session's data", "data")
     if not handlers:
         raise TypeError(f"A StepHandler needs handlers behind its condition. {USAGE}")
     for handler in handlers:

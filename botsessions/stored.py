@@ -72,11 +72,27 @@ class Stored(Generic[T]):
         data: T = found.data
         return data
 
+    def data(self) -> T | None:
+        """Return anew the data of what was read or written last, ``None`` if there is none."""
+        if self.record is None or self.record.value is None:
+            return None
+        data: T = self.fragment.codec.decode(self.record.value).data
+        return data
+
     def take_for_stored(self, data: T | None) -> None:
         """Let ``data`` be written only once it differs from what it is now."""
         if data is not None:
             encoded = self.fragment.codec.encode_changed(data, None, {}, max_bytes())
-            self._fingerprint = encoded and encoded.fingerprint
+            self._fingerprint = encoded.fingerprint if encoded is not None else None
+
+    def overwrite(self, revision: Revision = ANY) -> None:
+        """Let a write replace, or a deletion delete, what is stored, without a look at it.
+
+        Args:
+            revision: that of what may be replaced; ``None``: there is nothing.
+        """
+        self.is_known = True
+        self.record = None if revision is None else Record({}, revision=revision)
 
     def change(self, data: T) -> Record | None:
         """Return the record to be written of data, ``None`` if it is stored already.

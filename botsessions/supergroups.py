@@ -8,11 +8,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from .callbacks import fragments_of_jobs, storage_of_jobs
 from .database.claims import Claim
 from .declaration import Fragment
 from .exceptions import SessionConflict
 from .keys import in_other_chat, shows_chat
-from .records import About, Address, Move, Record, Revision, awaited, conflict
+from .records import About, Address, Move, Record, Revision, Storage, awaited, conflict
 from .sources import Source, supergroup
 from .storages.layers import by_innermost
 from .storages.uncancelled import to_its_end
@@ -106,6 +107,9 @@ class MovingUnit(Unit):
     async def _move(self) -> None:
         names = list(self.fragments)
         storages = by_innermost([fragment.storage for fragment in self.fragments.values()])
+        jobs: Storage = storage_of_jobs(self.fragments)
+        if fragments_of_jobs() and all(storage != jobs for storage, _ in storages):
+            storages.append((jobs, []))
         for storage, indices in storages:
             own = [self._moving[name] for i in indices if (name := names[i]) in self._moving]
             self.moved += await self._move_in(storage, own)
@@ -127,7 +131,7 @@ class MovingUnit(Unit):
     async def _tell_around(self, moves: Collection[Move]) -> None:
         """Let the code that has asked for this go on with its own session."""
         for unit in enclosing(self.outer):
-            await unit.follow({move.address: move.target for move in moves})
+            await unit.exchange.follow({move.address: move.target for move in moves})
 
     async def _key(self, address: Address, about: About) -> str | None:
         """Return the new key of a session of the old chat, if it has one."""

@@ -19,6 +19,7 @@ from .exchange import Exchange
 from .failures import Failure, tell
 from .holding import Hold
 from .locks import Ticket
+from .moments import Moment, this_moment
 from .records import Address
 from .sources import Source
 from .storages.expiry import being_told
@@ -28,15 +29,16 @@ current: ContextVar[Unit | None] = ContextVar("botsessions_unit", default=None)
 code starts, so one that is found here may be over."""
 
 
-class Unit:
-    """The open session of one update (or job, or edit).
+class KeyHolder:
+    """What a unit of work is for, and its keys.
 
-    A unit that ``holds`` has its keys for itself from :meth:`enter` to :meth:`close`. Keys that the
-    code around holds are joined: it works on the same data. A unit that does not hold belongs to
-    code that runs beside others; see :mod:`.beside`.
+    One that ``holds`` has its keys for itself once it is entered. Keys that the code around holds
+    are joined: it works on the same data. One that does not hold belongs to code that runs beside
+    others; see :mod:`.beside`.
 
     Args:
         outer: the unit whose code this one runs in, if that is not over.
+        origin: the unit of the update, for code that runs beside its handlers.
         kept: keys that the running transaction keeps.
         patience: how long to wait for the keys, in seconds; ``None``: as long as a handler takes.
         claim: on the update, if that came by webhook.
@@ -60,55 +62,38 @@ class Unit:
         claim: Claim | None = None,
     ) -> None:
         self.fragments, self.bot, self.source, self.lock = fragments, bot, source, lock
-        self.outer = outer
-        self.holds = holds
+        self.holds, self.outer, self._origin = holds, outer, origin
         self.subjects: list[object] = [source.subject]
         """The update or job that the unit is for."""
-        self.failed = False
-        """Whether a handler raised: nothing is saved any more, unless that is asked for."""
-        self.closed = False
         self.error: Exception | None = None
         """Why there is no session: the error of the key function, the lock or the storage."""
-        self.save_error: Exception | None = None
-        """Why the last save failed."""
-        self.cut_off = False
-        """Whether a write was refused because other processes had the keys, or the update."""
-        self.refused = False
-        """Whether handlers were not run because the session could not be shown."""
-        self.contents = Contents(fragments)
-        self._origin = origin
         self.opened = False
         """Whether handlers may have seen the session, or why there is none."""
+        self.contents = Contents(fragments)
         around = () if outer is None else [unit._hold for unit in enclosing(outer)]
         self._hold: Hold = Hold(around, kept, patience)
         self.exchange = Exchange(self.contents, self._hold, lock, claim, source.by)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._entered = self._just_loaded = False
-        self._saving = asyncio.Lock()
-        self._ended = False
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """Where its keys were asked for."""
+        self._entered = False
 
-    @property
-    def over(self) -> bool:
-        """Whether nothing more of it is saved: it is closed, or its last save is under way."""
-        return self.closed or self._ended
-
-    @property
-    def origin(self) -> Unit:
-        """The unit of the update. Its non-blocking handlers have units of the same origin."""
-        return self._origin or self
-
-    # Hold.
+    def is_for(self, *subjects: object) -> bool:
+        """Whether the unit belongs to one of these updates or jobs."""
+        return any(s is not None and s is t for s in subjects for t in self.subjects)
 
     async def enter(self) -> None:
         """Find the keys and, if the unit holds, wait for them. An error is kept for later."""
         if self._entered:
             return
-        self._entered, self._loop = True, asyncio.get_running_loop()
+        self._entered, self.loop = True, asyncio.get_running_loop()
         if self.error is None:
             try:
                 await self.find_keys()
                 if self.holds:
-                    await self._acquire()
+                    if self.outer is not None:
+                        self.contents.join(enclosing(self.outer))
+                    if wanted := self._hold.missing(self.addresses):
+                        await self._hold.acquire(wanted, self.wanted_besides)
             except Exception as exc:
                 self.error, self.opened = exc, True
 
@@ -122,13 +107,6 @@ class Unit:
         if self.holds and self.lock == "process":
             for data in self.contents.own:
                 data.expecting = self.exchange.outlive
-
-    async def _acquire(self) -> None:
-        """Join the keys that the code around holds, and wait for the others."""
-        if self.outer is not None:
-            self.contents.join(enclosing(self.outer))
-        if wanted := self._hold.missing(self.addresses):
-            await self._hold.acquire(wanted, self.wanted_besides)
 
     def wanted_besides(self, wanted: Collection[Any]) -> Iterable[Address]:
         """Return what else to wait for, of the keys that somebody holds or waits for.
@@ -158,6 +136,50 @@ class Unit:
             return None
         return self.contents.at(address)
 
+    @property
+    def is_telling(self) -> bool:
+        """Whether the running code is being told that a session of the unit has expired."""
+        return any(self.contents.at(address) is not None for address in being_told())
+
+    async def reach(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Await something of this unit in code that has joined it, maybe in another thread."""
+        loop = self.loop
+        if loop is None or loop is asyncio.get_running_loop() or not loop.is_running():
+            return await coroutine
+        there = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        return await asyncio.wrap_future(there)
+
+    def _release(self) -> None:
+        """Release the keys, or leave that to the write that is under way."""
+        if not self.exchange.is_writing:
+            self._hold.release()
+
+
+class Unit(KeyHolder):
+    """The open session of one update (or job, or edit), from :meth:`enter` to :meth:`close`."""
+
+    failed = False
+    """Whether a handler raised: nothing is saved any more, unless that is asked for."""
+    refused = False
+    """Whether handlers were not run because the session could not be shown."""
+    save_error: Exception | None = None
+    """Why the last save failed."""
+    cut_off = False
+    """Whether a write was refused because other processes had the keys, or the update."""
+    closed = False
+    _ended = False
+    _loaded_at: Moment | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more of it is saved: it is closed, or its last save is under way."""
+        return self.closed or self._ended
+
+    @property
+    def origin(self) -> Unit:
+        """The unit of the update. Its non-blocking handlers have units of the same origin."""
+        return self._origin or self
+
     # Load.
 
     async def open(self) -> None:
@@ -169,7 +191,8 @@ class Unit:
         try:
             await self.load()
             for name, data in self.contents.all.items():
-                if data.error is not None and not self.fragments[name].lazy:
+                fragment = self.fragments.get(name, data.fragment)  # Of what was added, its own.
+                if data.error is not None and not fragment.lazy:
                     raise data.error
         except Exception:
             self.refused = True
@@ -194,19 +217,11 @@ class Unit:
             except Exception as exc:
                 self.error = exc
             else:
-                self._just_loaded = True
-                asyncio.get_running_loop().call_soon(self._note_that_time_passes)
+                self._loaded_at = this_moment()
         if self.error is not None:
             raise self.error
 
-    def _note_that_time_passes(self) -> None:
-        self._just_loaded = False
-
     # Let handlers run.
-
-    def is_for(self, *subjects: object) -> bool:
-        """Whether the unit belongs to one of these updates or jobs."""
-        return any(s is not None and s is t for s in subjects for t in self.subjects)
 
     @property
     def unloaded(self) -> bool:
@@ -220,7 +235,8 @@ class Unit:
     @property
     def fresh(self) -> Mapping[str, Data[Any]]:
         """What was read so lately that others may take it for what is stored."""
-        return self.contents.all if self._just_loaded else {}
+        moment = self._loaded_at
+        return {} if moment is None or moment.over else self.contents.all
 
     def data(self, name: str, *, over: bool = False) -> Data[Any]:
         """Return a fragment's data; ``over`` lets it be read when the unit is closed.
@@ -241,21 +257,6 @@ class Unit:
         joined = self.contents.joined.get(name)
         return await (data.aget() if joined is None else joined.holder.reach(data.aget()))
 
-    async def reach(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Await something of this unit in code that has joined it, maybe in another thread."""
-        loop = self._loop
-        if loop is None or loop is asyncio.get_running_loop() or not loop.is_running():
-            return await coroutine
-        there = asyncio.run_coroutine_threadsafe(coroutine, loop)
-        return await asyncio.wrap_future(there)
-
-    async def follow(self, moves: Mapping[Address, Address]) -> None:
-        """Go on under the new keys that sessions of the unit were given."""
-        for data in self.contents.own:
-            if data.stored is not None and data.stored.address in moves:
-                await data.stored.follow(moves[data.stored.address])
-                self.exchange.start_anew()
-
     # Save.
 
     async def save(self, *, last: bool = False) -> None:
@@ -270,7 +271,7 @@ class Unit:
             SessionClosed: the unit is closed, or the one that it has joined.
             Exception: the storage failed.
         """
-        async with self._saving:
+        async with self.exchange.saving:
             if self.over or self.contents.has_lost_holders:
                 raise SessionClosed("The update is over: its session cannot be saved any more.")
             if not last:
@@ -301,7 +302,8 @@ class Unit:
 
     def _end(self) -> None:
         if not self.closed:
-            tell(self._failures())
+            for failure in self._failures():
+                tell(failure)
         self.closed = True
         self.contents.close(failed=self.failed)
 
@@ -321,11 +323,6 @@ class Unit:
 
     def _own_addresses(self) -> list[Address]:
         return [data.address for data in self.contents.own if data.address is not None]
-
-    def _release(self) -> None:
-        """Release the keys, or leave that to the write that is under way."""
-        if not self.exchange.is_writing:
-            self._hold.release()
 
 
 def whole_chat(bot: str, chat_id: object) -> Address:

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from telegram import Chat, Update, User
 from telegram.constants import ChatID
 
+KINDS = tuple(map(str, Update.ALL_TYPES))
+"""Of updates, as the Bot API names them."""
 STAND_INS = frozenset(ChatID)
 """Ids of users that stand for anonymous admins, for channels, and for Telegram itself."""
 
@@ -23,6 +25,12 @@ class Place(NamedTuple):
     """The id of the business connection through which the bot sees it."""
     direct_topic: int | None
     """That of a customer's topic in a channel's direct messages."""
+
+    @property
+    def ids(self) -> dict[str, int | str]:
+        """Those that there are, by the names that key functions have for them."""
+        ids = {**self._asdict(), "topic": self.direct_topic}  # As per_topic calls it.
+        return {name: identifier for name, identifier in ids.items() if identifier is not None}
 
 
 def place(update: Update) -> Place | None:
