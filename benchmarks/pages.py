@@ -5,7 +5,7 @@
 It makes a database of its own, fills it, asks for each page as a member of staff would, exports
 half of the sessions, and removes the database. In the table the newest sessions are another bot's
 than the oldest, expired ones are old, and few are behind: an order that is bad for pages by primary
-key.
+key. There are as many incidents as are kept, and a tenth of the sessions was changed by hand.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import sys
 import time
 from base64 import b64encode
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import urlencode
 
@@ -24,6 +25,7 @@ from .databases import database
 from .memory import resident_memory
 
 ADMIN = "/admin/botsessions/botsession/"
+INCIDENTS = "/admin/botsessions/incident/"
 API = "/api/sessions/"
 METRICS = "/metrics/"
 
@@ -32,7 +34,7 @@ REPEATS = 20
 MOST_MORE_MILLISECONDS = 40.0
 MOST_MILLISECONDS = {"overview": 100.0, "figures": 100.0, "figures as JSON": 100.0}
 """Of pages that count; the others may take so much longer than with few sessions."""
-MOST_STATEMENTS = {ADMIN: 8, API: 6, METRICS: 9}
+MOST_STATEMENTS = {ADMIN: 8, INCIDENTS: 8, API: 6, METRICS: 10}
 MOST_STATEMENTS_OF = {"overview": 10}
 """Those that find out whose request it is included."""
 EXPORTED = 10
@@ -54,8 +56,33 @@ SELECT
          WHEN n % 100 = 7 THEN now() + interval '2 hours'
          WHEN n % 2 = 0 THEN now() + interval '30 days' END,
     now() - ({rows} - n) * interval '90 days' / {rows}, now() - n % 86400 * interval '1 second',
-    10000000 + n, CASE WHEN n % 3 = 0 THEN n END, 'private',
+    10000000 + n, CASE WHEN n % 3 = 0 THEN n END,
+    CASE WHEN n % 3 = 0 THEN 'supergroup' ELSE 'private' END,
     (ARRAY['Maria', 'Pizza lovers', 'Jürgen', 'Team'])[1 + n % 4] || ' ' || n
+FROM generate_series(1, {rows}) AS n
+"""
+FILL_INCIDENTS = """
+INSERT INTO botsessions_incident
+    (bot, name, key, chat_id, kind, error, message, by, count, first_at, last_at)
+SELECT
+    'old', '', (10000000 + n * ({rows} / {incidents}))::text, 10000000 + n,
+    (ARRAY['load', 'save', 'conflict', 'lock', 'data'])[1 + n % 5], 'SessionConflict',
+    'Session was changed by somebody else.', 'update:' || n, 1 + n % 9,
+    now() - n * interval '4 minutes', now() - n * interval '4 minutes'
+FROM generate_series(1, {incidents}) AS n
+"""
+FILL_LOG = """
+INSERT INTO django_admin_log
+    (action_time, object_id, object_repr, action_flag, change_message, content_type_id, user_id)
+SELECT now() - n * interval '1 minute', (n * 10)::text, 'Session ' || n, 2,
+    '[{{"changed": {{"fields": ["data.pizza_count"]}}}}]', {content_type}, {user}
+FROM generate_series(1, {rows} / 10) AS n
+"""
+FILL_HISTORY = """
+INSERT INTO botsessions_historyentry
+    ("table", session_id, revision, data, version, size, at, by)
+SELECT 'botsessions_botsession', 1 + n % {rows}, n, '{{"pizza_count": ' || n || '}}', 2, 20,
+    now() - n * interval '1 second', 'admin:' || {user}
 FROM generate_series(1, {rows}) AS n
 """
 
@@ -126,7 +153,7 @@ def declare() -> None:
 
     both = MultiSession(user=declared())
     both.fragments = {**both.fragments, "": declared().fragment}
-    bot = {"SESSION": both, "APPLICATION": print}
+    bot = {"SESSION": both, "APPLICATION": print, "LOCK": "database"}
     settings.BOTSESSIONS = {"BOTS": {"old": bot, "new": bot, "empty": bot}}
 
 
@@ -142,14 +169,11 @@ def staff() -> Any:
 
 
 def times(client: Any, rows: int) -> dict[tuple[str, str], tuple[float, int]]:
-    """Fill the table; return the least milliseconds and the statements of each page."""
+    """Fill the tables; return the least milliseconds and the statements of each page."""
     from django.db import connection  # noqa: PLC0415
     from django.test.utils import CaptureQueriesContext  # noqa: PLC0415
 
-    with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE botsessions_botsession RESTART IDENTITY")
-        cursor.execute(FILL.format(rows=rows))
-        cursor.execute("VACUUM (ANALYZE) botsessions_botsession")
+    fill(connection, rows)
     found = {}
     for (start, name), query in pages(rows).items():
         path = f"{start}{query}"
@@ -165,23 +189,44 @@ def times(client: Any, rows: int) -> dict[tuple[str, str], tuple[float, int]]:
     return found
 
 
+def fill(connection: Any, rows: int) -> None:
+    from django.contrib.auth.models import User  # noqa: PLC0415
+    from django.contrib.contenttypes.models import ContentType  # noqa: PLC0415
+
+    from botsessions.incidents.writing import MOST  # noqa: PLC0415
+    from botsessions.models import BotSession, HistoryEntry, Incident  # noqa: PLC0415
+
+    kind = ContentType.objects.get_for_model(BotSession).pk
+    values = {"incidents": MOST, "user": User.objects.get().pk, "content_type": kind}
+    models = [BotSession, Incident, HistoryEntry]
+    tables = ", ".join([*(model._meta.db_table for model in models), "django_admin_log"])
+    with connection.cursor() as cursor:
+        cursor.execute(f"TRUNCATE {tables} RESTART IDENTITY")
+        for statement in (FILL, FILL_INCIDENTS, FILL_LOG, FILL_HISTORY):
+            cursor.execute(statement.format(rows=rows, **values))
+        cursor.execute(f"VACUUM (ANALYZE) {tables}")
+
+
 def pages(rows: int) -> dict[tuple[str, str], str]:
     """Return what follows the start of each page's address, by that start and the page's name."""
-    middle = rows // 2
+    middle = rows // 2 // 30 * 30  # Of a chat and a user, and changed by hand.
     chat = 10_000_000 + middle
     filters = [
         *("state=live", "state=soon", "state=expired"),
         *("bot=old", "bot=new", "bot=empty"),
         *("version=behind", "version=current", "version=newer"),
-        *("bot=old&version=behind", "bot=old&state=soon"),
+        *("bot=old&version=behind", "bot=old&version=current"),
+        *("bot=old&state=soon", "bot=old&state=live"),
     ]
     orders = [f"sort={name}" for name in ("oldest", "changed", "largest", "ends", "lasts")]
     narrowed = [
-        *("bot=old&sort=largest", "version=behind&sort=changed", "q=Maria&sort=ends"),
+        *("bot=old&sort=largest", "version=behind&sort=changed", "state=expired&sort=oldest"),
+        *("q=Maria&sort=ends", "q=maria+12&sort=largest", "bot=old&state=live&sort=changed"),
         *("bot=-", "state=unreadable", "exact_version=1", "size_from=1000"),
         *("changed_from=2026-01-01T00:00", "created_to=2026-01-01T00:00&bot=new"),
     ]
     of_fragments = ["fragment=user", "fragment=-", "state=expired&fragment=user"]
+    of_fragments += ["bot=old&fragment=user"]
     searches = [str(chat), f"1000{middle}"[:6], "1", "Maria", "maria 12", "Team 77", "nobody"]
     admin = {
         "overview": "overview/",
@@ -193,14 +238,28 @@ def pages(rows: int) -> dict[tuple[str, str], str]:
         **{f"order {query}": f"?{query}" for query in [*orders, *narrowed]},
         **{f"search {text!r}": f"?{urlencode({'q': text})}" for text in searches},
         "filter and search": "?bot=old&q=Maria",
+        "filter and search by two words": "?bot=old&q=maria+12",
         "of one chat": f"?of=chat:{chat}",
         "of one user": f"?of=user:{middle}",
         "session": f"{middle}/change/",
+        "last changes": f"{middle}/recent/",
+        "versions": f"{middle}/versions/",
+        "history": f"{middle}/history/",
         "edit": f"{middle}/edit/",
         "value": f"{middle}/value/?path=$.notes",
         "reset": f"{middle}/action/reset/",
         "forget user": f"{middle}/action/forget_user/",
         "activity": "activity/",
+        "activity of one": "activity/?who=1",
+        "expire all of a version": "action/expire/?exact_version=1&bot=old",
+    }
+    yesterday = datetime.now(timezone.utc) - timedelta(days=1)
+    incidents = {
+        "incidents": "",
+        "incidents of a kind": "?kind__exact=lock",
+        "incidents of a session": f"?q={chat}",
+        "incidents of a bot": "?bot=new",
+        "incidents of a day": f"?{urlencode({'last_at__gte': yesterday})}",
     }
     of_names = ["name=user", "name=", "state=expired&name=user", f"chat_id={chat}", f"key={chat}"]
     cursor = b64encode(f"p={middle}".encode()).decode()
@@ -212,7 +271,12 @@ def pages(rows: int) -> dict[tuple[str, str], str]:
         **{f"search {text!r}": f"?{urlencode({'search': text})}" for text in searches},
         "session": f"{middle}/",
     }
-    by_start = {ADMIN: admin, API: api, METRICS: {"figures": "", "figures as JSON": "figures.json"}}
+    by_start = {
+        ADMIN: admin,
+        INCIDENTS: incidents,
+        API: api,
+        METRICS: {"figures": "", "figures as JSON": "figures.json"},
+    }
     return {(start, name): q for start, some in by_start.items() for name, q in some.items()}
 
 

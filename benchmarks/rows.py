@@ -75,6 +75,15 @@ ROWS: list[Comparison | Serving | Growth] = [
         least=0.6,
     ),
     Comparison(
+        "the last 20 versions kept, 500 chats, 64 at a time, PostgreSQL",
+        Program("botsessions", OURS, {"history": 20}),
+        Program("no history", OURS),
+        "postgresql",
+        chats=500,
+        in_flight=64,
+        least=2 / 3,
+    ),
+    Comparison(
         "sessions of 50 KiB, 500 chats, 64 at a time, PostgreSQL",
         Program("botsessions", OURS, {"kib": 50}),
         replace(GRAMMY, options={"kib": 50}),
@@ -128,6 +137,16 @@ ROWS: list[Comparison | Serving | Growth] = [
         in_flight=1,
         least=1 / 1.3,
     ),
+    Comparison(
+        "user_data and chat_data of 5,000 chats, of which 100 write, 64 at a time, PostgreSQL",
+        Program("botsessions", PTB_DATA, {"kept": "botsessions", "stored": 5000}),
+        # It writes all of them each time.
+        Program("PicklePersistence, saved each time", PTB_DATA, {"kept": "pickle", "stored": 5000}),
+        "postgresql",
+        chats=100,
+        in_flight=64,
+        least=20.0,
+    ),
     *(
         Comparison(
             f"user_data and chat_data, {chats:,} chats, 64 at a time, PostgreSQL, {peer.name}",
@@ -139,12 +158,6 @@ ROWS: list[Comparison | Serving | Growth] = [
             least=least,
         )
         for peer, chats, least in [
-            # The more chats, the longer it takes: it writes all of them each time.
-            (
-                Program("PicklePersistence, saved each time", PTB_DATA, {"kept": "pickle"}),
-                500,
-                20.0,
-            ),
             (
                 Program("python-telegram-bot-django-persistence", PTB_DATA, {"kept": "django"}),
                 5000,

@@ -33,11 +33,14 @@ TESTS = {
     "database/batch": ["database_batch"],
     "database/batching": ["database_batching"],
     "exchange": ["exchange", "sessions"],
-    "holding": ["holding", "locks"],
+    "holding": ["holding", "locks", "busy", "sweep", "unit"],
     "locks": ["locks"],
     "saving": ["saving", "sessions"],
     "stored": ["stored", "sessions"],
-    "unit": ["unit", "beside", "editing", "sessions", "ptb_application"],
+    "unit": [
+        *("unit", "beside", "contents", "editing", "failures"),
+        *("ptb_application", "sessions", "supergroups"),
+    ],
 }
 """By module, the test files that are to notice: its own first."""
 

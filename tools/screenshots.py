@@ -10,13 +10,18 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from playwright.sync_api import Browser, Page, expect  # noqa: E402
 
-from tests.browser import PHONE, Site, chromium  # noqa: E402
+from tests.browser import PHONE, Site, chromium, log_in_as_admin  # noqa: E402
+from tests.commands import manage, output  # noqa: E402
+
+Pages: TypeAlias = dict[str, Callable[[Page], None]]
+"""By name, how to get there from the list."""
 
 IMAGES = ROOT / "docs" / "images"
 DESKTOP = {"viewport": {"width": 1400, "height": 800}, "device_scale_factor": 2}
@@ -34,9 +39,13 @@ def main() -> None:
         try:
             with chromium() as browser:
                 for look, options in LOOKS.items():
-                    shoot(browser, site.url, look, options)
+                    shoot(browser, site.url, look, options, PAGES)
                     if is_wanted("demo"):
                         shoot_demo(browser, site.url, look, options)
+                for command in (("demo_setup", "--sessions=5000"), ("sweep_sessions",)):
+                    output(manage(*command, env=site.environment))
+                for look, options in LOOKS.items():
+                    shoot(browser, site.url, look, options, OF_MANY)
         finally:
             site.stop()
     files = sorted(
@@ -66,15 +75,13 @@ def shoot_demo(browser: Browser, url: str, look: str, options: dict[str, object]
     context.close()
 
 
-def shoot(browser: Browser, url: str, look: str, options: dict[str, object]) -> None:
+def shoot(browser: Browser, url: str, look: str, options: dict[str, object], pages: Pages) -> None:
     context = browser.new_context(**options)  # type: ignore[arg-type]
     page = context.new_page()
     page.on("dialog", lambda dialog: dialog.accept())  # It would rather stay with what is edited.
     page.goto(f"{url}/admin/botsessions/botsession/")
-    page.get_by_label("Username").fill("admin")
-    page.get_by_label("Password").fill("admin")
-    page.get_by_role("button", name="Log in").click()
-    for name, visit in PAGES.items():
+    log_in_as_admin(page)
+    for name, visit in pages.items():
         if not is_wanted(name):
             continue
         page.goto(f"{url}/admin/botsessions/botsession/")
@@ -94,6 +101,7 @@ def the_list(page: Page) -> None:
 
 def session(page: Page) -> None:
     page.get_by_role("link", name="Maria Rossi").click()
+    page.get_by_role("heading", name="Last changes").wait_for()
 
 
 def opened(page: Page) -> None:
@@ -160,8 +168,7 @@ def confirm(page: Page) -> None:
     page.get_by_role("button", name="Go").or_(page.get_by_role("button", name="Run")).click()
 
 
-PAGES: dict[str, Callable[[Page], None]] = {
-    "overview": overview,
+PAGES: Pages = {
     "list": the_list,
     "session": session,
     "edit": edit,
@@ -172,6 +179,8 @@ PAGES: dict[str, Callable[[Page], None]] = {
     "versions": versions,
     "incidents": incidents,
 }
+OF_MANY: Pages = {"overview": overview}
+"""Those of as many sessions as ``make run`` makes up."""
 
 if __name__ == "__main__":
     main()

@@ -36,7 +36,7 @@ def main() -> None:
 def run(database: str, *arguments: str) -> bool:
     """Run pytest on a database and return whether all tests passed."""
     print(f"\n==== Tests on {database} ====", flush=True)
-    command = [sys.executable, "-m", "pytest", "-n", "auto", *arguments]
+    command = [sys.executable, "-m", "pytest", "-n", "auto", "--dist", "worksteal", *arguments]
     return subprocess.run(command, env=environment(database), check=False).returncode == 0  # noqa: S603
 
 

@@ -1,8 +1,9 @@
 """A bot with a session: each update of a chat counts.
 
 Options: ``lock``; ``pause``, seconds that the handler takes; ``reads``, do not count; ``kib`` of
-text beside the count; ``memory``, keep sessions there; ``fragments``, have three of them, of which
-the chat's and the user's count and nobody asks for the lazy one.
+text beside the count; ``memory``, keep sessions there; ``history``, keep so many versions;
+``fragments``, have three of them, of which the chat's and the user's count and nobody asks for the
+lazy one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,13 @@ from telegram import __version__ as ptb_version  # noqa: E402
 from telegram.ext import MessageHandler, filters  # noqa: E402
 
 from benchmarks.programs import updates  # noqa: E402
-from botsessions import MemoryStorage, lazy_session, multi_session, session  # noqa: E402
+from botsessions import (  # noqa: E402
+    DatabaseStorage,
+    MemoryStorage,
+    lazy_session,
+    multi_session,
+    session,
+)
 from botsessions.keys import per_chat, per_user  # noqa: E402
 from botsessions.management.process import tune  # noqa: E402
 from botsessions.models import BotSession  # noqa: E402
@@ -33,7 +40,9 @@ TEXT = "x" * 1024 * OPTIONS.get("kib", 0)
 MOST_CHATS = 100_000
 BOT = "-".join(["bot", *OPTIONS])
 """Programs with other options may use the same table."""
-STORAGE = MemoryStorage() if "memory" in OPTIONS else None
+STORAGE: Any = MemoryStorage() if "memory" in OPTIONS else None
+if "history" in OPTIONS:
+    STORAGE = DatabaseStorage(history=OPTIONS["history"])
 
 
 async def main() -> None:
@@ -83,7 +92,7 @@ async def do_nothing(update: Any, context: Any) -> None:
 
 
 async def counted() -> int:
-    if STORAGE is not None:
+    if "memory" in OPTIONS:
         stored = await STORAGE.read_many([Address(BOT, "", str(n)) for n in range(MOST_CHATS)])
         return sum(record.value["count"] for record in stored.values())
     return await sync_to_async(counted_in_rows)()

@@ -1,7 +1,8 @@
 """A bot that counts in python-telegram-bot's ``user_data`` and ``chat_data``, both.
 
 Options: ``kept``, by what: ``"botsessions"``, ``"pickle"`` (PicklePersistence, saved each time) or
-``"django"`` (python-telegram-bot-django-persistence, at its default interval).
+``"django"`` (python-telegram-bot-django-persistence, at its default interval); ``stored``, of how
+many chats there is data from the start.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from django.conf import settings
 from benchmarks.protocol import OPTIONS, serve
 
 KEPT = OPTIONS["kept"]
+CHATS_STORED = range(1, OPTIONS.get("stored", 0) + 1)
 LIBRARY = "python_telegram_bot_django_persistence"
 
 if KEPT == "django":
@@ -49,13 +51,15 @@ async def main() -> None:
     if KEPT == "botsessions":
         builder = multi_session().install(builder.persistence(BotPersistence(STORED)))
     elif saves_each:
-        path = Path(tempfile.mkdtemp()) / "data.pickle"
-        builder = builder.persistence(PicklePersistence(path, store_data=STORED))
+        builder = builder.persistence(await pickled())
     else:
         builder = builder.persistence(await sync_to_async(of_django)())
         versions["python-telegram-bot-django-persistence"] = metadata.version(LIBRARY)
     application = builder.build()
     application.add_handler(MessageHandler(filters.TEXT, count))
+    if KEPT == "botsessions":
+        for chat in CHATS_STORED:
+            application.user_data[chat]["count"] = application.chat_data[chat]["count"] = 0
 
     async def handle(update: Any) -> None:
         await application.process_update(update)
@@ -72,6 +76,16 @@ async def main() -> None:
         tune()  # As run_bot does.
         await serve(versions, updates.message, handle, counted)
         await application.stop()
+
+
+async def pickled() -> PicklePersistence[Any, Any, Any]:
+    """Return a persistence whose file holds the data of all chats."""
+    path = Path(tempfile.mkdtemp()) / "data.pickle"
+    before = PicklePersistence[Any, Any, Any](path, store_data=STORED)
+    before.user_data = {chat: {"count": 0} for chat in CHATS_STORED}
+    before.chat_data = {chat: {"count": 0} for chat in CHATS_STORED}
+    await before.flush()
+    return PicklePersistence(path, store_data=STORED)
 
 
 def of_django() -> Any:

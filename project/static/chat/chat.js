@@ -289,7 +289,7 @@ function sendMany() {
     try {
       const answer = await ask(page.many, {});
       receive(answer);
-      change(key, { note: inOrder(answer) });
+      add({ from: "page", text: inOrder(answer) });
     } catch (error) {
       change(key, { note: error.message });
     }
