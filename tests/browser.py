@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from .commands import TIMEOUT, manage, output
 
@@ -29,7 +29,7 @@ STARTED = re.compile(r"server at http://127\.0\.0\.1:(\d+)/")
 class Site:
     """A demo site with a database of its own, on a port that the system chose."""
 
-    def __init__(self, folder: Path, settings: str = "project.settings") -> None:
+    def __init__(self, folder: Path, settings: str = "project.settings", sessions: int = 0) -> None:
         self.log = folder / "log"
         self.environment = os.environ | {
             "DJANGO_SETTINGS_MODULE": settings,
@@ -38,7 +38,7 @@ class Site:
             "BOTSESSIONS_DATABASE_NAME": str(folder / "db.sqlite3"),
         }
         output(manage("migrate", "--verbosity=0", env=self.environment))
-        output(manage("demo_setup", env=self.environment))
+        output(manage("demo_setup", f"--sessions={sessions}", env=self.environment))
         self.port = "0"
         self.start()
 
@@ -72,3 +72,10 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+def log_in_as_admin(page: Page) -> None:
+    """Log in on the page that asks for it, as the superuser that ``demo_setup`` has made."""
+    page.get_by_label("Username").fill("admin")
+    page.get_by_label("Password").fill("admin")
+    page.get_by_role("button", name="Log in").click()

@@ -12,13 +12,17 @@ TIMEOUT = 60
 
 
 def manage(
-    *arguments: str, env: dict[str, str], stdout: IO[str] | int = subprocess.PIPE
+    *arguments: str,
+    env: dict[str, str],
+    stdout: IO[str] | int = subprocess.PIPE,
+    stdin: int | None = None,
 ) -> subprocess.Popen[str]:
     """Start a command; who does must end it."""
     return subprocess.Popen(  # noqa: S603 (nothing in it comes from outside)
         [sys.executable, "-u", "manage.py", *arguments],
         cwd=ROOT,
         env=env,
+        stdin=stdin,
         stdout=stdout,
         stderr=subprocess.STDOUT,
         text=True,

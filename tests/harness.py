@@ -39,7 +39,7 @@ class Store(MemoryStorage):
     ) -> None:
         super().__init__()
         self.calls: list[tuple[str, str]] = []
-        self.fails: dict[str, Exception] = {}
+        self.fails: dict[str, BaseException] = {}
         for key, value in (stored or {}).items():
             address = Address(bot, name, key)
             self._put(address, Record(value), json.dumps(value))

@@ -80,6 +80,8 @@ class Proxy:
                     self.swallowed.set()
                     break
                 target.sendall(data)
+        if not is_answer and not self._open.is_set():
+            self.given_up.set()
         self._cut(pair)
 
     def _cut(self, pair: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from botsessions.testing import AsyncBotClient, Person
@@ -22,6 +23,10 @@ class Restarting:
 
     async def press(self, button: str, **options: Any) -> Any:
         return await (await self._person()).press(button, **options)
+
+    async def wait(self, length: timedelta) -> Any:
+        """Let it be later, and the bot, which is started anew, do what is due by then."""
+        return await (await self._person()).client.let_time_pass(length)
 
     async def _person(self) -> Person[Any, Any]:
         await self.stop()

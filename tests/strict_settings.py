@@ -10,6 +10,7 @@ from project.settings import BOTSESSIONS, MIDDLEWARE
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 MIDDLEWARE = [*MIDDLEWARE, "tests.strict_settings.with_policy"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # A fast one.
 BOTSESSIONS = {**BOTSESSIONS, "MASKED_FIELDS": ["pin"]}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from django.test import SimpleTestCase
@@ -72,6 +73,53 @@ class EditSession(SimpleTestCase):
             await client(session(initial=counting, storage=store), beside(work)).user().send("x")
         )
         assert answers.errors == []
+
+    async def test_what_a_block_has_saved_before_it_raised_is_no_conflict_later(self) -> None:
+        for declare in (session, lazy_session):
+            store = Store({"1001": {"count": 1}})
+
+            async def work(update: Any, context: Any) -> None:
+                await context.get_session()
+                with suppress(ZeroDivisionError):
+                    async with context.edit_session() as data:
+                        data["saved"] = True
+                        await context.save_session()
+                        data["half"] = True
+                        raise ZeroDivisionError
+                (await context.get_session())["count"] += 1
+
+            declared = declare(initial=counting, storage=store)
+            assert (await client(declared, beside(work)).user().send("x")).errors == []
+            assert store.values == {"1001": {"count": 2, "saved": True}}
+
+    async def test_what_a_block_that_raised_has_not_saved_leaves_no_trace(self) -> None:
+        store = Store({"1001": {"count": 1}})
+
+        async def work(update: Any, context: Any) -> None:
+            before = context.session
+            with suppress(ZeroDivisionError):
+                async with context.edit_session() as data:
+                    data["half"] = True
+                    raise ZeroDivisionError
+            before["count"] += 1
+
+        declared = session(initial=counting, storage=store)
+        assert (await client(declared, beside(work)).user().send("x")).errors == []
+        assert store.values == {"1001": {"count": 2}}
+
+    async def test_c5_an_awaitable_that_was_replaced_before_it_is_closed(self) -> None:
+        async def never() -> None: ...
+
+        async def work(update: Any, context: Any) -> None:
+            context.session = never()
+            context.session = {"count": 5}
+            async with context.edit_session() as data:
+                data["count"] += 1
+
+        store = Store()
+        declared = lazy_session(initial=counting, storage=store)
+        assert (await client(declared, beside(work)).user().send("x")).errors == []
+        assert store.values == {"1001": {"count": 6}}
 
     async def test_a_lazy_session_is_read_anew(self) -> None:
         store = Store({"1001": {"count": 1}})

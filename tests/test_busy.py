@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import timedelta
+from functools import cache
 from io import StringIO
 from typing import Any
 
@@ -59,6 +60,30 @@ def path(kind: str) -> str:
     return f"tests.bots.elsewhere.{kind}"
 
 
+@pytest.fixture(scope="module")
+def processes(django_db_setup: None) -> Iterator[Callable[[str, str], Elsewhere]]:
+    """Other processes, by lock and kind."""
+    with ExitStack() as stack:
+        yield cache(lambda lock, kind: stack.enter_context(elsewhere(lock, path(kind))))
+
+
+@pytest.fixture
+def other(processes: Callable[[str, str], Elsewhere], request: pytest.FixtureRequest) -> Elsewhere:
+    """Another process with the test's lock, and sessions of its kind."""
+    parameters = request.node.callspec.params
+    return processes(parameters["lock"], parameters.get("kind", "quiet"))
+
+
+def talk(lock: str, declared: Any, handle: Any, key: str, errors: Any = fail) -> None:
+    """Have somebody talk to a bot."""
+
+    async def main() -> None:
+        async with bot_running(lock, declared, handle, errors=errors) as bot:
+            await bot.user(id=int(key)).send("x")
+
+    asyncio.run(main())
+
+
 def apart(function: Callable[..., Any], *args: Any) -> Any:
     """Call a function on a thread of its own, with a connection of its own, and wait for it."""
 
@@ -103,10 +128,10 @@ def stored(key: str) -> Any:
 
 @both_kinds
 @both_locks
-def test_e12_what_expires_while_its_handler_runs(lock: str, kind: str) -> None:
+def test_e12_what_expires_while_its_handler_runs(lock: str, kind: str, other: Elsewhere) -> None:
     found: list[Any] = []
 
-    def expires(key: str, other: Elsewhere) -> None:
+    def expires(key: str) -> None:
         wait_until_others_see(key)
         let_expire(key)
         found.append(other.sweep())
@@ -114,51 +139,41 @@ def test_e12_what_expires_while_its_handler_runs(lock: str, kind: str) -> None:
 
     async def handle(update: Any, context: Any) -> None:
         context.session["count"] += 1
-        await asyncio.to_thread(apart, expires, context.session_key, other)
-
-    async def main() -> None:
-        async with bot_running(lock, SESSIONS[kind], handle, errors=fail) as bot:
-            await bot.user(id=int(key)).send("x")
+        await asyncio.to_thread(apart, expires, context.session_key)
 
     key, before = str(new_chat()), len(told)
-    with elsewhere(lock, path(kind)) as other:
-        make(key, MOMENT)
-        asyncio.run(main())
-        left = "0 sessions deleted, 1 left for the next sweep because a handler holds them"
-        assert found == [LEFT, left]
-        assert stored(key) == {"count": 6}
-        let_expire(key)
-        wait_until(lambda: other.sweep()["deleted"], lambda: "The key stays held.")
-        assert other.sweep()["told"] == ([key] if kind == "heard" else [])
+    make(key, MOMENT)
+    talk(lock, SESSIONS[kind], handle, key)
+    left = "0 sessions deleted, 1 left for the next sweep because a handler holds them"
+    assert found == [LEFT, left]
+    assert stored(key) == {"count": 6}
+    let_expire(key)
+    wait_until(lambda: other.sweep()["deleted"], lambda: "The key stays held.")
+    assert other.sweep()["told"] == ([key] if kind == "heard" else [])
     assert len(told) == before
 
 
 @both_locks
-def test_e12_while_a_handler_blocks_its_event_loop(lock: str) -> None:
+def test_e12_while_a_handler_blocks_its_event_loop(lock: str, other: Elsewhere) -> None:
     found: list[Any] = []
 
-    def expires(key: str, other: Elsewhere) -> None:
+    def expires(key: str) -> None:
         wait_until_others_see(key)
         let_expire(key)
         found.append(other.sweep())
 
     async def handle(update: Any, context: Any) -> None:
         context.session["count"] += 1
-        apart(expires, context.session_key, other)
-
-    async def main() -> None:
-        async with bot_running(lock, quiet, handle, errors=fail) as bot:
-            await bot.user(id=int(key)).send("x")
+        apart(expires, context.session_key)
 
     key = str(new_chat())
-    with elsewhere(lock, path("quiet")) as other:
-        make(key, MOMENT)
-        asyncio.run(main())
+    make(key, MOMENT)
+    talk(lock, quiet, handle, key)
     assert (found, stored(key)) == ([LEFT], {"count": 6})
 
 
 @both_locks
-def test_e12_what_is_saved_in_between_and_expires_then(lock: str) -> None:
+def test_e12_what_is_saved_in_between_and_expires_then(lock: str, other: Elsewhere) -> None:
     async def handle(update: Any, context: Any) -> None:
         context.session["count"] += 1
         await context.save_session()
@@ -170,18 +185,13 @@ def test_e12_what_is_saved_in_between_and_expires_then(lock: str) -> None:
         let_expire(key)
         assert other.sweep() == LEFT
 
-    async def main() -> None:
-        async with bot_running(lock, quiet, handle, errors=fail) as bot:
-            await bot.user(id=int(key)).send("x")
-
     key = str(new_chat())
-    with elsewhere(lock, path("quiet")) as other:
-        asyncio.run(main())
+    talk(lock, quiet, handle, key)
     assert stored(key) == {"count": 2}
 
 
 @both_locks
-def test_e12_a_lazy_session_that_expires_after_it_was_read(lock: str) -> None:
+def test_e12_a_lazy_session_that_expires_after_it_was_read(lock: str, other: Elsewhere) -> None:
     declared = lazy_session(initial=counting, storage=enhance_storage(time_to_live=MOMENT))
 
     async def handle(update: Any, context: Any) -> None:
@@ -194,22 +204,17 @@ def test_e12_a_lazy_session_that_expires_after_it_was_read(lock: str) -> None:
         let_expire(key)
         assert other.sweep() == LEFT
 
-    async def main() -> None:
-        async with bot_running(lock, declared, handle, errors=fail) as bot:
-            await bot.user(id=int(key)).send("x")
-
     key = str(new_chat())
-    with elsewhere(lock, path("quiet")) as other:
-        make(key, MOMENT)
-        asyncio.run(main())
+    make(key, MOMENT)
+    talk(lock, declared, handle, key)
     assert stored(key) == {"count": 6}
 
 
 @both_locks
-def test_e12_what_a_view_edits(lock: str) -> None:
+def test_e12_what_a_view_edits(lock: str, other: Elsewhere) -> None:
     key = str(new_chat())
     bots = {BOT: {"SESSION": path("quiet"), "APPLICATION": path("nothing"), "LOCK": lock}}
-    with elsewhere(lock, path("quiet")) as other, override_settings(BOTSESSIONS={"BOTS": bots}):
+    with override_settings(BOTSESSIONS={"BOTS": bots}):
         make(key, MOMENT)
         with quiet.edit(key) as data:
             data["count"] += 1
@@ -220,7 +225,7 @@ def test_e12_what_a_view_edits(lock: str) -> None:
 
 
 @both_locks
-def test_e12_what_is_idle(lock: str) -> None:
+def test_e12_what_is_idle(lock: str, other: Elsewhere) -> None:
     """With keys held in a process only, by a sweep in that process."""
     found: list[Any] = []
 
@@ -236,14 +241,9 @@ def test_e12_what_is_idle(lock: str) -> None:
         if lock == "database":
             found.append(other.sweep(idle_for=90 * 24 * 3600))
 
-    async def main() -> None:
-        async with bot_running(lock, quiet, handle, errors=fail) as bot:
-            await bot.user(id=int(key)).send("x")
-
     key = str(new_chat())
-    with elsewhere(lock, path("quiet")) as other:
-        make(key, timedelta(days=1))
-        asyncio.run(main())
+    make(key, timedelta(days=1))
+    talk(lock, quiet, handle, key)
     assert found == ["0 sessions", LEFT][: len(found)]
     assert stored(key) == {"count": 6}
 
@@ -262,13 +262,9 @@ def test_e12_a_sweep_goes_on_behind_what_is_held_and_keeps_its_limit(lock: str) 
         assert out.getvalue().startswith("4 sessions deleted, 1 left for the next sweep")
         assert BotSession.objects.count() == 2
 
-    async def main() -> None:
-        async with bot_running(lock, quiet, handle, errors=fail) as bot:
-            await bot.user(id=int(key)).send("x")
-
     key = str(new_chat())
     make(key, timedelta(days=1))
-    asyncio.run(main())
+    talk(lock, quiet, handle, key)
     assert stored(key) == {"count": 5}
 
 
@@ -325,12 +321,8 @@ def test_a19_what_somebody_deletes_while_its_handler_runs_is_not_brought_back() 
     async def note(update: Any, context: Any) -> None:
         conflicts.append(context.error)
 
-    async def main() -> None:
-        async with bot_running("process", quiet, handle, errors=note) as bot:
-            await bot.user(id=int(key)).send("x")
-
     key = str(new_chat())
     make(key, MOMENT)
-    asyncio.run(main())
+    talk("process", quiet, handle, key, errors=note)
     assert [type(error) for error in conflicts] == [SessionConflict]
     assert not BotSession.objects.exists()

@@ -17,8 +17,9 @@ from django.db import ConnectionHandler
 from django.test import SimpleTestCase, TestCase, override_settings
 
 from botsessions import SessionApplication, lazy_session, multi_session, session
-from botsessions.checks import check_settings, of_database, used_databases
+from botsessions.checks import check_databases, check_settings, of_database, used_databases
 from botsessions.keys import per_chat, per_user
+from botsessions.persistence import BotPersistence
 from botsessions.storages import CacheStorage
 
 from .caches import LOCAL_MEMORY
@@ -61,6 +62,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("a token for metrics that is no text", {"METRICS_TOKEN": 1}, "E040", "METRICS_TOKEN"),
     ("an empty alias", {"BOTS": {"": PIZZA}}, "E005", "at most 64 characters"),
     ("a long alias", {"BOTS": {"a" * 65: PIZZA}}, "E005", "at most 64 characters"),
+    ("an alias that ends with a blank", {"BOTS": {"shop ": PIZZA}}, "E005", "blanks at its ends"),
     ("an alias that is no text", {"BOTS": {1: PIZZA}}, "E005", "at most 64 characters"),
     (
         "a missing session",
@@ -116,6 +118,36 @@ WRONG: list[tuple[str, Any, str, str]] = [
         {"BOTS": {"a": {**PIZZA, "ALLOWED_UPDATES": "message"}}},
         "E010",
         "ALLOWED_UPDATES",
+    ),
+    (
+        "a misspelt kind of update",
+        {"BOTS": {"a": {**PIZZA, "ALLOWED_UPDATES": ["message", "calback_query"]}}},
+        "E010",
+        "python-telegram-bot does not know: calback_query.",
+    ),
+    (
+        "a session's path of a dot",
+        {"BOTS": {"a": {**PIZZA, "SESSION": ".pizza"}}},
+        "E006",
+        "['SESSION']: '.pizza' is no dotted path",
+    ),
+    (
+        "an application that takes no builder",
+        {"BOTS": {"a": {**PIZZA, "APPLICATION": lambda: None}}},
+        "E007",
+        "['APPLICATION'] cannot be called with a builder: too many positional arguments",
+    ),
+    (
+        "a persistence in place of a function that returns one",
+        {"BOTS": {"a": {**PIZZA, "PERSISTENCE": BotPersistence()}}},
+        "E016",
+        "['PERSISTENCE'] cannot be called: it is BotPersistence",
+    ),
+    (
+        "a function with arguments in place of one that returns a persistence",
+        {"BOTS": {"a": {**PIZZA, "PERSISTENCE": lambda bot: None}}},
+        "E016",
+        "['PERSISTENCE'] cannot be called: missing a required argument: 'bot'",
     ),
     ("limits that are no dict", {"FREE_STORAGE": 64}, "E030", "['FREE_STORAGE'] is not a dict"),
     ("a limit of nothing", {"FREE_STORAGE": {"MAX_SESSIONS": 0}}, "E030", "MAX_SESSIONS"),
@@ -176,6 +208,11 @@ CORRECT: list[tuple[str, Any]] = [
 
 class Checks(SimpleTestCase):
     databases = {"default"}  # noqa: RUF012 (checks of the models ask what it can)
+
+    def test_g1_no_mistake_ends_the_other_checks(self) -> None:
+        for name, wrong, _, _ in WRONG:
+            with self.subTest(name), override_settings(BOTSESSIONS=wrong):
+                check_databases(None)
 
     def test_g1_each_mistake_is_found_once_under_its_id_and_named(self) -> None:
         for name, wrong, check_id, text in WRONG:

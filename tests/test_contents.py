@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import anyio
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import transaction
+from django.db import connection, transaction
+from django.test import SimpleTestCase
 from telegram import Update
 from telegram.ext import TypeHandler
 
 from botsessions import MemoryStorage, lazy_session, multi_session, session
 from botsessions.contents import Contents
 from botsessions.data import Data
-from botsessions.exceptions import SessionClosed, SessionLockError, SessionLockTimeout
+from botsessions.declaration import Fragment
+from botsessions.exceptions import (
+    SessionClosed,
+    SessionKeyError,
+    SessionLockError,
+    SessionLockTimeout,
+)
 from botsessions.keys import per_user
-from botsessions.sources import FromUpdate
+from botsessions.sources import FromIds, FromKey, FromUpdate, Source
 from botsessions.storages import Address, Record
 
 from .harness import Store, text
@@ -92,6 +101,57 @@ def test_what_is_found_is_all_its_own_and_has_the_keys_to_be_held() -> None:
 
 
 @pytest.mark.once
+class Finding(SimpleTestCase):
+    async def test_each_fragment_gets_the_key_that_its_function_gives(self) -> None:
+        async def slowly(update: Any = None, *, chat: int = 0) -> str:
+            return f"slow-{chat}"
+
+        def nothing(update: Any = None, *, chat: int = 0) -> None:
+            return None
+
+        store = Store()
+        fragments = multi_session(
+            chat=session(storage=store),
+            slow=session(storage=store, get_session_key=slowly),
+            none=session(storage=store, get_session_key=nothing),
+        ).fragments
+        found = await data_for(fragments, "pizza", FromIds({"chat": 5}))
+        assert {name: data.address for name, data in found.items()} == {
+            "chat": Address("pizza", "chat", "5"),
+            "slow": Address("pizza", "slow", "slow-5"),
+            "none": None,
+        }
+        with pytest.raises(SessionKeyError, match="nothing gives no key for chat"):
+            found["none"].get()
+
+    async def test_a_fragment_may_have_one_key_whatever_it_is_asked_for(self) -> None:
+        fragments = multi_session(
+            common=session(storage=Store()), chat=session(storage=Store())
+        ).fragments
+        common = dataclasses.replace(fragments["common"], key="all")
+        found = await data_for({**fragments, "common": common}, "pizza", FromIds({"chat": 5}))
+        assert {name: data.address for name, data in found.items()} == {
+            "common": Address("pizza", "common", "all"),
+            "chat": Address("pizza", "chat", "5"),
+        }
+        assert found["common"].fragment is common
+
+    async def test_a_key_that_cannot_be_stored_is_refused(self) -> None:
+        fragments = session(storage=Store()).fragments
+        with pytest.raises(SessionKeyError, match="is empty"):
+            await data_for(fragments, "pizza", FromKey(""))
+
+
+async def data_for(
+    fragments: Mapping[str, Fragment[Any]], bot: str, source: Source
+) -> dict[str, Data[Any]]:
+    """Return each fragment's data, of which nothing is known yet."""
+    contents = Contents(fragments)
+    await contents.find(bot, source)
+    return contents.all
+
+
+@pytest.mark.once
 def test_what_is_held_around_is_joined_of_the_innermost_that_shows_it() -> None:
     async def main() -> None:
         inner, outer, other = await found(one="1"), await found(one="1"), await found(two="9")
@@ -120,6 +180,20 @@ def test_fresher_data_are_its_own_unless_they_were_joined() -> None:
         contents.replace(fresher.all)
         assert contents.all["two"] is fresher.all["two"]
         assert list(contents.own) == [fresher.all["two"]]
+
+    run(main())
+
+
+@pytest.mark.once
+def test_data_can_be_added_once_for_each_address() -> None:
+    async def main() -> None:
+        contents, others = await found(one="1"), await found(one="1", two="2")
+        contents.add(others.all["two"])
+        assert list(contents.own) == [contents.all["one"], others.all["two"]]
+        contents.add(others.all["one"])
+        again = (await found(two="2")).all["two"]
+        contents.add(again)
+        assert list(contents.own) == [others.all["one"], again]
 
     run(main())
 
@@ -283,6 +357,46 @@ def test_sync_code_that_a_handler_calls_works_on_its_session(call: Any, lock: st
     assert outcome.stored == {"count": 111}
 
 
+def closing_the_connection(function: Callable[[], object]) -> None:
+    """Call a function on a thread that nobody looks after."""
+    try:
+        function()
+    finally:
+        connection.close()
+
+
+@each_thread
+@both_locks
+@pytest.mark.django_db(transaction=True)
+def test_e8_so_it_does_in_a_transaction_and_is_rolled_back_with_it(call: Any, lock: str) -> None:
+    async def handler(update: Any, context: Any) -> None:
+        context.session["count"] += 1
+        await call(partial(closing_the_connection, edit_in_vain))
+        assert context.session == {"count": 1}
+        await call(partial(closing_the_connection, edit))
+        context.session["count"] += 100
+
+    def edit_in_vain() -> None:
+        with suppress(ZeroDivisionError), transaction.atomic():
+            with declared.edit(chat=chat, bot=BOT) as data:
+                data["half"] = True
+            raise ZeroDivisionError
+
+    def edit() -> None:
+        with transaction.atomic():
+            with suppress(ZeroDivisionError), transaction.atomic():
+                with declared.edit(chat=chat, bot=BOT) as data:
+                    data["half"] = True
+                raise ZeroDivisionError
+            with declared.edit(chat=chat, bot=BOT) as data:
+                data["count"] += 10
+
+    declared, chat = session(initial=counting), new_chat()
+    outcome = run(handled(lock, declared, handler, chat))
+    assert outcome.errors == []
+    assert outcome.stored == {"count": 111}
+
+
 @pytest.mark.once
 def test_an_edit_that_has_joined_costs_no_read_and_no_write_of_its_own() -> None:
     async def handler(update: Any, context: Any) -> None:
@@ -323,6 +437,31 @@ def test_if_the_block_raises_the_data_is_what_it_was_before_it(way: Any, lock: s
     outcome = run(handled(lock, declared, handler, chat))
     assert outcome.errors == []
     assert outcome.stored == {"count": 101, "list": ["whole"]}
+
+
+@both_locks
+@pytest.mark.django_db(transaction=True)
+def test_so_it_is_if_the_block_was_the_first_to_read_it(lock: str) -> None:
+    async def handler(update: Any, context: Any) -> None:
+        with suppress(ZeroDivisionError):
+            async with declared.aedit(chat=chat, bot=BOT) as data:
+                data["half"] = True
+                raise ZeroDivisionError
+        with suppress(ZeroDivisionError):
+            async with context.edit_session() as data:
+                data["half"] = True
+                raise ZeroDivisionError
+        (await context.session)["count"] += 100
+
+    async def main() -> None:
+        async with bot_running(lock, declared, handler) as bot:
+            async with declared.aedit(str(chat), bot=BOT) as data:
+                data["count"] = 7
+            assert (await bot.user(id=chat).send("x")).errors == []
+            assert await declared.aget(str(chat), bot=BOT) == {"count": 107}
+
+    declared, chat = lazy_session(initial=counting), new_chat()
+    run(main())
 
 
 @pytest.mark.once

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import unittest
 from collections.abc import Callable
 from typing import Any
@@ -88,6 +89,15 @@ class DeletesBySuffix(DictStorage):
             del self.values[other]
 
 
+class DeletesByPattern(DictStorage):
+    """By SQL's LIKE, say."""
+
+    def delete_value(self, key: str) -> None:
+        pattern = re.compile(re.escape(key).replace("%", ".*").replace("_", "."))
+        for other in [other for other in self.values if pattern.fullmatch(other)]:
+            del self.values[other]
+
+
 class CutsKeys(ValueStorage):
     """Keys end after 255 bytes, as in a column that is too short."""
 
@@ -142,6 +152,29 @@ class DeletesInTwoPlainSteps(PlainStorage):
         self.stored.pop(address, None)
 
 
+class MakesKeysNamesOfFiles(DictStorage):
+    def flat_key(self, address: Address) -> str:
+        return super().flat_key(address._replace(key=address.key.replace(":", "_")))
+
+
+class DropsQuotes(DictStorage):
+    def flat_key(self, address: Address) -> str:
+        return super().flat_key(address._replace(key=address.key.replace("'", "")))
+
+
+class ReadsTheFirstHundred(MemoryStorage):
+    """As many as a request may ask for."""
+
+    async def read_many(self, addresses: Any) -> dict[Address, Record]:
+        return await super().read_many(addresses[:100])
+
+
+class ForgetsWhoseItWas(MemoryStorage):
+    def _put(self, address: Address, record: Record, text: str) -> int | None:
+        self._stored.pop(address, None)
+        return super()._put(address, record, text)
+
+
 class WritesInTwoSteps(MemoryStorage):
     async def write(self, address: Address, record: Record) -> int:
         found = await self.read(address)
@@ -160,12 +193,17 @@ FAULTY: list[tuple[Callable[[], Storage], str]] = [
     (IgnoresBotAndFragment, "never_share_a_record"),
     (DeletesByPrefix, "delete_touches_no_other"),
     (DeletesBySuffix, "delete_touches_no_other"),
+    (DeletesByPattern, "takes_no_key_for_a_pattern"),
     (CutsKeys, "similar_keys"),
     (CutsLongerKeys, "similar_keys"),
     (DeletesInTwoSteps, "while_a_delete_compares"),
     (DeletesInTwoStepsWithoutReading, "one_kind_wins"),
     (DeletesInTwoPlainSteps, "while_a_delete_compares"),
     (WritesInTwoSteps, "while_a_write_compares"),
+    (MakesKeysNamesOfFiles, "similar_keys"),
+    (DropsQuotes, "similar_keys"),
+    (ReadsTheFirstHundred, "many_are_read_at_once"),
+    (ForgetsWhoseItWas, "does_not_say_whose"),
 ]
 
 

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 from django.test import SimpleTestCase
 
-from botsessions import enhance_storage, lazy_session, multi_session, session
-from botsessions.data import Data, data_for
+from botsessions import enhance_storage, lazy_session, session
+from botsessions.data import Data
 from botsessions.exceptions import (
     SessionClosed,
     SessionDataError,
     SessionKeyError,
     SessionNotInitialized,
+    SessionStorageError,
     SessionVersionError,
 )
 from botsessions.records import utcnow
-from botsessions.sources import FromIds, FromKey
 from botsessions.storages import ANY, About, Address, Record
 
 from .harness import Store
@@ -126,6 +126,14 @@ class Reading(SimpleTestCase):
         assert data.change() is None
         assert store.operations == ["read"]
 
+    async def test_what_is_written_says_whose_it_is(self) -> None:
+        about = About(chat_id=42)
+        data = Data(data_in(Store()).fragment, HERE, lambda: about)
+        data.assign({"count": 1})
+        record = data.change()
+        assert record is not None
+        assert record.about == about
+
     async def test_what_is_only_looked_at_is_not_written(self) -> None:
         data = data_in(Store())
         assert await data.get_stored() is None
@@ -154,6 +162,15 @@ class Reading(SimpleTestCase):
         await asyncio.sleep(0)
         one.cancel()
         assert await other == {"count": 3}
+
+    async def test_a4_a_read_that_was_cut_short_has_not_told_that_nothing_is_stored(self) -> None:
+        store = Store({"42": {"count": 3}})
+        store.fails["read"] = asyncio.CancelledError()
+        data = data_in(store)
+        for _ in range(2):
+            with pytest.raises(SessionStorageError, match="ended by CancelledError"):
+                await data.aget()
+        assert data.change() is None
 
     async def test_a15_what_is_still_being_read_when_it_is_over_is_closed(self) -> None:
         never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -331,10 +348,60 @@ class GoingBack(SimpleTestCase):
         data = data_in(Store(), lazy_session)
         data.assign(later())
         before = data.snapshot()
-        assert await data.aget() == {"count": 5}
+        given = await data.aget()
+        for _ in range(2):
+            given["count"], given["half"] = 9, True
+            data.restore(before)
+            assert data.is_promised
+            assert await data.aget() is given
+            assert given == {"count": 5}
+
+    async def test_a_promise_that_was_replaced_meanwhile_is_one_again(self) -> None:
+        async def later() -> dict[str, int]:
+            return {"count": 5}
+
+        data = data_in(Store({"42": {"count": 3}}), lazy_session)
+        data.assign(later())
+        before = data.snapshot()
+        data.assign({"count": 9})
         data.restore(before)
         assert data.is_promised
         assert await data.aget() == {"count": 5}
+
+    async def test_what_was_read_meanwhile_is_as_it_is_stored(self) -> None:
+        for stored in ({"42": {"count": 3}}, {}):
+            data = data_in(Store(stored), lazy_session)
+            before = data.snapshot()
+            (await data.aget())["count"] = 9
+            data.restore(before)
+            assert data.change() is None
+            assert await data.aget() == (stored or {"42": counting()})["42"]
+
+    async def test_what_was_assigned_before_it_was_read_is_so_again(self) -> None:
+        data = data_in(Store({"42": {"count": 3}}), lazy_session)
+        data.assign({"count": 5})
+        before = data.snapshot()
+        await data.accept(Record({"count": 3}, revision=7))
+        data.assign({"count": 9})
+        data.restore(before)
+        assert data.get() == {"count": 5}
+        record = data.change()
+        assert record is not None
+        assert record.value == {"count": 5}
+
+    async def test_a4_a_storage_that_has_failed_meanwhile_has_not_told_that_nothing_is_stored(
+        self,
+    ) -> None:
+        store = Store({"42": {"count": 3}})
+        store.fails["read"] = OSError("down")
+        data = data_in(store, lazy_session)
+        before = data.snapshot()
+        with pytest.raises(OSError, match="down"):
+            await data.aget()
+        data.restore(before)
+        with pytest.raises(OSError, match="down"):
+            await data.aget()
+        assert data.change() is None
 
     async def test_what_could_not_be_read_cannot_be_again(self) -> None:
         store = Store({"42": {"count": "many"}})
@@ -373,7 +440,7 @@ class GoingBack(SimpleTestCase):
         with pytest.raises(RuntimeError, match="already awaited"):
             await coroutine
 
-    async def test_what_was_written_since_stays(self) -> None:
+    async def test_what_was_written_since_stays_and_what_follows_goes(self) -> None:
         data = data_in(Store({"42": {"count": 3}}))
         shown = await data.aget()
         before = data.snapshot()
@@ -381,75 +448,24 @@ class GoingBack(SimpleTestCase):
         record = data.change()
         assert record is not None
         data.written(record, 7)
+        shown["count"] = 10
         data.restore(before)
-        assert data.get() == {"count": 9}
+        assert data.get() is shown
+        assert shown == {"count": 9}
         assert data.change() is None
 
-
-class Finding(SimpleTestCase):
-    async def test_each_fragment_gets_the_key_that_its_function_gives(self) -> None:
-        async def slowly(update: Any = None, *, chat: int = 0) -> str:
-            return f"slow-{chat}"
-
-        def nothing(update: Any = None, *, chat: int = 0) -> None:
-            return None
-
-        store = Store()
-        fragments = multi_session(
-            chat=session(storage=store),
-            slow=session(storage=store, get_session_key=slowly),
-            none=session(storage=store, get_session_key=nothing),
-        ).fragments
-        found = await data_for(fragments, "pizza", FromIds({"chat": 5}))
-        assert {name: data.address for name, data in found.items()} == {
-            "chat": Address("pizza", "chat", "5"),
-            "slow": Address("pizza", "slow", "slow-5"),
-            "none": None,
-        }
-        with pytest.raises(SessionKeyError, match="nothing gives no key for chat"):
-            found["none"].get()
-
-    async def test_a_fragment_may_have_one_key_whatever_it_is_asked_for(self) -> None:
-        fragments = multi_session(
-            common=session(storage=Store()), chat=session(storage=Store())
-        ).fragments
-        common = dataclasses.replace(fragments["common"], key="all")
-        found = await data_for({**fragments, "common": common}, "pizza", FromIds({"chat": 5}))
-        assert {name: data.address for name, data in found.items()} == {
-            "common": Address("pizza", "common", "all"),
-            "chat": Address("pizza", "chat", "5"),
-        }
-        assert found["common"].fragment is common
-
-    async def test_a_key_that_cannot_be_stored_is_refused(self) -> None:
-        fragments = session(storage=Store()).fragments
-        with pytest.raises(SessionKeyError, match="is empty"):
-            await data_for(fragments, "pizza", FromKey(""))
-
-    async def test_anew_nothing_is_known_of_the_same(self) -> None:
+    async def test_a6_what_was_deleted_since_stays_so(self) -> None:
         data = data_in(Store({"42": {"count": 3}}))
-        await data.aget()
-        other = data.anew()
-        assert (other.address, other.fragment) == (data.address, data.fragment)
-        assert other.stored is not None
-        assert not other.stored.is_known
-
-    async def test_anew_it_belongs_to_the_same_and_says_the_same_where_it_has_no_key(self) -> None:
-        fragment, about = data_in(Store()).fragment, About(chat_id=42)
-        other = Data(fragment, HERE, lambda: about).anew()
-        other.assign({"count": 1})
-        record = other.change()
+        await data.look()
+        before = data.snapshot()
+        data.assign(None)
+        record = data.change()
         assert record is not None
-        assert record.about == about
-        for unreadable in (False, True):
-            other = Data(fragment, None, no_key="No chat.", unreadable=unreadable).anew()
-            with pytest.raises(SessionKeyError, match="No chat"):
-                other.assign({})
-            if unreadable:
-                with pytest.raises(SessionKeyError, match="No chat"):
-                    other.get()
-            else:
-                assert other.get() is None
+        data.written(record, None)
+        data.assign({"count": 10})
+        data.restore(before)
+        assert data.get() is None
+        assert data.change() is None
 
 
 def longest(before: Any, mine: Any, theirs: Any) -> Any:

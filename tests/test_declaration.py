@@ -11,6 +11,7 @@ import pytest
 from botsessions import MemoryStorage, enhance_storage, multi_session, session
 from botsessions.declaration import is_async
 from botsessions.storages import Address
+from botsessions.storages.layers import Place
 
 pytestmark = pytest.mark.once
 
@@ -23,7 +24,7 @@ def test_layers_are_resolved_outermost_first() -> None:
     assert list(fragment.layers) == [timed, migrating]
     assert fragment.innermost is inner
     address = Address("pizza", "", "42")
-    assert fragment.place(address) == (fragment.layers, inner, address)
+    assert fragment.place(address) == Place(fragment.layers, inner, address)
     assert fragment.newest_version == Decimal(2)
 
 

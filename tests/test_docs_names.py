@@ -44,6 +44,7 @@ OF_OTHERS: list[Any] = [
     *(django, django.conf.global_settings, django.db.models, django.db.models.QuerySet),
     *(django.db.transaction, django.test, telegram.Update, telegram.Bot, telegram.ext.JobQueue),
     *(telegram.ext.Application, telegram.ext.ApplicationBuilder, telegram.ext.CallbackContext),
+    *(telegram.ext.BasePersistence, telegram.ext.ConversationHandler, telegram.error),
 ]
 """Modules and classes of others whose names the pages use."""
 ELSEWHERE = {

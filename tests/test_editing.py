@@ -95,6 +95,17 @@ class ByKeyAndIds(SimpleTestCase):
         assert store.values == {}
         assert not process_lock().busy
 
+    def test_one_that_is_open_is_not_opened_again_and_leaves_no_key_held(self) -> None:
+        pizza = shop(session(initial=Pizza, storage=Store()))
+        edit = pizza.edit("42")
+        for count in (1, 2):
+            with edit as data:
+                data.count += 1
+                with pytest.raises(SessionError, match="Edit is open already"), edit:
+                    pass
+            assert pizza.get("42") == Pizza(count)
+            assert not process_lock().busy
+
     def test_the_data_can_be_replaced_and_deleted_as_a_whole(self) -> None:
         store = Store({"42": 1}, bot="shop")
         counter = shop(session(storage=store))

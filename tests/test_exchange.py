@@ -9,6 +9,7 @@ from django.test import SimpleTestCase
 
 from botsessions import lazy_session, multi_session, session
 from botsessions.contents import Contents
+from botsessions.data import Data
 from botsessions.exceptions import SessionConflict
 from botsessions.exchange import Exchange
 from botsessions.holding import Hold
@@ -50,6 +51,22 @@ class ReadingAndWriting(SimpleTestCase):
         await exchange.write(last=True)
         assert store.operations[2:] == ["write"]
         assert not exchange.is_writing
+
+    async def test_what_is_added_after_the_first_read_is_written_with_the_rest(self) -> None:
+        store, other = Store(), Store()
+        declared = session(initial=counting, storage=store)
+        contents, exchange = await exchanged(declared)
+        await exchange.read(contents.own)
+        for storage in (store, other):
+            fragment = session(initial=counting, storage=storage).fragments[""]
+            added = Data(fragment, Address("1", "more", str(id(storage))))
+            added.assign({"count": 1})
+            contents.add(added)
+        await exchange.write(last=True)
+        assert (store.operations, other.operations) == (
+            ["read", "read", "write"],
+            ["read", "write"],
+        )
 
     async def test_what_another_unit_has_read_just_now_is_not_read_again(self) -> None:
         store = Store()

@@ -14,7 +14,7 @@ from unittest import IsolatedAsyncioTestCase, mock
 import pytest
 from asgiref.sync import async_to_sync
 from django.db import connection, connections, transaction
-from django.test import TestCase, TransactionTestCase, override_settings
+from django.test import SimpleTestCase, TestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 from telegram.ext import CommandHandler
 
@@ -31,6 +31,7 @@ from botsessions.database.connections import close_databases
 from botsessions.database.keeper import keeper_of
 from botsessions.database.lease import Lease
 from botsessions.exceptions import SessionConflict, SessionLockError, SessionLockTimeout
+from botsessions.holding import Hold
 from botsessions.locks import process_lock
 from botsessions.maintenance import unused
 from botsessions.models import BotSession, BotSessionLease
@@ -91,6 +92,27 @@ class Base(IsolatedAsyncioTestCase):
                 connections.close_all()
 
         return await asyncio.to_thread(rows)
+
+
+class Requested(SimpleTestCase):
+    async def test_keys_that_get_free_before_they_are_awaited_are_held_and_released(self) -> None:
+        keys = [Address("pizza", "", "42")]
+        first, second = Hold(), Hold()
+        await first.acquire(keys, lambda wanted: [])
+        request = process_lock().request
+
+        def requested(keys: Any) -> Any:
+            ticket = request(keys)
+            assert not ticket.granted
+            first.release()
+            return ticket
+
+        with mock.patch.object(process_lock(), "request", requested):
+            await asyncio.wait_for(second.acquire(keys, lambda wanted: []), 5)
+        assert second.ticket is not None
+        assert second.ticket.granted
+        second.release()
+        assert not process_lock().busy
 
 
 class Costs(Base):

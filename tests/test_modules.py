@@ -13,18 +13,22 @@ pytestmark = pytest.mark.once
 CORE = (".", "ptb", "storages", "database")
 """Packages, seen from botsessions/."""
 
-NOTHING_TO_TEST = {"apps", "database/clock", "exceptions", "models", "signals", "urls"}
+NOTHING_TO_TEST = {"absent", "apps", "database/clock", "exceptions", "models", "signals", "urls"}
 """They declare things; what those do is done elsewhere."""
 
 ELSEWHERE = {
     # What somebody does with them is what they promise.
     "downloads": "admin_operations",
+    "due": "finding",
     "updates": "keys",  # The tables of all kinds of updates are there.
     # A process of its own talks to a server like Telegram's.
     "ptb/account": "webhook_commands",
     "ptb/polling": "run_bot",
     "ptb/webhook": "webhook_reception",
     "ptb/reaching": "telling",
+    "ptb/scopes": "ptb_application",
+    "ptb/stored_jobs": "jobs",
+    "ptb/tasks": "ptb_application",
     "storages/free_server": "storages_free",
     # Two texts of SQL and what is done with them are one thing.
     "database/claims_table": "database_claims",
@@ -32,6 +36,7 @@ ELSEWHERE = {
     "database/leases_table": "database_leases",
     "database/leases_texts": "database_leases",
     "database/moving": "supergroups",
+    "database/mysql_updates": "database_storage",
     "database/rights": "database_lease",
     "database/saving": "database_batch",
     "database/sessions_rows": "database_storage",

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from botsessions.finding import of_bot
 from botsessions.models import BotSession
-from botsessions.paging import Take, among, in_order, page, walk, walk_by_expiry
+from botsessions.paging import BY_BOT, Take, among, in_order, page, walk, walk_by_expiry
 
 from .sessions import make
 
@@ -44,6 +45,11 @@ def by_key() -> tuple[Take, list[Any]]:
     return partial(walk, BotSession.objects.all()), keys[::-1]
 
 
+def by_key_of_one_bot() -> tuple[Take, list[Any]]:
+    keys = [make(number, bot=bot).pk for number in range(8) for bot in ("a", "b", "B", "c")]
+    return partial(walk, of_bot(BotSession.objects.all(), "b"), order=BY_BOT), keys[1::4][::-1]
+
+
 def by_expiry() -> tuple[Take, list[Any]]:
     made = [make(number, expires_at=MOMENTS[number % 2]) for number in range(8)]
     places = sorted(((session.expires_at, session.pk) for session in made), reverse=True)
@@ -59,7 +65,9 @@ def of_some_in_their_order() -> tuple[Take, list[Any]]:
     return partial(in_order, keys), keys
 
 
-@pytest.mark.parametrize("make_pages", [by_key, by_expiry, of_some, of_some_in_their_order])
+@pytest.mark.parametrize(
+    "make_pages", [by_key, by_key_of_one_bot, by_expiry, of_some, of_some_in_their_order]
+)
 def test_each_place_is_on_one_page_there_and_back(
     make_pages: Callable[[], tuple[Take, list[Any]]],
 ) -> None:

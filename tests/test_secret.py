@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import logging
 import pickle
 import sys
 from pprint import pformat
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -17,10 +19,12 @@ from telegram.ext import Application
 
 from botsessions.bots import Bot, all_bots, get_bot
 from botsessions.conf import app_settings
+from botsessions.exceptions import SessionStorageError
 from botsessions.ptb import build_application
 from botsessions.secret import Secret
-from botsessions.storages import FreeStorage
+from botsessions.storages import FreeStorage, free_server
 
+from .sites import free_port
 from .test_checks import pizza
 
 pytestmark = pytest.mark.once
@@ -72,9 +76,26 @@ class Bots(SimpleTestCase):
         assert "bot='shop'" in repr(application)
         self.assert_hidden(repr(application))
 
+    def test_a_handlers_variables_do_not_show_it_to_an_error_tracker(self) -> None:
+        application = build_application(get_bot("shop"))
+        for variable in (application.bot, application.updater):
+            assert "ExtBot[id=123456]" in repr(variable)
+            self.assert_hidden(repr(variable))
+
     def test_a_storage_does_not_show_its_token(self) -> None:
         storage = FreeStorage(TOKEN)
         self.assert_hidden(f"{storage!r} {storage._account!r} {vars(storage)}")
+
+    def test_a_debug_page_of_a_storage_that_cannot_be_reached_does_not_show_its_token(self) -> None:
+        storage = FreeStorage(TOKEN, root_url=f"http://127.0.0.1:{free_port()}")
+        with mock.patch.object(free_server, "PAUSES", ()):
+            try:
+                asyncio.run(storage.keys())
+            except SessionStorageError:
+                reporter = ExceptionReporter(RequestFactory().get("/"), *sys.exc_info())
+        page = reporter.get_traceback_html()
+        assert "it cannot be reached" in page
+        self.assert_hidden(page)
 
     def assert_hidden(self, shown: str) -> None:
         for secret in (TOKEN.partition(":")[2], WEBHOOK):

@@ -832,6 +832,23 @@ class LazySessions(SimpleTestCase):
         assert [str(error) for error in answers.errors] == ["never"]
         assert store.operations == []
 
+    async def test_c5_so_does_that_it_was_cancelled(self) -> None:
+        async def promise(update: Any, context: Any) -> None:
+            task = asyncio.create_task(asyncio.sleep(60))
+            context.session = task
+            task.cancel()
+
+        store = Store({"1001": {"count": 1}})
+        answers = await client(lazy_session(storage=store), promise).user().send("x")
+        assert "was cancelled: nothing is stored" in str(answers.errors)
+        assert store.operations == []
+
+    async def test_a13_so_does_a_write_that_its_storage_has_cancelled(self) -> None:
+        store = Store()
+        store.fails["write"] = asyncio.CancelledError()
+        answers = await client(session(storage=store), assign(1)).user().send("x")
+        assert "own work was cancelled" in str(answers.errors)
+
     async def test_c5_an_awaitable_may_await_the_session_itself(self) -> None:
         for wrap in (lambda c: c, asyncio.ensure_future, lambda c: asyncio.wait_for(c, 5)):
             store = Store({"1001": {"count": 41}})

@@ -69,6 +69,15 @@ class Known(SimpleTestCase):
         assert change is not None
         assert change.revision is ANY
 
+    async def test_what_is_overwritten_is_replaced_or_deleted_without_a_look_at_it(self) -> None:
+        stored = stored_in(Store())
+        stored.overwrite()
+        assert stored.is_known
+        assert stored.deletion() == Record(None, revision=ANY)
+        change = stored.change({"count": 1})
+        assert change is not None
+        assert change.revision is ANY
+
     async def test_where_nothing_was_found_nothing_may_be_there(self) -> None:
         stored = stored_in(Store())
         assert await stored.accept(None) is None

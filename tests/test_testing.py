@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ from telegram.ext import (
     filters,
 )
 
-from botsessions import lazy_session, multi_session, session
+from botsessions import enhance_storage, lazy_session, multi_session, session
 from botsessions.database.connections import close_databases
 from botsessions.exceptions import SessionError
 from botsessions.keys import per_topic, per_user
@@ -116,6 +117,19 @@ class InTestCase(TestCase):
             data.count += 10
         maria.send("x")
         assert maria.session == Pizza(12)
+
+    def test_time_passes_for_what_expires(self) -> None:
+        for_an_hour = enhance_storage(time_to_live=timedelta(hours=1))
+        bot = sync_client(count, declared=session(initial=Pizza, storage=for_an_hour))
+        maria = bot.user()
+        maria.send("x")
+        bot.let_time_pass(timedelta(minutes=59))
+        assert maria.session == Pizza(1)
+        bot.let_time_pass(timedelta(minutes=2))
+        assert maria.session is None
+        for wrong in (60, timedelta(0)):
+            with pytest.raises((TypeError, ValueError), match="length must be"):
+                bot.let_time_pass(wrong)  # type: ignore[arg-type]
 
     def test_clients_without_a_name_talk_to_the_bot_of_the_settings(self) -> None:
         maria = BotClient().user()

@@ -24,42 +24,45 @@ EXPECTED = {
     if line.endswith("# expect an error")
 }
 
-Errors = dict[int, list[str]]
-"""What a type checker has to say, by line."""
-Checker = Callable[[Path], Errors]
+Errors = dict[Path, dict[int, list[str]]]
+"""What a type checker has to say, by file and line."""
 
 
-def mypy(file: Path) -> Errors:
-    output = run("mypy", "--strict", "--no-pretty", "--no-error-summary", str(file))
-    found = re.findall(rf"^{re.escape(str(file))}:(\d+): (.*)$", output, re.MULTILINE)
+def mypy() -> Errors:
+    output = run("mypy", "--strict", "--no-pretty", "--no-error-summary", str(RIGHT), str(WRONG))
+    found = re.findall(r"^([^:\n]+):(\d+): (.*)$", output, re.MULTILINE)
     assert len(found) == len(output.splitlines()), output
-    return by_line((int(line), message) for line, message in found)
+    return by_place((Path(file), int(line), message) for file, line, message in found)
 
 
-def pyright(file: Path) -> Errors:
-    report = json.loads(run("pyright", "--outputjson", "--pythonpath", sys.executable, str(file)))
-    assert report["summary"]["filesAnalyzed"] == 1, report
-    return by_line(
-        (finding["range"]["start"]["line"] + 1, finding["message"])
-        for finding in report["generalDiagnostics"]
+def pyright() -> Errors:
+    output = run("pyright", "--outputjson", "--pythonpath", sys.executable, str(RIGHT), str(WRONG))
+    report = json.loads(output)
+    assert report["summary"]["filesAnalyzed"] == 2, report
+    return by_place(
+        (Path(one["file"]).relative_to(ROOT), one["range"]["start"]["line"] + 1, one["message"])
+        for one in report["generalDiagnostics"]
     )
 
 
-@pytest.mark.parametrize("checker", [mypy, pyright], ids=lambda checker: checker.__name__)
-def test_f8_a_right_bot_passes(checker: Checker) -> None:
-    assert checker(RIGHT) == {}
+@pytest.fixture(scope="module", params=[mypy, pyright], ids=lambda checker: checker.__name__)
+def errors(request: pytest.FixtureRequest) -> Errors:
+    checker: Callable[[], Errors] = request.param
+    return checker()
 
 
-@pytest.mark.parametrize("checker", [mypy, pyright], ids=lambda checker: checker.__name__)
-def test_f8_every_mistake_is_found_and_nothing_else(checker: Checker) -> None:
-    errors = checker(WRONG)
-    assert set(errors) == EXPECTED, errors
+def test_f8_a_right_bot_passes(errors: Errors) -> None:
+    assert errors[RIGHT] == {}
 
 
-def by_line(findings: Iterable[tuple[int, str]]) -> Errors:
-    errors: Errors = {}
-    for line, message in findings:
-        errors.setdefault(line, []).append(message)
+def test_f8_every_mistake_is_found_and_nothing_else(errors: Errors) -> None:
+    assert set(errors[WRONG]) == EXPECTED, errors[WRONG]
+
+
+def by_place(findings: Iterable[tuple[Path, int, str]]) -> Errors:
+    errors: Errors = {RIGHT: {}, WRONG: {}}
+    for file, line, message in findings:
+        errors[file].setdefault(line, []).append(message)
     return errors
 
 

@@ -14,10 +14,17 @@ from django.db import connection, transaction
 from django.test import SimpleTestCase, TestCase, TransactionTestCase
 from telegram.ext import TypeHandler
 
-from botsessions import session
-from botsessions.exceptions import SessionClosed, SessionDataError, SessionLockTimeout
+from botsessions import lazy_session, session
+from botsessions.data import Data
+from botsessions.exceptions import (
+    SessionClosed,
+    SessionDataError,
+    SessionExpiryError,
+    SessionLockTimeout,
+)
 from botsessions.locks import process_lock
 from botsessions.models import BotSession, BotSessionLease
+from botsessions.records import About, Move
 from botsessions.sources import FromIds, FromKey
 from botsessions.storages import Address
 from botsessions.testing import BotClient
@@ -216,6 +223,22 @@ class Life(SimpleTestCase):
         assert store.operations == ["read"]
         unit.close()
 
+    async def test_only_a_storage_or_a_lock_that_fails_keeps_an_update_from_its_handlers(
+        self,
+    ) -> None:
+        for error, is_unloaded in (
+            (OSError("gone"), True),
+            (SessionLockTimeout("held"), True),
+            (SessionExpiryError("told"), False),
+        ):
+            store = Store()
+            store.fails["read"] = error
+            unit = self.unit(store)
+            with pytest.raises(type(error)):
+                await unit.load()
+            assert unit.unloaded is is_unloaded
+            unit.close()
+
     async def test_data_that_cannot_be_shown_is_no_failure_of_storage_or_lock(self) -> None:
         declared = session(storage=Store({"1001": {"count": "many"}}), data_type=dict[str, int])
         unit = Unit(declared.fragments, "1", FromKey("1001"))
@@ -235,6 +258,15 @@ class Life(SimpleTestCase):
         assert unit.fresh == {}
         unit.close()
 
+    async def test_what_was_added_before_the_keys_are_found_stays(self) -> None:
+        unit, fragment = self.unit(), session(initial=counting, storage=Store()).fragments[""]
+        added = Data(fragment, Address("1", "job:go", "5"))
+        unit.contents.add(added)
+        await unit.enter()
+        assert added in unit.contents.own
+        assert len(unit.contents.own) == 2
+        unit.close()
+
     async def test_it_knows_what_it_is_for(self) -> None:
         update, other = object(), object()
         unit = self.unit()
@@ -247,6 +279,9 @@ class Life(SimpleTestCase):
 
 class Around(SimpleTestCase):
     """The units whose code the running one is part of."""
+
+    def another(self, declared: Any) -> Unit:
+        return Unit(declared.fragments, "1", FromKey("1002"))
 
     async def test_those_that_are_not_over_are_found_from_the_inside_out(self) -> None:
         declared = session(initial=counting, storage=Store())
@@ -285,6 +320,74 @@ class Around(SimpleTestCase):
         assert store.values == {"1001": {"count": 1}}
         outer.close()
 
+    async def test_e8_what_nobody_has_read_yet_is_read_by_the_one_that_holds_it(self) -> None:
+        store = Store({"1001": {"count": 3}})
+        strict, lazy = session(storage=store), lazy_session(storage=store)
+        outer = Unit(lazy.fragments, "1", FromKey("1001"))
+        await outer.open()
+        assert store.operations == []
+        inner = Unit(strict.fragments, "1", FromKey("1001"), outer=outer)
+        await inner.open()
+        assert store.operations == []  # It is as lazy as the one that holds it.
+        assert await inner.value("") == {"count": 3}
+        assert await outer.value("") is await inner.value("")
+        assert store.operations == ["read"]
+        inner.close()
+        outer.close()
+
+    async def test_e8_one_that_is_saved_early_has_the_holder_saved(self) -> None:
+        store = Store()
+        declared = session(initial=counting, storage=store)
+        outer = Unit(declared.fragments, "1", FromKey("1001"))
+        await outer.open()
+        inner = Unit(declared.fragments, "1", FromKey("1001"), outer=outer)
+        await inner.open()
+        inner.data("").get()["count"] = 1
+        await inner.save()
+        assert store.values == {"1001": {"count": 1}}
+        inner.close()
+        outer.close()
+
+    async def test_e8_from_another_thread_it_is_reached_on_its_own_event_loop(self) -> None:
+        here = asyncio.get_running_loop()
+        declared = session(initial=counting, storage=Store())
+        outer = Unit(declared.fragments, "1", FromKey("1001"))
+        await outer.open()
+
+        async def where() -> asyncio.AbstractEventLoop:
+            return asyncio.get_running_loop()
+
+        assert await outer.reach(where()) is here
+        assert await asyncio.to_thread(asyncio.run, outer.reach(where())) is here
+        outer.close()
+        unopened, left = self.another(declared), self.another(declared)
+        await asyncio.to_thread(asyncio.run, left.enter())
+        for unit in (unopened, left):  # Whose event loop does not run (any more).
+            assert await unit.reach(where()) is here
+            unit.close()
+
+    async def test_e8_from_another_thread_data_are_read_on_the_holders_event_loop(self) -> None:
+        class Noting(Store):
+            async def read_many(self, addresses: Any) -> Any:
+                loops.append(asyncio.get_running_loop())
+                return await super().read_many(addresses)
+
+        loops: list[Any] = []
+        lazy = lazy_session(storage=Noting({"1001": {"count": 3}}))
+        outer = Unit(lazy.fragments, "1", FromKey("1001"))
+        await outer.open()
+
+        async def work() -> Any:
+            inner = Unit(lazy.fragments, "1", FromKey("1001"), outer=outer)
+            await inner.open()
+            value = await inner.value("")
+            inner.close()
+            return value
+
+        assert await asyncio.to_thread(asyncio.run, work()) == {"count": 3}
+        assert loops == [asyncio.get_running_loop()]
+        outer.close()
+
     async def test_e8_a_failed_one_leaves_the_data_as_they_were(self) -> None:
         declared = session(initial=counting, storage=Store())
         outer = Unit(declared.fragments, "1", FromKey("1001"))
@@ -309,10 +412,24 @@ class Around(SimpleTestCase):
             await inner.save()
         inner.close()
 
+    async def test_f7_it_goes_on_under_the_keys_that_its_sessions_were_given(self) -> None:
+        store = Store({"1001": {"count": 3}})
+        declared = session(initial=counting, storage=store)
+        unit = Unit(declared.fragments, "1", FromKey("1001"))
+        await unit.open()
+        new, other = Address("1", "", "-1001"), Address("1", "", "7")
+        await store.move([Move(MARIA, "-1001", About(chat_id=-1001))])
+        await unit.exchange.follow({other: MARIA, MARIA: new})
+        unit.data("").get()["count"] += 1
+        await unit.save(last=True)
+        assert store.values == {"-1001": {"count": 4}}
+        unit.close()
+
     async def test_f7_while_a_chat_gets_other_keys_the_whole_chat_is_waited_for(self) -> None:
         declared = session(initial=counting, storage=Store())
         unit = Unit(declared.fragments, "1", FromIds({"chat": -9}))
         whole = whole_chat("1", -9)
+        assert whole == Address("1", "*", "-9")
         assert whole.name not in declared.fragments
         assert list(unit.wanted_besides([MARIA])) == []
         assert list(unit.wanted_besides([MARIA, whole])) == [whole]

@@ -83,8 +83,7 @@ def buttons(*labels: str) -> InlineKeyboardMarkup:
     )
 
 
-MENU, ADDING = "menu", ("adding", 1)
-MEMBER, STOPPED = "member", "stopped"
+MENU, MEMBER, STOPPED = map(chr, range(3))  # As many bots name their states. The first is a NUL.
 
 
 async def family(update: Update, context: Context) -> str:
@@ -134,6 +133,112 @@ def build_family(builder: Any) -> Any:
     )
     application = builder.build()
     application.add_handler(parent)
+    return application
+
+
+HOME, ADDING, WHO, ME, FEATURES, TYPING, SHOWN = range(7)
+
+
+def menu(text: str, state: int, *labels: str) -> Any:
+    """Return a callback that offers what comes next, below a new message or in place of one."""
+
+    async def offer(update: Update, context: Context) -> int:
+        keyboard = buttons(*labels) if labels else None
+        if update.callback_query:
+            await update.callback_query.answer()
+            context.user_data["pressed"] = update.callback_query.data
+            await update.callback_query.edit_message_text(text, reply_markup=keyboard)
+        else:
+            await update.message.reply_text(text, reply_markup=keyboard)
+        return state
+
+    return offer
+
+
+house = menu("What?", HOME, "add", "me", "show", "bye")
+relative = menu("Whom?", ADDING, "parent", "child", "show", "back")
+person = menu("Parent or child:", WHO, "describe", "back")
+myself = menu("You:", ME, "describe")
+described = menu("Describe:", FEATURES, "name", "age", "done")
+typing = menu("Type it.", TYPING)
+
+
+async def enter(update: Update, context: Context) -> int:
+    return await house(update, context)
+
+
+async def add_relative(update: Update, context: Context) -> int:
+    return await relative(update, context)
+
+
+async def describe(update: Update, context: Context) -> int:
+    context.user_data["features"] = {}
+    return await described(update, context)
+
+
+async def typed(update: Update, context: Context) -> int:
+    context.user_data["features"][context.user_data["pressed"]] = update.message.text
+    return await described(update, context)
+
+
+async def described_all(update: Update, context: Context) -> int:
+    context.user_data.setdefault("people", []).append(context.user_data.pop("features"))
+    await relative(update, context)
+    return END
+
+
+async def show(update: Update, context: Context) -> int:
+    people = [" ".join(one.values()) for one in context.user_data.get("people", ())]
+    await menu(f"People: {', '.join(people)}", SHOWN, "back")(update, context)
+    return SHOWN
+
+
+async def back(update: Update, context: Context) -> int:
+    await house(update, context)
+    return END
+
+
+async def leave(update: Update, context: Context) -> int:
+    await update.callback_query.edit_message_text("Bye.")
+    return END
+
+
+def build_household(builder: Any) -> Any:
+    """Conversations at three levels, without names, of which the innermost is in both others."""
+
+    def pressed(label: str, callback: Any) -> CallbackQueryHandler[Any, Any]:
+        return CallbackQueryHandler(callback, f"^({label})$")
+
+    describing = ConversationHandler(
+        entry_points=[pressed("describe", describe)],
+        states={FEATURES: [pressed("name|age", typing)], TYPING: [MessageHandler(WORDS, typed)]},
+        fallbacks=[pressed("done", described_all), CommandHandler("stop", stop_within)],
+        map_to_parent={END: ADDING, STOPPED: STOPPED},
+    )
+    adding = ConversationHandler(
+        entry_points=[pressed("add", add_relative)],
+        states={ADDING: [pressed("parent|child", person)], WHO: [describing]},
+        fallbacks=[
+            pressed("show", show),
+            pressed("back", back),
+            CommandHandler("stop", stop_within),
+        ],
+        map_to_parent={SHOWN: SHOWN, END: HOME, STOPPED: END},
+    )
+    choices = [adding, pressed("show", show), pressed("me", myself), pressed("bye", leave)]
+    household = ConversationHandler(
+        entry_points=[CommandHandler("start", enter)],
+        states={
+            SHOWN: [pressed("back", house)],
+            HOME: choices,
+            ADDING: choices,
+            ME: [describing],
+            STOPPED: [CommandHandler("start", enter)],
+        },
+        fallbacks=[CommandHandler("stop", cancel)],
+    )
+    application = builder.build()
+    application.add_handler(household)
     return application
 
 
@@ -190,7 +295,7 @@ async def worked(update: Update, context: Context) -> int:
     return END
 
 
-def build_working(builder: Any) -> Any:
+def build_working(builder: Any, **options: Any) -> Any:
     """A conversation with a step that takes long."""
     working = ConversationHandler(
         entry_points=[CommandHandler("start", begin)],
@@ -202,6 +307,7 @@ def build_working(builder: Any) -> Any:
         fallbacks=[],
         name="working",
         persistent=True,
+        **options,
     )
     application = builder.build()
     application.add_handler(working)
@@ -215,7 +321,7 @@ async def begin(update: Update, context: Context) -> str:
 
 async def too_late(update: Update, context: Context) -> None:
     context.user_data["late"] = context.user_data.get("late", 0) + 1
-    await update.effective_message.reply_text(f"Too late, {context.user_data['name']}.")
+    await update.effective_message.reply_text(f"Too late, {context.user_data.get('name')}.")
 
 
 def hurried(seconds: float = 60) -> ConversationHandler[Any]:

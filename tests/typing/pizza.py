@@ -2,6 +2,8 @@
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from telegram import Update
 from telegram.ext import (
@@ -26,6 +28,7 @@ from botsessions import (
     multi_session,
     session,
 )
+from botsessions.jobs import StoredJob, stored_job
 from botsessions.keys import per_user
 from botsessions.steps import StepHandler
 from botsessions.testing import AsyncBotClient, BotClient
@@ -68,6 +71,23 @@ async def schedule(update: Update, context: SessionContext[PizzaSession]) -> Non
     context.job_queue.run_once(remind, 60, chat_id=1)
     context.application.job_queue.run_repeating(remind, 60, chat_id=1)
     assert_type(context.application, SessionApplication)
+
+
+@stored_job
+async def warn(context: SessionContext[PizzaSession]) -> None:
+    context.session.pizza_count -= 1
+    assert_type(warn.run_once(60, {"pizzas": 3}, name="warning"), str)
+    assert_type(await warn.arun_once(timedelta(hours=1), chat=42, bot="shop"), str)
+
+
+@stored_job(name="deliver", data_type=PizzaSession)
+async def deliver(context: SessionContext[PizzaSession]) -> None:
+    deliver.run_once(datetime.now(timezone.utc), PizzaSession(), user=None)
+    deliver.cancel("tomorrow", chat=42)
+    await deliver.acancel("tomorrow")
+
+
+assert_type(deliver, StoredJob[PizzaSession])
 
 
 async def think(update: Update, context: SessionContext[PizzaSession]) -> None:
@@ -209,6 +229,16 @@ def view() -> None:
     with typed_shop.user.edit(user=5) as user:
         assert_type(user, PizzaSession)
     assert_type(typed_shop.chat.get(chat=7), PizzaSession | None)
+
+
+notes = session(initial=dict)
+steps = lazy_session(initial=list)
+
+
+def view_of_plain_data() -> None:
+    with notes.edit(chat=424242) as note:
+        assert_type(note, dict[str, Any])
+    assert_type(steps.get(chat=424242), list[Any] | None)
 
 
 async def async_view() -> None:

@@ -14,6 +14,7 @@ from botsessions import (
     SessionContext,
     session,
 )
+from botsessions.jobs import stored_job
 from botsessions.steps import StepHandler
 from botsessions.testing import BotClient
 
@@ -69,6 +70,17 @@ async def schedule(update: Update, context: SessionContext[PizzaSession]) -> Non
     context.job_queue.run_once(no_coroutine, 5)  # expect an error
     async with context.edit_session() as data:
         data.pizza_count = "many"  # expect an error
+
+
+@stored_job(data_type=PizzaSession)
+async def stored(context: SessionContext[PizzaSession]) -> None: ...
+
+
+def store() -> None:
+    stored.run_once("10", PizzaSession())  # expect an error
+    stored.run_once(10, "many")  # expect an error
+    stored.run_once(10, chat="5")  # expect an error
+    stored_job(no_coroutine)  # expect an error
 
 
 def is_hungry(data: PizzaSession) -> bool:
