@@ -66,4 +66,4 @@ def run(session: nox.Session, *packages: str) -> None:
         (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / name)
     session.chdir(copy)
     session.run("python", "-m", "django", "--version")
-    session.run("pytest", "-n", "auto", *OF_THE_CHECKOUT, *session.posargs)
+    session.run("pytest", "-n", "auto", "--dist", "worksteal", *OF_THE_CHECKOUT, *session.posargs)
