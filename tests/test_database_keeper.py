@@ -9,7 +9,8 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
+from django.db.backends.signals import connection_created
 
 from botsessions.database import leases_table
 from botsessions.database.claims import Claim
@@ -133,3 +134,21 @@ def test_after_its_end_it_begins_anew() -> None:
         keeper_of(USING).close()
         assert row_of(lease) is None
     assert USING in keepers()
+
+
+def test_a_connection_that_fails_when_it_is_looked_at_ends_no_thread() -> None:
+    looks = [OperationalError("gone"), None]
+
+    def distrust(connection: Any, **_of: Any) -> None:
+        if threading.current_thread().name == f"botsessions-{USING}-leases":
+            connection.errors_occurred = True
+            connection.close_if_unusable_or_obsolete = mock.Mock(side_effect=looks)
+
+    first, second = taken(new_lease()), taken(new_lease("43"))
+    connection_created.connect(distrust)
+    try:
+        for lease in (first, second):
+            lease.give_up()
+            assert eventually(lambda lease=lease: row_of(lease) is None)
+    finally:
+        connection_created.disconnect(distrust)

@@ -213,8 +213,8 @@ class Keeper:
         """Do work for rights, each alone if one is locked; return those that it failed for."""
         if not rights:
             return []
-        close_unusable_connections()
         try:
+            close_unusable_connections()
             connection = connections[self._using]
             with watched(connection):
                 execute(connection, of(connection, rights))
