@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-TIMEOUT = 30
+TIMEOUT = 60
 DIRECTORIES = ["/usr/local/sbin", "/usr/sbin", "/usr/local/bin", "/usr/bin"]
 """Where programs may be that PATH does not lead to."""
 
