@@ -77,6 +77,7 @@ async def work(function: Callable[[], Any] = query) -> Any:
 @pytest.mark.django_db(transaction=True)
 class Threads(IsolatedAsyncioTestCase):
     def setUp(self) -> None:
+        close_databases()  # Which others have left.
         self.addCleanup(close_databases)
 
     async def test_work_is_done_off_the_event_loop(self) -> None:
