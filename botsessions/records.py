@@ -235,7 +235,7 @@ def dumps(value: Any) -> str:
     return ENCODER.encode(value).decode()
 
 
-def loads(text: str) -> Json:
+def loads(text: str | bytes) -> Json:
     """Return what JSON text says, also such as is not strict.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import lru_cache
 from http import HTTPStatus
@@ -12,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from ..bots import Bot, get_bot
+from ..records import loads
 
 METHOD = "POST"
 MAX_UPDATE_BYTES = 1024 * 1024
@@ -66,7 +66,7 @@ def update_in(body: bytes) -> dict[str, Any] | HTTPStatus:
     if len(body) > MAX_UPDATE_BYTES:
         return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     try:
-        content = json.loads(body)
+        content: Any = loads(body)
         update_id = content["update_id"]
     except (KeyError, TypeError, ValueError, RecursionError):
         return HTTPStatus.BAD_REQUEST
