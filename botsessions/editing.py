@@ -10,7 +10,13 @@ from typing import Any, Generic, TypeVar, cast
 
 from .data import Data
 from .database.callers import wait_for
-from .database.commit import at_rollback, keep, kept_until_commit
+from .database.commit import (
+    CallersTransaction,
+    at_rollback,
+    keep,
+    kept_until_commit,
+    transaction_of,
+)
 from .declaration import Fragment
 from .exceptions import SessionError
 from .locks import Ticket, release
@@ -23,6 +29,8 @@ T = TypeVar("T")
 
 class Editing(StandsForData, Generic[T]):
     """A session whose key is held, with fresh data that is saved if the block does not raise."""
+
+    _unit: Unit | None = None
 
     def __init__(
         self,
@@ -38,7 +46,6 @@ class Editing(StandsForData, Generic[T]):
         self._read = read
         self._arguments: dict[str, Any] = {"lock": lock, "patience": patience}
         self._bot, self._source = bot, source
-        self._unit: Unit | None = None
         self._outer: Unit | None = None
 
     @property
@@ -56,19 +63,21 @@ class Editing(StandsForData, Generic[T]):
             raise SessionError("The session is not open: use its data inside the with block.")
         return self._unit.data(self._fragment.name)
 
-    def _begin(self, kept: Sequence[Ticket] = ()) -> Unit | None:
-        """Make the unit the current one; return the one that this code belongs to."""
+    def _look_around(self) -> None:
+        """Note what unit the code around belongs to; refuse to be entered twice."""
         if self._unit is not None and not self._unit.closed:
             raise SessionError(
                 f"This {type(self).__name__} is open already: each block needs one of its own. "
                 f"{self._remedy}"
             )
-        fragments = {self._fragment.name: self._fragment}
-        outer = open_unit()
+        self._unit, self._outer = None, current.get()
+
+    def _begin(self, kept: Sequence[Ticket] = ()) -> Unit | None:
+        """Make the unit the current one; return the one that this code belongs to."""
+        fragments, outer = {self._fragment.name: self._fragment}, open_unit()
         self._unit = Unit(
             fragments, self._bot, self._source, outer=outer, kept=kept, **self._arguments
         )
-        self._outer = current.get()
         current.set(self._unit)
         return outer
 
@@ -79,9 +88,10 @@ class Editing(StandsForData, Generic[T]):
 
     def _give_up(self) -> None:
         """Leave a block that could not be entered."""
-        unit = self._leave()
-        unit.failed = True
-        unit.close()
+        current.set(self._outer)
+        if self._unit is not None:
+            self._unit.failed = True
+            self._unit.close()
 
     def _leave(self) -> Unit:
         assert self._unit is not None
@@ -95,8 +105,9 @@ class AsyncEdit(Editing[T]):
     _remedy = "Write `async with session.aedit(…) as data`; where no event loop runs, edit()."
 
     async def __aenter__(self) -> T:
-        self._begin()
+        self._look_around()
         try:
+            self._begin()
             return await self._open()
         except BaseException:
             self._give_up()
@@ -110,22 +121,20 @@ class AsyncEdit(Editing[T]):
     ) -> None:
         unit = self._leave()
         unit.failed = True
-        try:
-            if error is None:
-                await unit.save(last=True)
-                unit.failed = False
-        finally:
-            unit.close()
+        await end(unit, saves=error is None, releases=True)
 
 
 class Edit(Editing[T]):
     """For ``with``, in sync code. In a transaction the key is held until its end."""
 
     _remedy = "Write `with session.edit(…) as data`; on an event loop, aedit()."
+    _is_left = False
 
     def __enter__(self) -> T:
-        outer = self._begin(kept_until_commit(self._using) if self._using else [])
+        self._is_left = False
+        self._look_around()
         try:
+            outer = self._begin(kept_until_commit(self._using) if self._using else [])
             return wait_for(self._open(), outer.loop if outer else None)
         except BaseException:
             self._give_up()
@@ -139,16 +148,20 @@ class Edit(Editing[T]):
     ) -> None:
         unit = self._leave()
         unit.failed = True
+        keeps = self._using is not None and transaction_of(self._using) is CallersTransaction.REAL
         try:
-            if error is None:
-                wait_for(unit.save(last=True), unit.loop)
-                unit.failed = False
-                if self._using is not None and unit.contents.joined:
-                    at_rollback(self._using, unit.contents.undoing())
+            wait_for(end(unit, saves=error is None, releases=not keeps), unit.loop)
+            if self._using is not None and not unit.failed and unit.contents.joined:
+                at_rollback(self._using, unit.contents.undoing())
         finally:
-            ticket = unit.detach()
-            if ticket is not None:
-                self._release(ticket)
+            unit.close(self._release)
+            self._is_left = True
+
+    def __del__(self) -> None:
+        """Release the keys of a block that a signal has kept from being left."""
+        if self._unit is not None and not self._is_left:
+            self._unit.failed = True
+            self._unit.close()
 
     def _release(self, ticket: Ticket) -> None:
         if self._using is None:
@@ -160,6 +173,17 @@ class Edit(Editing[T]):
     def _using(self) -> str | None:
         """The alias of the database that the session is stored in, if it is one."""
         return getattr(self._fragment.innermost, "using", None)
+
+
+async def end(unit: Unit, *, saves: bool, releases: bool) -> None:
+    """Save, and release the keys: on the event loop, because no signal interrupts that."""
+    try:
+        if saves:
+            await unit.save(last=True)
+            unit.failed = False
+    finally:
+        if releases:
+            unit.close()
 
 
 def refuse_event_loop(name: str, instead: str) -> None:

@@ -13,7 +13,7 @@ from .database.lease import Lease
 from .database.transaction import is_seen_by_others
 from .database.turns import PATIENCE_SECONDS
 from .exceptions import SessionLockTimeout
-from .locks import Handed, Ticket, process_lock
+from .locks import Handed, Ticket, process_lock, release
 from .records import Address, utcnow
 
 Besides: TypeAlias = "Callable[[Collection[Any]], Iterable[Address]]"
@@ -152,18 +152,14 @@ class Hold:
             left = (expires_at - utcnow()).total_seconds() - BEFORE_EXPIRY_SECONDS
             keeper_of(using).take_later(lease, time.monotonic() + left)
 
-    def release(self) -> None:
-        ticket = self.detach()
-        if ticket is not None:
-            process_lock().release(ticket)
-
-    def detach(self) -> Ticket | None:
-        """Return the ticket, for whoever is to release it later."""
-        handed_on, self._handed_on = self._handed_on, None
-        if handed_on is not None:  # It was of no use here.
-            handed_on.give_up()
-        ticket, self._ticket = self._ticket, None
-        return ticket
+    def release(self, let_go: Callable[[Ticket], object] = release) -> None:
+        """Release the keys, or leave that to another function; a second time does nothing."""
+        if self._handed_on is not None:  # It was of no use here.
+            self._handed_on.give_up()
+            self._handed_on = None
+        if self._ticket is not None:
+            let_go(self._ticket)
+            self._ticket = None
 
     def explained(self, error: SessionLockTimeout) -> SessionLockTimeout:
         """Return what is to be told of a key that other processes have kept for too long."""

@@ -6,7 +6,7 @@ Jobs and edits from outside are units of work, too, and have the same life.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -18,7 +18,7 @@ from .exceptions import SessionClosed, SessionError, SessionLockTimeout
 from .exchange import Exchange
 from .failures import Failure, tell
 from .holding import Hold
-from .locks import Ticket
+from .locks import Ticket, release
 from .moments import Moment, this_moment
 from .records import Address
 from .sources import Source
@@ -149,10 +149,10 @@ class KeyHolder:
         there = asyncio.run_coroutine_threadsafe(coroutine, loop)
         return await asyncio.wrap_future(there)
 
-    def _release(self) -> None:
+    def _release(self, let_go: Callable[[Ticket], object] = release) -> None:
         """Release the keys, or leave that to the write that is under way."""
         if not self.exchange.is_writing:
-            self._hold.release()
+            self._hold.release(let_go)
 
 
 class Unit(KeyHolder):
@@ -290,20 +290,20 @@ class Unit(KeyHolder):
 
     # Release.
 
-    def close(self) -> None:
-        """Release the keys and, unless error handlers may still look at it, the data."""
-        self._end()
-        self._release()
+    def close(self, let_go: Callable[[Ticket], object] = release) -> None:
+        """Release the keys and, unless error handlers may still look at it, the data.
 
-    def detach(self) -> Ticket | None:
-        """Close, but return the ticket of the keys, for whoever is to release it later."""
+        Args:
+            let_go: releases the keys, maybe later.
+        """
         self._end()
-        return self._hold.detach()
+        self._release(let_go)
 
     def _end(self) -> None:
-        if not self.closed:
-            for failure in self._failures():
-                tell(failure)
+        if self.closed:
+            return
+        for failure in self._failures():
+            tell(failure)
         self.closed = True
         self.contents.close(failed=self.failed)
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -131,6 +132,76 @@ def test_e3_who_is_interrupted_while_it_waits_leaves_no_key_behind(lock: str) ->
     with declared.edit("1", bot="bot") as data:
         data["n"] = 5
     assert declared.get("1") == {"n": 5}
+
+
+INTERRUPTED = """
+import random, signal, sys, threading, time
+import django
+from django.conf import settings
+from django.core.management import call_command
+settings.configure(
+    INSTALLED_APPS=["botsessions"],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": sys.argv[1]}},
+)
+django.setup()
+call_command("migrate", verbosity=0)
+from django.db import connections
+from botsessions import session
+
+counted = session(initial=lambda: {"n": 0})
+counted.installed("bot", "process")
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt(*_):
+    raise Interrupted
+
+
+def count(key):
+    with counted.edit(key) as data:
+        data["n"] += 1
+
+
+def look(key, found):
+    found.append(counted.edit(key).__enter__())
+    connections.close_all()
+
+
+signal.signal(signal.SIGALRM, interrupt)
+count("first")
+begun = time.perf_counter()
+for _ in range(20):
+    count("first")
+seconds = (time.perf_counter() - begun) / 20
+for number in range(400):
+    key, found = f"key {number}", []
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, seconds))
+        count(key)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except Interrupted:
+        pass
+    other = threading.Thread(target=look, args=[key, found], daemon=True)
+    other.start()
+    other.join(30)
+    assert found and found[0]["n"] in (0, 1), f"The key is held after {number} interruptions."
+"""
+
+
+@pytest.mark.once
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="There are no such timers here.")
+def test_e3_whenever_somebody_is_interrupted_no_key_is_left(tmp_path: Path) -> None:
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-W", "ignore", "-c", INTERRUPTED, str(tmp_path / "db.sqlite3")],
+        timeout=120,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -22,7 +22,7 @@ from botsessions.exceptions import (
     SessionExpiryError,
     SessionLockTimeout,
 )
-from botsessions.locks import process_lock
+from botsessions.locks import Ticket, process_lock
 from botsessions.models import BotSession, BotSessionLease
 from botsessions.records import About, Move
 from botsessions.sources import FromIds, FromKey
@@ -150,13 +150,14 @@ class Life(SimpleTestCase):
     async def test_a_ticket_may_be_released_by_somebody_else_later(self) -> None:
         unit = self.unit()
         await unit.open()
-        ticket = unit.detach()
+        kept: list[Ticket] = []
+        unit.close(kept.append)
         assert unit.closed
         assert process_lock().busy
-        assert ticket is not None
-        process_lock().release(ticket)
+        process_lock().release(*kept)
         assert not process_lock().busy
-        assert unit.detach() is None
+        unit.close(kept.append)
+        assert len(kept) == 1
 
     async def test_a15_there_is_no_data_before_and_after(self) -> None:
         unit = self.unit()

@@ -9,6 +9,7 @@ import asyncio
 import atexit
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future
 from contextvars import copy_context
@@ -16,6 +17,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from asgiref.sync import AsyncToSync, SyncToAsync, _restore_context
+from django.db import connections
 
 from ..forking import at_fork
 
@@ -41,6 +43,11 @@ def sync_code_waits() -> bool:
     return caller_here() is not None
 
 
+async def on_caller(caller: Executor, function: Callable[[], T]) -> T:
+    """Return what a function returns that is called on the thread of the sync code that waits."""
+    return await asyncio.wrap_future(caller.submit(function))
+
+
 def wait_for(coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None = None) -> T:
     """Run a coroutine and return its result, like :func:`asgiref.sync.async_to_sync`.
 
@@ -57,10 +64,20 @@ def wait_for(coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop 
 
 
 class Caller(Executor):
-    """The thread of sync code that waits, and does what is asked of it meanwhile."""
+    """The thread of sync code that waits, and does what is asked of it meanwhile.
 
-    def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+    A signal's handler may raise there at any moment, in the midst of all that is written here. So
+    jobs stay until what has come of them is told, and that is done on the event loop, where nothing
+    is interrupted.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        used = connections.all(initialized_only=True)  # By this thread.
+        self.in_transaction = {c.alias for c in used if c.in_atomic_block}
+        """The databases on which it has a transaction open."""
+        self._loop = loop
+        self._jobs: deque[Job] = deque()
+        self._woken: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._mutex = threading.Lock()
         self._has_left = False
 
@@ -70,36 +87,41 @@ class Caller(Executor):
         Raises:
             RuntimeError: it waits no longer.
         """
-        future: Future[T] = Future()
+        job = Job(partial(function, *args, **kwargs))
         with self._mutex:
             if self._has_left:
                 raise RuntimeError("The code that waited for this has gone on already.")
-            self._jobs.put(partial(settle, future, partial(function, *args, **kwargs)))
-        return future
+            self._jobs.append(job)
+        self._woken.put(None)
+        return job.future
 
     def leave(self, _: object = None) -> None:
         """Let the thread go on: what it waits for is done."""
         with self._mutex:
             self._has_left = True
-            self._jobs.put(None)
+        self._woken.put(None)
 
-    def work(self, interrupted: Callable[[], object]) -> None:
+    def work(self, begin: Callable[[], object], cancel: Callable[[], object]) -> None:
         """Do what is asked of this thread until :meth:`leave`, whatever interrupts it.
 
         Args:
-            interrupted: called when a signal's handler has raised, say; that is raised in the end.
+            begin: begins what this thread waits for, unless that has begun.
+            cancel: called when a signal's handler has raised, say; that is raised in the end.
         """
         # asgiref notes on the thread which loop has asked last, and later calls would run there.
         noted = vars(SyncToAsync.threadlocal)
         before, interruption = noted.copy(), None
         while True:
             try:
-                if (job := self._jobs.get()) is None:
-                    break
-                job()
+                begin()
+                if interruption is not None:
+                    cancel()
+                self._work()
+                break
             except BaseException as exc:
+                if self._loop.is_closed():
+                    raise
                 interruption = exc
-                interrupted()
         noted.clear()
         noted.update(before)
         try:
@@ -108,54 +130,97 @@ class Caller(Executor):
         finally:
             del interruption  # It has this frame, and so would be in a circle.
 
+    def _work(self) -> None:
+        while True:
+            if self._jobs:
+                job = self._jobs[0]
+                try:
+                    job.do()
+                finally:
+                    self._loop.call_soon_threadsafe(job.tell)
+                self._jobs.popleft()
+            elif self._has_left:
+                return
+            else:
+                self._woken.get()
+
+
+class Job:
+    """A function that is called once, and what has come of it."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
+        self.future: Future[Any] = Future()
+        self.future.set_running_or_notify_cancel()
+        self._has_begun = self._is_done = False
+        self._result: Any = None
+        self._error: BaseException | None = None
+
+    def do(self) -> None:
+        """Call the function, if that has not begun yet."""
+        if self._has_begun:
+            return
+        self._has_begun = True
+        try:
+            self._result = self._function()
+        except BaseException as exc:
+            self._error = exc
+            if not isinstance(exc, Exception):
+                raise
+        finally:
+            self._is_done = True
+
+    def tell(self) -> None:
+        """Tell what has come of it, if that is known and was not told yet."""
+        if not self._is_done or self.future.done():
+            return
+        if self._error is None:
+            self.future.set_result(self._result)
+        else:
+            self.future.set_exception(self._error)
+            self._error = None  # It has this frame, and so would be in a circle.
+
 
 class Call(Generic[T]):
     """A coroutine on another thread's event loop, for which a thread waits."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> None:
         self._coroutine, self._loop = coroutine, loop
-        self._caller = Caller()
+        self._context = copy_context()
+        self._caller = Caller(loop)
         self._task: asyncio.Task[T] | None = None
 
     def wait(self) -> T:
         """Return the coroutine's result, once it has ended."""
-        self._loop.call_soon_threadsafe(self._begin, context=copy_context())
-        self._caller.work(lambda: self._loop.call_soon_threadsafe(self._cancel))
-        assert self._task is not None
-        task, self._task = self._task, None  # An error has this frame, and so would be in a circle.
+        call = self._loop.call_soon_threadsafe
         try:
-            return task.result()
+            self._caller.work(
+                partial(call, self._begin, context=self._context), partial(call, self._cancel)
+            )
+            assert self._task is not None
+            return self._task.result()
         finally:
-            del task
+            self._task = None  # An error has this frame, and so would be in a circle.
+            self._coroutine.close()  # It may never have begun.
 
     def _begin(self) -> None:
-        self._task = asyncio.ensure_future(self._run())
-        self._task.add_done_callback(self._caller.leave)
+        if self._task is None:
+            self._task = asyncio.ensure_future(self._run())
+            self._task.add_done_callback(self._end)
 
     async def _run(self) -> T:
         _restore_context(copy_context())  # Django's language, say, is shown to its own thread only.
         AsyncToSync.executors.current = self._caller
         return await self._coroutine
 
+    def _end(self, task: asyncio.Task[T]) -> None:
+        if not task.cancelled():
+            task.exception()  # Nobody may ask for it any more: an interruption comes first.
+        self._caller.leave()
+
     def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
-
-
-def settle(future: Future[T], function: Callable[[], T]) -> None:
-    """Call a function, and tell what has come of it."""
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        result = function()
-    except BaseException as exc:
-        future.set_exception(exc)
-        if not isinstance(exc, Exception):
-            raise
-    else:
-        future.set_result(result)
-    finally:
-        del future  # As above.
 
 
 _loop: asyncio.AbstractEventLoop | None = None
@@ -166,6 +231,8 @@ _mutex = threading.Lock()
 def lasting_loop() -> asyncio.AbstractEventLoop:
     """Return the event loop on which sync code has its coroutines run."""
     global _loop, _thread
+    if (found := _loop) is not None:
+        return found
     with _mutex:
         if _loop is None:
             loop = asyncio.new_event_loop()

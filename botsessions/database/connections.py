@@ -6,18 +6,17 @@ import asyncio
 import atexit
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextlib import suppress
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
-from asgiref.sync import sync_to_async
 from django.db import connections
 
 from ..forking import at_fork
 from .batch import carry_out
 from .batching import Batching, Done
-from .callers import caller_here, sync_code_waits
+from .callers import caller_here, on_caller
 from .care import discard
 from .errors import Trouble, trouble_of
 from .execution import execute
@@ -62,7 +61,7 @@ def batching_of_caller(caller: Executor, using: str) -> Batching:
     of_caller = _of_callers.setdefault(caller, {})
     found = of_caller.get(using)
     if found is None:
-        found = of_caller[using] = Batching(using, OnCaller(using))
+        found = of_caller[using] = Batching(using, OnCaller(caller, using))
     return found
 
 
@@ -72,8 +71,8 @@ async def run(using: str, function: Callable[[], T]) -> T:
     That is the database's thread, where it is called again if the database fails for a moment, or
     the thread of the sync code that waits for it.
     """
-    if sync_code_waits():
-        return await sync_to_async(function)()
+    if (caller := caller_here()) is not None:
+        return await on_caller(caller, function)
     future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
     def done(result: Any, error: BaseException | None) -> None:
@@ -105,22 +104,21 @@ class OnCaller:
 
     retries = False
 
-    def __init__(self, using: str) -> None:
+    def __init__(self, caller: Executor, using: str) -> None:
+        self._caller = ref(caller)  # Whose end is this one's.
         self._using = using
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def carry_out(self, requests: Sequence[Request], done: Done) -> None:
-        task = asyncio.ensure_future(self._carry_out(requests, done))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        loop, caller = asyncio.get_running_loop(), self._caller()
+        assert caller is not None
 
-    async def _carry_out(self, requests: Sequence[Request], done: Done) -> None:
-        try:
-            outcomes = await sync_to_async(self._execute)(requests)
-        except BaseException as exc:
-            done(None, exc)
-        else:
-            done(outcomes, None)
+        def tell(carried_out: Future[Sequence[Any]]) -> None:
+            error = carried_out.exception()
+            outcomes = carried_out.result() if error is None else None
+            with suppress(RuntimeError):  # The loop is closed: nobody waits any more.
+                loop.call_soon_threadsafe(done, outcomes, error)
+
+        caller.submit(self._execute, requests).add_done_callback(tell)
 
     def _execute(self, requests: Sequence[Request]) -> Sequence[Any]:
         """Carry requests out, once more over a new connection if this one was lost."""

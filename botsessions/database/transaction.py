@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Mapping, Sequence
+from functools import partial
 
-from asgiref.sync import sync_to_async
 from django.db import connections
 
 from ..exceptions import SessionLockError
 from ..records import Address, Changes, Record, new_revision
-from .callers import sync_code_waits
+from .callers import Caller, caller_here, on_caller
 from .changes import Change
 from .claims import Claim
 from .commit import CallersTransaction, transaction_of
@@ -196,9 +196,9 @@ async def note_handled(claim: Claim) -> bool:
 
 async def is_seen_by_others(using: str) -> bool:
     """Whether others can see what is stored now, and somebody else than this code can store it."""
-    if not sync_code_waits():
+    if (caller := caller_here()) is None:
         return True
-    found = await sync_to_async(transaction_of)(using)
+    found = await on_caller(caller, partial(transaction_of, using))
     if found is CallersTransaction.REAL:
         return vendor_of(using) != "sqlite"
     return found is CallersTransaction.NONE
@@ -206,9 +206,11 @@ async def is_seen_by_others(using: str) -> bool:
 
 async def way_of(lease: Lease | None) -> Way:
     """Return how a lease goes."""
-    if lease is None or not sync_code_waits():
+    if lease is None or (caller := caller_here()) is None:
         return Way.ALONG
-    return await sync_to_async(way_of_sync_code)(lease)
+    if isinstance(caller, Caller) and lease.using not in caller.in_transaction:
+        return Way.ALONG
+    return await on_caller(caller, partial(way_of_sync_code, lease))
 
 
 def way_of_sync_code(lease: Lease) -> Way:

@@ -35,7 +35,7 @@ class Loop:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run ``coroutine`` and return its result."""
-        caller = Caller()
+        caller = Caller(self._loop)
         AsyncToSync.loop_thread_executors[self._loop] = caller  # type: ignore[assignment]
         try:
             context = contextvars.copy_context()
@@ -43,7 +43,7 @@ class Loop:
             task = context.run(self._loop.create_task, coroutine)
             future = self._thread.submit(context.run, self._loop.run_until_complete, task)
             future.add_done_callback(caller.leave)
-            caller.work(lambda: self._loop.call_soon_threadsafe(task.cancel))
+            caller.work(lambda: None, lambda: self._loop.call_soon_threadsafe(task.cancel))
             return future.result()
         finally:
             del AsyncToSync.loop_thread_executors[self._loop]
