@@ -54,6 +54,14 @@ def test_changes_of_different_entries_go_together(
     assert both(before, mine, theirs) == expected
 
 
+@pytest.mark.once
+@pytest.mark.parametrize(("before", "after"), [(1, True), (1, 1.0), (False, 0), ([1], [True])])
+def test_what_is_equal_but_not_the_same_is_a_change(before: Any, after: Any) -> None:
+    changed = both({"a": before}, {"a": after}, {"a": before, "b": 1})
+    assert repr(changed["a"]) == repr(after)
+    assert both({}, {"a": before}, {"a": after}) is None
+
+
 JSON = st.recursive(
     st.one_of(st.integers(0, 2), st.sampled_from("ab")),
     lambda inner: st.dictionaries(st.sampled_from("xyz"), inner, max_size=3),

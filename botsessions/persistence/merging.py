@@ -29,13 +29,13 @@ def merged(before: Json, mine: Json, theirs: Json) -> Json:
 
 def merged_at_start(before: Json, mine: Json, theirs: Json) -> Json:
     """Do the same for what processes put there when they start: the same is no clash."""
-    return mine if mine == theirs else merged(before, mine, theirs)
+    return mine if is_same(mine, theirs) else merged(before, mine, theirs)
 
 
 def merge(before: Any, mine: Any, theirs: Any) -> Any:
-    if mine == before:
+    if is_same(mine, before):
         return theirs
-    if theirs == before:
+    if is_same(theirs, before):
         return mine
     kinds = {kind_of(value) for value in (before, mine, theirs) if value is not ABSENT}
     if len(kinds) == 1 and ABSENT not in (mine, theirs) and kinds != {""}:
@@ -45,9 +45,16 @@ def merge(before: Any, mine: Any, theirs: Any) -> Any:
         both = {name: merge(*(entries.get(name, ABSENT) for entries in found)) for name in names}
         return remade(kind, {name: value for name, value in both.items() if value is not ABSENT})
     # Two numbers, or lists, that are the same may have been added to twice.
-    if mine == theirs and (mine is ABSENT or mine is None or isinstance(mine, (str, bool))):
+    if is_same(mine, theirs) and (mine is ABSENT or mine is None or isinstance(mine, (str, bool))):
         return mine
     raise Clash
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Whether two values are the same JSON: ``1``, ``1.0`` and ``True`` are equal, but not that."""
+    if one is ABSENT or other is ABSENT:
+        return one is other
+    return SORTED.encode(one) == SORTED.encode(other)
 
 
 def kind_of(value: Any) -> str:
