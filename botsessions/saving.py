@@ -105,12 +105,12 @@ async def as_it_is_now(change: Change) -> Change | None:
     if change.data.fragment.yields and change.record.revision is not ANY:
         found = await read_one(change.data.fragment.place(change.address))
         return change if (found and found.revision) == change.record.revision else None
+    revision = await change.data.stored.revision_now()
+    if revision != change.record.revision:
+        return change._replace(record=replace(change.record, revision=revision))
     if change.data.fragment.merge is not None:
         return change._replace(record=await change.data.merge(change.record))
-    revision = await change.data.stored.revision_now()
-    if revision == change.record.revision:
-        return change
-    return change._replace(record=replace(change.record, revision=revision))
+    return change
 
 
 async def tell_of_conflict(change: Change) -> None:

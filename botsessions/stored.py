@@ -154,9 +154,14 @@ class Stored(Generic[T]):
         """Return the record of a refused change and of others', the same if they clash."""
         fragment = self.fragment
         found = await read_one(fragment.place(self.address))
+        if fragment.merge is None or (found and found.revision) == refused.revision:
+            return refused
+        if found is not None and found.value is not None:
+            found = await incoming(fragment.layers, self.address, found)
+            refuse_newer(self.address, found.version, fragment.newest_version)
         before = None if self.record is None else self.record.value
         now = None if found is None else found.value
-        if fragment.merge is None or (found and found.revision) == refused.revision:
+        if before is not None and now is None:  # What somebody has deleted stays deleted.
             return refused
         value = fragment.merge(before, refused.value, now)
         if value is None:

@@ -1,4 +1,4 @@
-"""What becomes of ``bot_data`` that two updates have changed at once."""
+"""What becomes of data that two updates have changed at once."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import pytest
 from django.test import SimpleTestCase, TransactionTestCase
 from hypothesis import given
 from hypothesis import strategies as st
+from telegram.ext import CommandHandler
 
-from botsessions import multi_session
+from botsessions import enhance_storage, multi_session
+from botsessions.exceptions import SessionConflict
 from botsessions.models import BotSession
 from botsessions.persistence import BotPersistence
 from botsessions.persistence.merging import merged
@@ -102,6 +104,67 @@ class Merged(SimpleTestCase):
         await first
         users = {"__type__": "set", "value": [5, 6]}
         assert store.values["bot"] == {"users": users, "last": 6}
+
+    async def _beside(self, change: Any, *, migrations: Any = None) -> tuple[Any, list[Any]]:
+        """Let a step with ``block=False`` end after a change of its user's and chat's data.
+
+        Returns what is stored then, and the errors.
+        """
+        store, begun, go, errors = Store(), asyncio.Event(), asyncio.Event(), []
+
+        async def slowly(update: Any, context: Any) -> None:
+            context.user_data["size"] = context.chat_data["size"] = "large"
+            begun.set()
+            await go.wait()
+
+        async def error(update: Any, context: Any) -> None:
+            errors.append(context.error)
+
+        async def first(update: Any, context: Any) -> None:
+            context.user_data["name"] = context.chat_data["name"] = "Maria"
+
+        storage = enhance_storage(store, migrations=migrations) if migrations else store
+        bot = client(
+            multi_session(),
+            CommandHandler("first", first),
+            CommandHandler("slow", slowly, block=False),
+            CommandHandler("change", change),
+            errors=error,
+            builder=lambda b: b.persistence(BotPersistence(storage=storage)),
+        )
+        maria = bot.user("Maria", id=5).in_chat(bot.supergroup("Friends", id=-100))
+        await maria.send("/first")
+        slow = asyncio.create_task(maria.send("/slow"))
+        await begun.wait()
+        await maria.send("/change", wait=False)
+        go.set()
+        await slow
+        return store.values.get("5"), errors
+
+    async def test_e2_a_slow_step_and_others_change_different_entries(self) -> None:
+        async def change(update: Any, context: Any) -> None:
+            context.user_data["town"] = context.chat_data["town"] = "Rome"
+
+        data = {"name": "Maria", "town": "Rome", "size": "large"}
+        assert await self._beside(change) == (data, [])
+        assert await self._beside(change, migrations={1: dict}) == (data, [])
+
+    async def test_e2_a_slow_step_and_others_change_the_same_entry(self) -> None:
+        async def change(update: Any, context: Any) -> None:
+            context.user_data["size"] = "small"
+
+        found, errors = await self._beside(change)
+        assert (found, [*map(type, errors)]) == (
+            {"name": "Maria", "size": "small"},
+            [SessionConflict],
+        )
+
+    async def test_e2_a_slow_step_does_not_bring_back_what_was_dropped(self) -> None:
+        async def change(update: Any, context: Any) -> None:
+            context.application.drop_user_data(5)
+
+        found, errors = await self._beside(change)
+        assert (found, [*map(type, errors)]) == (None, [SessionConflict])
 
     async def test_f12_bots_that_start_at_once_fill_bot_data_together(self) -> None:
         store = Store()

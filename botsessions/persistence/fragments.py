@@ -50,7 +50,7 @@ def fragments_of(
             lazy=False,
             is_held=name != BOT_DATA,
             key=THE_BOT if name == BOT_DATA else None,
-            merge=merged if name == BOT_DATA else None,
+            merge=merged,
             stores_initial=False,
         )
         for is_kept, name, function, kind in declared

@@ -1,4 +1,4 @@
-"""Changes that two updates have made to ``bot_data`` at once, if not to the same entry."""
+"""Changes that two updates have made to the same data at once, if not to the same entry."""
 
 from __future__ import annotations
 
