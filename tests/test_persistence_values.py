@@ -8,6 +8,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -16,7 +17,16 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from telegram import Chat, User
+from telegram import (
+    Bot,
+    Chat,
+    InlineKeyboardButton,
+    InlineKeyboardMarkup,
+    InlineQueryResultArticle,
+    InputTextMessageContent,
+    ReplyKeyboardMarkup,
+    User,
+)
 
 from botsessions.exceptions import SessionDataError
 from botsessions.persistence.values import ValueCodec
@@ -52,13 +62,62 @@ class Pizza:
             raise ValueError("This is not run when it is read.")
 
 
+class Crust(msgspec.Struct):
+    thickness: float
+
+
 class Point(NamedTuple):
     x: int
     y: int
 
 
-class Crust(msgspec.Struct):
-    thickness: float
+class Right(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+
+class Mode(enum.IntFlag):
+    READ = 1
+    WRITE = 2
+
+
+class Nameless(enum.Enum):
+    ONE = 1
+
+    @classmethod
+    def _missing_(cls, value: object) -> Nameless:
+        made = object.__new__(cls)
+        made._name_, made._value_ = str(value), value
+        return made
+
+
+@dataclass
+class Cart:
+    items: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.total = 0
+
+    @cached_property
+    def lock(self) -> Any:
+        return object()
+
+
+class Corner(Point):
+    pass
+
+
+@dataclass
+class Named(list[int]):
+    name: str = ""
+
+
+class Noted(dict[str, Any]):
+    note = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.note = "new"
 
 
 class Unknown:
@@ -93,7 +152,22 @@ VALUES = [
     Decimal("1.10"),
     UUID(int=5),
     math.inf,
+    -0.0,
+    1e16,
+    1e300,
+    5e-324,
+    1.0,
     1 + 2j,
+    datetime(2026, 10, 25, 2, 30, fold=1),  # noqa: DTZ001
+    time(2, 30, fold=1),
+    timezone(timedelta(hours=1), "CET"),
+    timezone(timedelta(hours=1)),
+    datetime(2026, 5, 1, tzinfo=timezone(timedelta(hours=1), "CET")),
+    Right.READ,
+    Right.READ | Right.WRITE,
+    Right(0),
+    Mode.READ | Mode.WRITE,
+    InlineKeyboardMarkup([[InlineKeyboardButton("x", callback_data="1")]]),
     Size.LARGE,
     Step.NAME,
     Topping("ham"),
@@ -117,6 +191,34 @@ def test_a_value_comes_back_as_it_was(value: Any) -> None:
     assert found == value
     assert type(found) is type(value)
     assert repr(found) == repr(value) or isinstance(value, (set, frozenset, Pizza))
+    assert getattr(found, "fold", 0) == getattr(value, "fold", 0)
+
+
+def test_what_objects_were_given_besides_their_fields_comes_back() -> None:
+    cart, corner, codec = Cart([1]), Corner(1, 2), ValueCodec()
+    cart.total, corner.radius = 5, 0.5  # type: ignore[attr-defined]
+    assert cart.lock
+    before = codec.encode_changed({"cart": Cart([1])}, None, {}, LIMIT)
+    assert before is not None
+    changed = codec.encode_changed({"cart": cart, "at": corner}, before.fingerprint, {}, LIMIT)
+    assert changed is not None
+    found = codec.decode(changed.value).data
+    assert vars(found["cart"]) == {"items": [1], "total": 5}
+    assert (found["at"], vars(found["at"])) == (corner, {"radius": 0.5})
+
+
+def test_an_attribute_of_a_dict_that_is_the_root_is_refused_once_it_differs() -> None:
+    codec, data = ValueCodec(Noted), Noted()
+    data["a"] = 1
+    assert codec.encode(data, {}, LIMIT) == {"a": 1}
+    data.note = "changed"
+    with pytest.raises(SessionDataError, match=r"\$\.note has an attribute of Noted"):
+        codec.encode(data, {}, LIMIT)
+
+
+def test_what_is_plain_costs_no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("botsessions.persistence.values.difference", None)
+    assert ValueCodec().encode({"a": [1, 2.5, "x"]}, {}, LIMIT) == {"a": [1, 2.5, "x"]}
 
 
 def test_an_object_is_made_without_running_its_code() -> None:
@@ -161,6 +263,15 @@ def test_whatever_is_encoded_is_decoded_to_the_same(value: Any) -> None:
     ("value", "told"),
     [
         (Unknown(), "is Unknown, which is not stored"),
+        (Nameless(5), "is a Nameless that would not be found by its name again"),
+        (Named("ham"), "is Named, of which only the attributes would be stored"),
+        (ReplyKeyboardMarkup([["ham"]]), r"keyboard\[0\]\[0\] would not come back as it was"),
+        (InlineKeyboardButton("x", callback_data=("ham", 1)), "callback_data would not come back"),
+        (
+            InlineQueryResultArticle("1", "ham", InputTextMessageContent("x")),
+            "input_message_content would not come back as it was",
+        ),
+        (Bot("5:abc"), "is Bot, which is not stored"),
         (open, "is builtin_function_or_method"),
         (defaultdict(lambda: 1), "is a defaultdict by a function of its own"),
         (dataclass(type("Local", (), {"__annotations__": {}}))(), "no class of a module"),

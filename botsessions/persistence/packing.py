@@ -6,15 +6,13 @@ was: ``{"__type__": "tuple", "value": [1, 2]}``.
 
 from __future__ import annotations
 
-import math
 import sys
 from base64 import b64decode, b64encode
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, Flag
 from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -33,13 +31,18 @@ from ..codec import (
     unstorable,
 )
 from ..exceptions import SessionDataError
+from .attributes import attributes, attributes_of
 
 TYPE = "__type__"
 PLAIN = frozenset([int, bool, type(None)])
-"""What is the same in JSON. A float may be infinite, text may hold what databases refuse."""
+"""What is the same in JSON. Not all floats are, and text may hold what databases refuse."""
 FACTORIES: Mapping[str, type] = {c.__name__: c for c in (bool, dict, float, int, list, set, str)}
 """What a ``defaultdict`` may make its values by."""
 REMEDY = "Keep what it is made of, or keep it elsewhere"
+WITH_CONTENTS = (BaseException, bytes, dict, float, frozenset, int, list, set, str)
+"""Objects of classes that derive from these hold more than their attributes."""
+LARGE_FLOAT = 1e15
+"""From there on PostgreSQL gives a float without a fraction back as an integer."""
 
 
 def packed(value: Any, place: Place = ROOT, depth: int = 0) -> Any:
@@ -62,7 +65,7 @@ def packed(value: Any, place: Place = ROOT, depth: int = 0) -> Any:
             return {name: packed(item, (place, name), depth + 1) for name, item in value.items()}
         return tagged("dict", pairs(value, place, depth))
     if kind is float:
-        return value if math.isfinite(value) else tagged("float", str(value))
+        return value if is_plain_float(value) else tagged("float", repr(value))
     known = PACKERS.get(kind)
     if known is not None:
         return tagged(kind.__name__, known(value, place, depth + 1))
@@ -75,41 +78,52 @@ def is_plain(text: str) -> bool:
     return text.isprintable() or UNSTORABLE_TEXT.search(text) is None
 
 
+def is_plain_float(value: float) -> bool:
+    """Whether a number is the same in every database."""
+    return -LARGE_FLOAT < value < LARGE_FLOAT and (value != 0 or repr(value) == "0.0")
+
+
 def of_class(kind: type[Any], value: Any, place: Place, depth: int) -> Any:
     """Return a value of a class of somebody's own."""
     if isinstance(value, Enum):
-        return tagged(reachable("enum", kind, place), value.name)
+        return tagged(reachable("enum", kind, place), of_enum(value, place))
     names = attributes_of(kind)
     if names is None:
-        if (
-            issubclass(kind, telegram.TelegramObject)
-            and getattr(telegram, kind.__name__, 0) is kind
-        ):
+        if kind is getattr(telegram, kind.__name__, None) and is_data(kind):
             return tagged(f"telegram:{kind.__name__}", value.to_dict())
         raise unstorable(
             path_of(place),
             f"is {kind.__name__}, which is not stored: only values of Python's own types, enums, "
             f"dataclasses, attrs classes and Telegram's objects are. {REMEDY}",
         )
+    if isinstance(value, WITH_CONTENTS):
+        raise unstorable(
+            path_of(place),
+            f"is {kind.__name__}, of which only the attributes would be stored, not what it holds "
+            f"besides. {REMEDY}",
+        )
     content = {
-        name: packed(getattr(value, name), (place, name), depth + 1)
-        for name in names
-        if hasattr(value, name)
+        name: packed(item, (place, name), depth + 1)
+        for name, item in attributes(value, names).items()
     }
     return tagged(reachable("class", kind, place), content)
 
 
-def attributes_of(kind: type[Any]) -> list[str] | None:
-    """Return what an object is made of, ``None`` if its class does not say that."""
-    if is_dataclass(kind):
-        return [field.name for field in fields(kind)]
-    if issubclass(kind, msgspec.Struct):
-        return list(kind.__struct_fields__)
-    if hasattr(kind, "__attrs_attrs__"):
-        return [attribute.name for attribute in kind.__attrs_attrs__]
-    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        return list(kind._fields)
-    return None
+def is_data(kind: type[Any]) -> bool:
+    """Whether objects of a class are what Telegram sends or takes."""
+    return issubclass(kind, telegram.TelegramObject) and kind is not telegram.Bot
+
+
+def of_enum(value: Enum, place: Place) -> str | int:
+    """Return the name of a member of an enum; of combined flags, which have none, the number."""
+    kind = type(value)
+    if kind.__members__.get(value.name) is value:
+        return value.name
+    if isinstance(value, Flag):
+        return int(value.value)
+    raise unstorable(
+        path_of(place), f"is a {kind.__name__} that would not be found by its name again. {REMEDY}"
+    )
 
 
 def reachable(what: str, kind: type[Any], place: Place) -> str:
@@ -141,13 +155,25 @@ def unordered(value: Any, place: Place, depth: int) -> list[Any]:
 
 
 def moment(value: datetime | time, place: Place, depth: int) -> Any:
-    if value.tzinfo is None:
-        return value.isoformat()
-    if isinstance(value.tzinfo, ZoneInfo) and value.tzinfo.key:
-        return [value.replace(tzinfo=None).isoformat(), value.tzinfo.key, value.fold]
-    if value.utcoffset() is None:
+    zone = value.tzinfo
+    if isinstance(zone, ZoneInfo) and zone.key:
+        named: Any = zone.key
+    elif type(zone) is timezone and isinstance(offset_of(zone), list):
+        named = offset_of(zone)
+    elif zone is None and value.fold:
+        named = None
+    elif zone is not None and value.utcoffset() is None:
         raise unstorable(path_of(place), "has a time zone without an offset")
-    return value.isoformat()
+    else:
+        return value.isoformat()
+    return [value.replace(tzinfo=None).isoformat(), named, value.fold]
+
+
+def offset_of(zone: timezone) -> Any:
+    """Return a zone's offset in seconds, with its name if it was given one."""
+    offset, name = zone.utcoffset(None), zone.tzname(None)
+    seconds = offset.total_seconds()
+    return seconds if name == timezone(offset).tzname(None) else [seconds, name]
 
 
 def default_dict(value: Any, place: Place, depth: int) -> Any:
@@ -178,7 +204,7 @@ PACKERS: Mapping[type[Any], Callable[[Any, Place, int], Any]] = {
     time: moment,
     date: lambda value, place, depth: value.isoformat(),
     timedelta: lambda value, place, depth: [value.days, value.seconds, value.microseconds],
-    timezone: lambda value, place, depth: value.utcoffset(None).total_seconds(),
+    timezone: lambda value, place, depth: offset_of(value),
     ZoneInfo: lambda value, place, depth: value.key,
     Decimal: as_text,
     UUID: as_text,
@@ -229,7 +255,9 @@ def restored(tag: str, content: Any, way: Way) -> Any:
                 f"is of type {name.replace(':', '.')}, which the code does not have (any more, or "
                 "not yet imported)",
             )
-        return kind[content] if what == "enum" else made(kind, content, way)
+        if what == "enum":
+            return kind[content] if isinstance(content, str) else kind(content)
+        return made(kind, content, way)
     return UNPACKERS[tag](unpacked(content, way.bot, way.place))
 
 
@@ -237,10 +265,12 @@ def made(kind: Any, content: Mapping[str, Any], way: Way) -> Any:
     """Return an object with these attributes. No code of its class is run."""
     given = {name: unpacked(item, way.bot, (way.place, name)) for name, item in content.items()}
     if issubclass(kind, tuple):
-        return kind._make(given[name] for name in kind._fields)
-    if issubclass(kind, msgspec.Struct):
-        return kind(**given)
-    value = kind.__new__(kind)
+        value = kind._make([given.pop(name) for name in kind._fields])
+        given = given if hasattr(value, "__dict__") else {}
+    elif issubclass(kind, msgspec.Struct):
+        value = kind(**{name: given.pop(name) for name in kind.__struct_fields__ if name in given})
+    else:
+        value = kind.__new__(kind)
     for name, item in given.items():
         object.__setattr__(value, name, item)
     return value
@@ -265,7 +295,14 @@ def to_moment(kind: Any, content: Any) -> Any:
     if isinstance(content, str):
         return kind.fromisoformat(content)
     text, zone, fold = content
-    return kind.fromisoformat(text).replace(tzinfo=ZoneInfo(zone), fold=fold)
+    return kind.fromisoformat(text).replace(tzinfo=zone and to_zone(zone), fold=fold)
+
+
+def to_zone(content: Any) -> tzinfo:
+    if isinstance(content, str):
+        return ZoneInfo(content)
+    seconds, *name = content if isinstance(content, list) else [content]
+    return timezone(timedelta(seconds=seconds), *name)
 
 
 UNPACKERS: Mapping[str, Callable[[Any], Any]] = {
@@ -283,7 +320,7 @@ UNPACKERS: Mapping[str, Callable[[Any], Any]] = {
     "time": lambda content: to_moment(time, content),
     "date": date.fromisoformat,
     "timedelta": lambda content: timedelta(*content),
-    "timezone": lambda content: timezone(timedelta(seconds=content)),
+    "timezone": to_zone,
     "ZoneInfo": ZoneInfo,
     "Decimal": Decimal,
     "UUID": UUID,

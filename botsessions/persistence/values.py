@@ -7,9 +7,21 @@ from typing import Any
 
 import telegram
 
-from ..codec import SORTED, Codec, Decoded, Encoded, refuse_larger, strict, too_deep
+from ..codec import (
+    SORTED,
+    Codec,
+    Decoded,
+    Encoded,
+    path_of,
+    refuse_larger,
+    strict,
+    too_deep,
+    unstorable,
+)
+from ..exceptions import SessionDataError
 from ..records import Json
-from .packing import TYPE, packed, unpacked
+from .comparing import difference
+from .packing import REMEDY, TYPE, WITH_CONTENTS, packed, unpacked
 
 TYPE_TEXT = f'"{TYPE}"'.encode()
 
@@ -35,6 +47,7 @@ class ValueCodec(Codec[Any]):
             SessionDataError: it holds something that would not come back as it was, or too much.
         """
         value = self._packed(data)
+        self._refuse_changed(data, value, SORTED.encode(value))
         refuse_larger(value, max_bytes)
         return value
 
@@ -55,6 +68,7 @@ class ValueCodec(Codec[Any]):
         fingerprint = SORTED.encode(value)
         if fingerprint == stored:
             return None
+        self._refuse_changed(data, value, fingerprint)
         refuse_larger(value, max_bytes)
         return Encoded(value, fingerprint)
 
@@ -70,17 +84,44 @@ class ValueCodec(Codec[Any]):
         return Decoded(self._rooted(data), {}, fingerprint)
 
     def _packed(self, data: Any) -> Json:
-        value: Json
         try:
-            if isinstance(data, dict):
-                value = strict(packed(data if type(data) is dict else dict(data)))
-            elif type(data) is self._root and hasattr(data, "__dict__"):
-                value = strict(packed(vars(data)))
-            else:
-                value = strict(packed(data))
+            value: Json = strict(packed(self._contents(data)))
         except RecursionError:
             raise too_deep("$") from None
         return value
+
+    def _contents(self, data: Any) -> Any:
+        """Return what is stored of the root: what a dict holds, or the attributes of an object."""
+        if type(data) is dict:
+            return data
+        if isinstance(data, dict):
+            self._refuse_attributes(data)
+            return dict(data)
+        is_object = hasattr(data, "__dict__") and not isinstance(data, WITH_CONTENTS)
+        return vars(data) if is_object and type(data) is self._root else data
+
+    def _refuse_attributes(self, data: Any) -> None:
+        """Raise SessionDataError if a dict has other attributes than a new one."""
+        made = self._root() if type(data) is self._root else {}
+        names = getattr(data, "__dict__", {})
+        if (place := difference(names, getattr(made, "__dict__", {}))) is not None:
+            raise unstorable(
+                path_of(place),
+                f"has an attribute of {type(data).__name__} that is not stored: only what a dict "
+                "holds is. Keep it there",
+            )
+
+    def _refuse_changed(self, data: Any, value: Json, fingerprint: bytes) -> None:
+        """Raise SessionDataError if something would not come back as it was."""
+        if TYPE_TEXT not in fingerprint:
+            return
+        try:
+            place = difference(self._contents(data), unpacked(value, self._bot()))
+            path = None if place is None else path_of(place)
+        except SessionDataError as exc:
+            path = exc.path
+        if path is not None:
+            raise unstorable(path, f"would not come back as it was. {REMEDY}")
 
     def _rooted(self, data: Any) -> Any:
         root: Any = self._root

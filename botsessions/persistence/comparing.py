@@ -1,0 +1,62 @@
+"""Whether data that comes back is what it was."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+from telegram import TelegramObject
+
+from ..codec import ROOT, Place
+from .attributes import attributes, attributes_of
+
+QUICK = frozenset([int, str])
+
+
+def difference(one: Any, other: Any, place: Place = ROOT) -> Place | None:
+    """Return where two values differ first; ``None`` if they do not.
+
+    What has parts has to be of the same type, and its parts must not differ. Anything else has to
+    be equal.
+    """
+    if one is other or (type(one) in QUICK and type(one) is type(other) and one == other):
+        return None
+    found = parts(one)
+    if found is None:
+        return None if repr(one) == repr(other) or one == other else place
+    others = parts(other) if type(one) is type(other) else None
+    if others is None or found.keys() != others.keys():
+        return place
+    for name, part in found.items():
+        at = (place, name if isinstance(name, (str, int)) else str(name))
+        if (differing := difference(part, others[name], at)) is not None:
+            return differing
+    return None
+
+
+def parts(value: Any) -> Mapping[Any, Any] | None:
+    """Return what a value is made of, by name or index; ``None`` if it is one thing."""
+    if type(value) is dict:
+        return value
+    if type(value) is list:
+        return dict(enumerate(value))
+    if isinstance(value, dict):
+        return {**attributes(value, ()), **value}
+    if isinstance(value, (list, tuple, deque)):
+        return {**attributes(value, ()), **dict(enumerate(value))}
+    if isinstance(value, (set, frozenset)):
+        return dict.fromkeys(value)
+    if isinstance(value, TelegramObject):
+        return attributes(value, names_of(type(value)))
+    names = None if isinstance(value, Enum) else attributes_of(type(value))
+    if names is None and (isinstance(value, Enum) or not hasattr(value, "__dict__")):
+        return None
+    return attributes(value, names or ())
+
+
+def names_of(kind: type[TelegramObject]) -> list[str]:
+    """Return the attributes of Telegram's objects that Telegram knows."""
+    names = [name for base in kind.__mro__ for name in base.__dict__.get("__slots__", ())]
+    return [name for name in names if not name.startswith("_")]
