@@ -28,8 +28,9 @@ from telegram import (
     User,
 )
 
+from botsessions.codec import Codec
 from botsessions.exceptions import SessionDataError
-from botsessions.persistence.values import ValueCodec
+from botsessions.persistence.values import TypedCodec, ValueCodec
 
 pytestmark = pytest.mark.once
 
@@ -118,6 +119,18 @@ class Noted(dict[str, Any]):
     def __init__(self) -> None:
         super().__init__()
         self.note = "new"
+
+
+@dataclass
+class Loose:
+    some: list = field(default_factory=list)  # type: ignore[type-arg]
+    of: dict = field(default_factory=dict)  # type: ignore[type-arg]
+    any: Any = None
+    price: float = 0
+    since: datetime | None = None
+    prices: dict[int, tuple[int, str]] = field(default_factory=dict)
+    steps: set[Step] = field(default_factory=set)
+    cart: Cart | None = None
 
 
 class Unknown:
@@ -312,6 +325,56 @@ def test_a_class_of_the_authors_own_is_the_root() -> None:
     assert found.clicks == {5: 1}
     dicts = ValueCodec(OwnDict)
     assert type(dicts.decode(dicts.encode(OwnDict(a=1), {}, LIMIT)).data) is OwnDict
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"some": [1, "x"], "of": {"a": [1]}, "any": {"b": None}, "price": 2},
+        {"since": datetime(2026, 5, 1, tzinfo=timezone.utc), "prices": {1: (2, "x")}},
+        {"steps": {Step.NAME}, "cart": Cart([1])},
+    ],
+)
+def test_a_declared_type_comes_back_as_it_was(changes: Any) -> None:
+    codec, data = TypedCodec(Loose), Loose(**changes)
+    encoded = codec.encode_changed(data, None, {}, LIMIT)
+    assert encoded is not None
+    assert encoded.value == Codec(Loose).encode(data, {}, LIMIT)
+    assert codec.decode(encoded.value).data == data
+    assert codec.encode_changed(data, encoded.fingerprint, {}, LIMIT) is None
+    assert codec.encode_stored(encoded.value, LIMIT) == codec.encode(data, {}, LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "path"),
+    [
+        ("some", [(1, 2)], r"\$\.some\[0\]"),
+        ("some", [datetime(2026, 5, 1, tzinfo=timezone.utc)], r"\$\.some\[0\]"),
+        ("some", [{1, 2}], r"\$\.some\[0\]"),
+        ("of", {1: 2}, r"\$\.of\[1\]"),
+        ("of", {"a": (1, 2)}, r"\$\.of\.a"),
+        ("of", defaultdict(int), r"\$\.of"),
+        ("any", (1, 2), r"\$\.any"),
+        ("any", Topping("ham"), r"\$\.any"),
+        ("other", 5, r"\$\.other"),
+    ],
+)
+def test_what_a_declared_type_does_not_tell_is_refused(name: str, value: Any, path: str) -> None:
+    data = Loose()
+    fingerprint = TypedCodec(Loose).decode({}).fingerprint
+    setattr(data, name, value)
+    for encode in (
+        lambda codec: codec.encode_changed(data, fingerprint, {}, LIMIT),
+        lambda codec: codec.encode(data, {}, LIMIT),
+    ):
+        with pytest.raises(SessionDataError, match=f"^{path} would not come back .* in Loose"):
+            encode(TypedCodec(Loose))
+
+
+def test_fields_that_a_declared_type_does_not_know_are_kept() -> None:
+    decoded = TypedCodec(Loose).decode({"gone": 1, "price": 2})
+    value = TypedCodec(Loose).encode(decoded.data, decoded.unknown, LIMIT)
+    assert value["gone"] == 1  # type: ignore[call-overload,index]
 
 
 def test_what_contains_itself_is_too_deep() -> None:

@@ -27,13 +27,15 @@ def difference(one: Any, other: Any, place: Place = ROOT) -> Place | None:
     if found is None:
         return None if repr(one) == repr(other) or one == other else place
     others = parts(other) if type(one) is type(other) else None
-    if others is None or found.keys() != others.keys():
-        return place
+    if others is None or isinstance(one, (set, frozenset)):
+        return None if found == others else place  # Members are no names.
     for name, part in found.items():
         at = (place, name if isinstance(name, (str, int)) else str(name))
+        if name not in others:
+            return at
         if (differing := difference(part, others[name], at)) is not None:
             return differing
-    return None
+    return None if len(found) == len(others) else place
 
 
 def parts(value: Any) -> Mapping[Any, Any] | None:

@@ -8,12 +8,12 @@ from typing import Any, Final
 from telegram import Bot, Update
 from telegram.ext import ContextTypes, PersistenceInput
 
-from ..codec import Codec, is_data_type
+from ..codec import is_data_type
 from ..declaration import Fragment
 from ..keys import KeyFunction
 from ..records import Storage
 from .merging import merged
-from .values import ValueCodec
+from .values import TypedCodec, ValueCodec
 
 USER_DATA: Final = "ptb:user_data"
 CHAT_DATA: Final = "ptb:chat_data"
@@ -46,7 +46,7 @@ def fragments_of(
             kind,
             function,
             storage,
-            Codec(kind) if is_data_type(kind) else ValueCodec(kind, bot=bot),
+            TypedCodec(kind) if is_data_type(kind) else ValueCodec(kind, bot=bot),
             lazy=False,
             is_held=name != BOT_DATA,
             key=THE_BOT if name == BOT_DATA else None,
