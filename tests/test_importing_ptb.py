@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -16,6 +18,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 from telegram.ext import (
+    CallbackQueryHandler,
     CommandHandler,
     ContextTypes,
     ConversationHandler,
@@ -24,14 +27,17 @@ from telegram.ext import (
     filters,
 )
 
-from botsessions import enhance_storage, multi_session, session
+from botsessions import SessionContext, enhance_storage, multi_session, session
 from botsessions.keys import per_user, per_user_chat
 from botsessions.models import BotSession
 from botsessions.testing import BotClient
 
 from .origins.ptb import talk
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.filterwarnings("ignore:If 'per_message="),
+]
 
 MARIA, TOM, GROUP = 5, 6, -1001
 SAID = [(MARIA, MARIA, "capers"), (GROUP, MARIA, "🍕"), (GROUP, TOM, "ham")]
@@ -364,3 +370,131 @@ def test_conversations_are_for_a_bot_with_persistence(tmp_path: Path) -> None:
     talk(PicklePersistence(path), SAID, remember)
     said = imported("pickle", str(path), "--data", "conversations", "--fragment", "chat", MINE)
     assert "bot 'shop' has none" in said
+
+
+@dataclass
+class Profile:
+    visits: int = 0
+    since: datetime | None = None
+
+
+class Clicks:
+    def __init__(self) -> None:
+        self.per_message: dict[int, int] = defaultdict(int)
+
+
+KINDS = ContextTypes(SessionContext, user_data=Profile, chat_data=Clicks)
+SINCE = datetime(2026, 5, 1, tzinfo=timezone.utc)
+
+
+async def step(update: Any, context: Any) -> int:
+    return 0
+
+
+def conversation(name: str, **options: Any) -> ConversationHandler[Any]:
+    press = CallbackQueryHandler(step)
+    return ConversationHandler(
+        [press], {0: [press], 2: [press]}, [], name=name, persistent=True, **options
+    )
+
+
+def build_typed(builder: Any) -> Any:
+    async def tell(update: Any, context: Any) -> None:
+        seen = (context.user_data, dict(context.chat_data.per_message))
+        await update.message.reply_text(repr(seen))
+
+    application = builder.context_types(KINDS).build()
+    application.add_handler(MessageHandler(filters.TEXT, tell))
+    for group, handler in enumerate(
+        (
+            conversation("both"),
+            conversation("user", per_chat=False),
+            conversation("inline", per_chat=False, per_message=True),
+            conversation("message", per_message=True),
+        ),
+        start=1,
+    ):
+        application.add_handler(handler, group)
+    return application
+
+
+@pytest.fixture
+def typed(settings: Any) -> None:
+    settings.BOTSESSIONS = {"BOTS": {"shop": {"APPLICATION": build_typed, "PERSISTENCE": True}}}
+
+
+@pytest.mark.usefixtures("typed")
+def test_f12_data_of_the_types_that_the_bot_names_is_what_it_was(tmp_path: Path) -> None:
+    def remember_typed(context: Any, text: str) -> None:
+        context.user_data.visits, context.user_data.since = 7, SINCE
+        context.chat_data.per_message[3] = 4
+
+    path = tmp_path / "bot.pickle"
+    types = ContextTypes(user_data=Profile, chat_data=Clicks)
+    persistence = PicklePersistence[Any, Any, Any](path, context_types=types)
+    talk(persistence, SAID[:1], remember_typed, types)
+    for data in ("user_data", "chat_data"):
+        said = imported("pickle", str(path), "--data", data, MINE)
+        assert said.startswith("1 session imported in")
+    assert stored("ptb:user_data") == {str(MARIA): {"visits": 7, "since": "2026-05-01T00:00:00Z"}}
+    maria = BotClient("shop").user("Maria", id=MARIA)
+    assert maria.send("x").text == repr((Profile(7, SINCE), {3: 4}))
+
+
+def test_an_application_that_cannot_be_built_is_named(settings: Any, tmp_path: Path) -> None:
+    def build_nothing(builder: Any) -> Any:
+        raise KeyError("secret")
+
+    path = tmp_path / "bot.pickle"
+    talk(PicklePersistence(path), SAID, remember)
+    settings.BOTSESSIONS = {"BOTS": {"shop": {"APPLICATION": build_nothing, "PERSISTENCE": True}}}
+    said = imported("pickle", str(path), "--data", "user_data", MINE)
+    assert "APPLICATION of bot 'shop' cannot be built" in said
+    assert "secret" not in said
+
+
+def pickled(path: Path, conversations: dict[str, dict[tuple[Any, ...], Any]]) -> None:
+    async def write() -> None:
+        persistence = PicklePersistence[Any, Any, Any](path)
+        for name, states in conversations.items():
+            for key, state in states.items():
+                await persistence.update_conversation(name, key, state)
+        await persistence.flush()
+
+    asyncio.run(write())
+
+
+@pytest.mark.usefixtures("typed")
+def test_conversations_belong_to_whom_their_handler_says(tmp_path: Path) -> None:
+    path = tmp_path / "bot.pickle"
+    pickled(
+        path,
+        {
+            "both": {(GROUP, MARIA): 0, (MARIA, MARIA): 2},
+            "user": {(TOM,): 0},
+            "inline": {(TOM, "AgAAAInline_x"): 0, (MARIA, 77): 0},
+            "message": {(GROUP, TOM, 77): 0},
+            "gone": {(MARIA, MARIA): 0},
+        },
+    )
+    said = imported("pickle", str(path), "--data", "conversations", MINE)
+    assert said.startswith("6 sessions imported in")
+    assert "in conversations['gone']: The code keeps no ConversationHandler of this name." in said
+    found = BotSession.objects.values_list("name", "key", "chat_id", "user_id")
+    assert {(name.rpartition(":")[2], *others) for name, *others in found} == {
+        ("both", f"{GROUP}/{MARIA}", GROUP, MARIA),
+        ("both", f"{MARIA}/{MARIA}", MARIA, MARIA),
+        ("user", f"{TOM}", None, TOM),
+        ("inline", f"{TOM}/AgAAAInline_x", None, TOM),
+        ("inline", f"{MARIA}/77", None, MARIA),
+        ("message", f"{GROUP}/{TOM}/77", GROUP, TOM),
+    }
+
+
+@pytest.mark.usefixtures("typed")
+def test_conversations_that_are_over_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "bot.pickle"
+    pickled(path, {"both": {(MARIA, MARIA): ConversationHandler.END, (GROUP, TOM): 0}})
+    said = imported("pickle", str(path), "--data", "conversations", MINE)
+    assert said.startswith("1 session imported, 1 left out because they are empty in")
+    assert set(stored("ptb:conversation:both")) == {f"{GROUP}/{TOM}"}

@@ -9,12 +9,13 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from msgspec.structs import replace
 
 from ..codec import Codec
 from ..conf import max_bytes
 from ..declaration import Fragment
-from ..due import comes_due
+from ..due import CONVERSATION, comes_due
 from ..exceptions import (
     SessionError,
     SessionKeyError,
@@ -28,7 +29,7 @@ from ..storages import About, Address, MemoryStorage, Record
 from ..storages.layers import outgoing, peel
 from ..storages.migrations import exact_version
 from .batches import Failure
-from .declared import declared
+from .declared import declared, declared_in_code
 from .ids import Keying
 from .origins import Found, Place
 
@@ -72,7 +73,7 @@ class Arrivals:
 
     def __init__(self, *, versions: bool = True) -> None:
         self._versions = versions
-        self._destinations: dict[Place, Destination] = {}
+        self._destinations: dict[tuple[Place, bool], Destination] = {}
 
     def arrival(self, found: Found) -> Arrival | Outcome | Failure:
         if found.data is None:
@@ -81,29 +82,36 @@ class Arrivals:
         if is_over and not comes_due(found.place.name):
             return Outcome.EXPIRED
         try:
-            destination = self._destination(found.place)
+            destination = self._destination(found.place, found.is_stored)
             return destination.arrival(found, found.version if self._versions else None)
         except SessionError as exc:
             return Failure(found.where, str(exc))
+        except ImproperlyConfigured:
+            raise
         except Exception as exc:  # Of an author's key function, whose text may show data.
             return Failure(found.where, f"Its key function raised {type(exc).__name__}.")
 
-    def _destination(self, place: Place) -> Destination:
-        if place not in self._destinations:
-            self._destinations[place] = Destination(place)
-        return self._destinations[place]
+    def _destination(self, place: Place, is_stored: bool) -> Destination:
+        if (place, is_stored) not in self._destinations:
+            self._destinations[place, is_stored] = Destination(place, is_stored)
+        return self._destinations[place, is_stored]
 
 
 class Destination:
     """The fragment that a session moves into.
 
+    Args:
+        is_stored: whether what moves is JSON as this app stores it. What is not is of the types
+            that the bot's code names.
+
     Raises:
+        ImproperlyConfigured: the bot's settings are wrong, or its application cannot be built.
         SessionKeyError: the settings know none.
         SessionStorageError: it would be lost there.
     """
 
-    def __init__(self, place: Place) -> None:
-        fragment = declared(*place)
+    def __init__(self, place: Place, is_stored: bool) -> None:
+        fragment = declared(*place) if is_stored else declared_in_code(*place)
         if fragment is None:
             name = f"fragment {place.name!r}" if place.name else "single session"
             raise SessionKeyError(f"The settings declare no {name} of a bot {place.bot!r}.")
@@ -144,6 +152,8 @@ class Destination:
             return key, keying.about(found.ids)
         if found.about is not None:
             return found.key, found.about
+        if keying.known is None and self._place.name.startswith(CONVERSATION):
+            raise SessionKeyError("The code keeps no ConversationHandler of this name.")
         ids = keying.ids(found.key)
         if ids is None and keying.known is not None:
             raise SessionKeyError(f"Its key is none that the key function {keying} gives.")

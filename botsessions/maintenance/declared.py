@@ -10,8 +10,12 @@ from ..declaration import Fragment
 from ..due import CONVERSATION, is_job
 from ..models import AbstractBotSession
 from ..persistence.conversations import conversation_of
+from ..ptb.builder import kept_fragments
 from ..storages import DatabaseStorage, Storage
 from ..storages.layers import peel
+
+KEPT = "ptb:"
+"""What the names of fragments begin with that a persistence keeps."""
 
 
 def declared(bot: str, name: str) -> Fragment[Any] | None:
@@ -30,6 +34,20 @@ def declared(bot: str, name: str) -> Fragment[Any] | None:
     if is_job(name):
         return fragment_of(name, storage_of_jobs(bots[bot].fragments))
     return bots[bot].fragments.get(name)
+
+
+def declared_in_code(bot: str, name: str) -> Fragment[Any] | None:
+    """Return the fragment as the bot's application has it, which may know more of what it keeps.
+
+    That is the types of its data, and whose conversations are.
+
+    Raises:
+        ImproperlyConfigured: the bot's settings are wrong, or its application cannot be built.
+    """
+    known = all_bots().get(bot)
+    if known is None or known.persistence is None or not name.startswith(KEPT):
+        return declared(bot, name)
+    return kept_fragments(known).get(name) or declared(bot, name)
 
 
 def fragments_in(

@@ -29,10 +29,9 @@ class Keying:
         self.function = function
         self.known = takes_ids(function)
         """The names of the ids that it takes; ``None`` if it takes updates only."""
-        self._texts = {
-            name
+        self._types = {
+            name: str(parameter.annotation)
             for name, parameter in inspect.signature(function).parameters.items()
-            if "str" in str(parameter.annotation)
         }
 
     def __str__(self) -> str:
@@ -83,9 +82,10 @@ class Keying:
                         yield ids
 
     def _id(self, name: str, part: str) -> int | str | None:
-        if name in self._texts:
+        is_number, types = NUMBER.fullmatch(part) is not None, self._types[name]
+        if "str" in types and not ("int" in types and is_number):
             return unquote(part)
-        return int(part) if NUMBER.fullmatch(part) else None
+        return int(part) if is_number else None
 
     def _makes(self, ids: Ids, key: str) -> bool:
         try:

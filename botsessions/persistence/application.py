@@ -94,6 +94,11 @@ class PersistentApplication(DataApplication):
         if self.kept is None:
             await super()._add_ch_to_persistence(handler)
 
+    def kept_fragments(self) -> Mapping[str, Fragment[Any]]:
+        """Return the fragments of what is kept, by name: of data, and of conversations."""
+        data = {} if self.kept is None else self.kept.fragments
+        return {**data, **{name: one.fragment for name, one in self._by_name.items()}}
+
     def needed(self, update: object) -> Mapping[str, Fragment[Any]]:
         """Return the fragments that decide which handler takes an update, by name."""
         buttons = self._buttons

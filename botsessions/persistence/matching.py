@@ -25,8 +25,13 @@ class ConversationKey:
             "user": handler.per_user,
             "message": handler.per_message,
         }
+        self._names = [name for name, is_part in parts.items() if is_part]
+        # The id of a message that was sent through the bot, below which a button is, is a text.
         ids = [
-            Parameter(name, Parameter.KEYWORD_ONLY) for name, is_part in parts.items() if is_part
+            Parameter(
+                name, Parameter.KEYWORD_ONLY, annotation=int | str if name == "message" else int
+            )
+            for name in self._names
         ]
         update = Parameter("update", Parameter.POSITIONAL_OR_KEYWORD, default=None)
         # It tells whose a conversation is.
@@ -34,7 +39,9 @@ class ConversationKey:
 
     def __call__(self, update: Any = None, **ids: Any) -> str | None:
         if update is None:
-            return joined(*ids.values())
+            return (
+                joined(*(ids[name] for name in self._names)) if {*ids} == {*self._names} else None
+            )
         key = key_of(self._handler, update)
         return None if key is None else joined(*key)
 

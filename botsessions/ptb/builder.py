@@ -17,16 +17,18 @@ from .context import BaseSessionContext, LazySessionContext, SessionContext
 from .jobs import SessionJobQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
 
     from telegram import Bot as TelegramBot
     from telegram.ext import BaseRateLimiter
     from typing_extensions import Self
 
-    from ..declaration import Declaration
+    from ..declaration import Declaration, Fragment
 
     Hook: TypeAlias = Callable[[SessionApplication], Coroutine[Any, Any, None]]
 
+NOBODY = "0:NOBODY"
+"""In place of a token, for an application that is built but not run."""
 OURS = ("session", "session_bot", "session_lock")
 AnyBuilder = ApplicationBuilder[Any, Any, Any, Any, Any, Any]
 
@@ -127,6 +129,24 @@ def build_application(bot: Bot, builder: AnyBuilder | None = None) -> SessionApp
             f"{type(application.persistence).__name__}: leave .persistence(…) out of it."
         )
     return application
+
+
+def kept_fragments(bot: Bot) -> Mapping[str, Fragment[Any]]:
+    """Return the fragments that a bot's application, built for that, keeps, by name.
+
+    Raises:
+        ImproperlyConfigured: it cannot be built.
+    """
+    token = bot.token.reveal() if bot.token else NOBODY
+    try:
+        return build_application(bot, ApplicationBuilder().token(token)).kept_fragments()
+    except ImproperlyConfigured:
+        raise
+    except Exception as exc:
+        raise ImproperlyConfigured(
+            f"APPLICATION of bot {bot.alias!r} cannot be built, which tells how its data is kept: "
+            f"it raised {type(exc).__name__}."
+        ) from exc
 
 
 def built_application(built: object, function: str) -> SessionApplication:

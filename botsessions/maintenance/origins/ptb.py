@@ -20,6 +20,9 @@ from .sql import ForeignTable
 
 TABLES = "python_telegram_bot_django_persistence_"
 
+ENDED = (None, -1)
+"""States in which a file may hold conversations that are over; ``END`` is -1."""
+
 
 class Kind(NamedTuple):
     """A kind of python-telegram-bot's data."""
@@ -66,12 +69,8 @@ class Way:
 
     def _conversation(self, name: str, key: tuple[Any, ...], state: object) -> Found:
         place = self.place._replace(name=f"{CONVERSATION}{name}")
-        # Nearly always it is a user's in a chat.
-        about = (
-            About(**dict(zip(("chat_id", "user_id"), key, strict=False))) if key[1:] else About()
-        )
-        where = f"in conversations[{name!r}]"
-        return Found(where, place, {"state": state}, joined(*key), about=about)
+        data = None if state in ENDED else {"state": state}
+        return Found(f"in conversations[{name!r}]", place, data, joined(*key))
 
 
 class Pickle:
