@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -19,12 +19,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from telegram import (
     Bot,
+    BotCommandScopeChat,
     Chat,
+    ChatMemberOwner,
     InlineKeyboardButton,
     InlineKeyboardMarkup,
     InlineQueryResultArticle,
     InputTextMessageContent,
+    ReactionTypeEmoji,
     ReplyKeyboardMarkup,
+    ReplyKeyboardRemove,
     User,
 )
 
@@ -102,6 +106,14 @@ class Cart:
     @cached_property
     def lock(self) -> Any:
         return object()
+
+
+T = TypeVar("T")
+
+
+@dataclass
+class Box(Generic[T]):
+    content: T
 
 
 class Corner(Point):
@@ -193,6 +205,8 @@ VALUES = [
     defaultdict(list, {1: [2]}),
     User(5, "Maria", False, username="maria"),
     Chat(-100, "supergroup", title="Pizza"),
+    Chat(-100, "supergroup", api_kwargs={"new": 1}),
+    Box[int](5),
 ]
 
 
@@ -205,6 +219,23 @@ def test_a_value_comes_back_as_it_was(value: Any) -> None:
     assert type(found) is type(value)
     assert repr(found) == repr(value) or isinstance(value, (set, frozenset, Pizza))
     assert getattr(found, "fold", 0) == getattr(value, "fold", 0)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ReactionTypeEmoji("👍"),
+        ReplyKeyboardRemove(),
+        ChatMemberOwner(User(5, "Maria", False), False),
+        BotCommandScopeChat(5),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_objects_of_telegram_that_tell_their_kind_come_back(value: Any) -> None:
+    codec = ValueCodec()
+    found = codec.decode(codec.encode({"value": value}, {}, LIMIT)).data["value"]
+    assert type(found) is type(value)
+    assert found.to_dict() == value.to_dict()
 
 
 def test_what_objects_were_given_besides_their_fields_comes_back() -> None:
@@ -225,7 +256,7 @@ def test_an_attribute_of_a_dict_that_is_the_root_is_refused_once_it_differs() ->
     data["a"] = 1
     assert codec.encode(data, {}, LIMIT) == {"a": 1}
     data.note = "changed"
-    with pytest.raises(SessionDataError, match=r"\$\.note has an attribute of Noted"):
+    with pytest.raises(SessionDataError, match=r"\$\.note is an attribute of Noted"):
         codec.encode(data, {}, LIMIT)
 
 

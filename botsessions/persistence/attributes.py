@@ -29,10 +29,11 @@ def attributes_of(kind: type[Any]) -> list[str] | None:
 def attributes(value: Any, names: Iterable[str]) -> dict[str, Any]:
     """Return the attributes of these names, and those that an object was given besides.
 
-    What is cached is not among them: it is made anew.
+    What is cached is not among them: it is made anew. Nor is what Python notes there itself.
     """
     found = {name: getattr(value, name) for name in names if hasattr(value, name)}
     for name, item in getattr(value, "__dict__", {}).items():
-        if name not in found and not isinstance(getattr(type(value), name, None), CACHED):
+        is_cached = isinstance(getattr(type(value), name, None), CACHED)
+        if name not in found and not is_cached and not name.startswith("__"):
             found[name] = item
     return found

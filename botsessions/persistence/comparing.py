@@ -59,6 +59,9 @@ def parts(value: Any) -> Mapping[Any, Any] | None:
 
 
 def names_of(kind: type[TelegramObject]) -> list[str]:
-    """Return the attributes of Telegram's objects that Telegram knows."""
+    """Return the attributes of Telegram's objects that Telegram knows.
+
+    ``api_kwargs`` are what it does not: what is read may have more of them.
+    """
     names = [name for base in kind.__mro__ for name in base.__dict__.get("__slots__", ())]
-    return [name for name in names if not name.startswith("_")]
+    return [name for name in names if not name.startswith("_") and name != "api_kwargs"]

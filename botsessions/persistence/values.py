@@ -149,7 +149,7 @@ class ValueCodec(Codec[Any]):
         if (place := difference(names, getattr(made, "__dict__", {}))) is not None:
             raise unstorable(
                 path_of(place),
-                f"has an attribute of {type(data).__name__} that is not stored: only what a dict "
+                f"is an attribute of {type(data).__name__}, which is not stored: only what a dict "
                 "holds is. Keep it there",
             )
 
