@@ -23,10 +23,10 @@ from ..records import Storage
 from ..sources import Source
 from ..unit import Unit, current
 from .fragments import nothing
+from .last_updates import last_update
 from .mappings import data_here
 from .matching import ConversationKey, Key, may_take
 from .naming import fragment_name
-from .packing import unpacked
 from .timeouts import UPDATE, NoJobs, Timeout
 from .values import ValueCodec
 
@@ -147,19 +147,17 @@ class Conversations(MutableMapping[Key, Any]):
     async def end(self, due: Due) -> None:
         """End a conversation whose time is over, unless that is done or it has gone on."""
         fragment = replace(self.fragment, key=due.key)
-        await self.application.load_overdue(fragment, self._last_update(due.stored))
+        await self.application.load_overdue(fragment, self._last_update(due.key, due.stored))
 
-    async def _time_out(self, stored: Any) -> None:
-        update = self._last_update(stored)
+    async def _time_out(self, key: str, stored: Any) -> None:
+        update = self._last_update(key, stored)
         if update is not None:
             handlers = self.handler.states.get(self.handler.TIMEOUT, [])
             await self.application.run_timeout(handlers, update)
 
-    def _last_update(self, stored: Any) -> Update | None:
-        """Return the update since which it waits; ``None`` if somebody has deleted that."""
-        bot = self.application.bot
-        content = stored.get(UPDATE) if isinstance(stored, dict) else None
-        return None if content is None else Update.de_json(unpacked(content, bot), bot)
+    def _last_update(self, key: str, stored: Any) -> Update | None:
+        chat = key.partition("/")[0] if self.handler.per_chat else None
+        return last_update(stored, chat, self.application.bot)
 
     def unknown_state(self, unit: Unit) -> ConversationStateError | None:
         """Return the error that a unit's conversation is in a state that the code does not have."""

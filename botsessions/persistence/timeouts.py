@@ -15,7 +15,7 @@ from ..storages.layers import WrappedStorage
 UPDATE = "update"
 """In what is stored of a conversation that has a timeout: its last update, as Telegram sent it."""
 
-TimedOut = Callable[[Any], Awaitable[None]]
+TimedOut = Callable[[str, Any], Awaitable[None]]
 
 
 class Timeout(WrappedStorage):
@@ -23,7 +23,7 @@ class Timeout(WrappedStorage):
 
     Args:
         handler: its ``conversation_timeout`` says when.
-        timed_out: runs what is to be run then, given what is stored of the conversation.
+        timed_out: runs what is to be run then, given the key and what is stored.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Timeout(WrappedStorage):
         return replace(record, expires_at=utcnow() + patience_of(self._handler))
 
     async def _expire(self, key: str, stored: Any) -> None:
-        await self._timed_out(stored)
+        await self._timed_out(key, stored)
 
 
 def patience_of(handler: ConversationHandler[Any]) -> timedelta:
