@@ -23,11 +23,11 @@ from ..records import Storage
 from ..sources import Source
 from ..unit import Unit, current
 from .fragments import nothing
-from .last_updates import last_update
+from .last_updates import kept_update, last_update
 from .mappings import data_here
 from .matching import ConversationKey, Key, may_take
 from .naming import fragment_name
-from .timeouts import UPDATE, NoJobs, Timeout
+from .timeouts import NoJobs, Timeout
 from .values import ValueCodec
 
 if TYPE_CHECKING:
@@ -179,9 +179,9 @@ class Conversations(MutableMapping[Key, Any]):
         Args:
             waiting: the update after which it is to go on in time; ``None``: it has no timeout.
         """
-        conversation = {"state": state}
+        conversation: dict[str, Any] = {"state": state}
         if waiting is not None:
-            conversation[UPDATE] = waiting.to_dict()
+            conversation |= kept_update(waiting)
         if self.application.skips_handled:
             conversation[HANDLED] = stamp_of(current.get())
         return conversation
