@@ -79,6 +79,17 @@ class Tracked(Generic[T]):
         if record is not None and record.value is not None:
             await self.expect(record)
 
+    def take(self, record: Record | None) -> None:
+        """Go on with what other code has read or written, in the same object if possible.
+
+        Raises:
+            SessionDataError: it cannot be shown.
+        """
+        assert self.stored is not None
+        found = self.stored.take(record)
+        self._data = ABSENT if found is None else restored(self._data, found)
+        self._assigned = False
+
     def _take_in(self, error: Exception | None = None) -> None:
         """Take note that what is stored was read, or could not be."""
         self._exchanged = Exchanged(error=error)

@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 from .arguments import check_function, check_storage, wrong
 from .codec import Codec, is_data_type
 from .keys import KeyFunction
-from .records import Address, Json, Storage
+from .records import Address, Json, Record, Storage
 from .storages import DatabaseStorage
 from .storages.layers import Place, WrappedStorage, peel
 
@@ -40,6 +40,8 @@ class Fragment(Generic[T]):
     merge: Callable[[Json, Json, Json], Json] | None = None
     """Makes one value of what was read, what it has become here, and what others have made of it
     meanwhile; ``None`` if that cannot be. Without it, a change of others is a conflict."""
+    noted: Callable[[Record | None], object] | None = None
+    """Is told of each record that was read or written."""
     yields: bool = False
     """Whether a change is dropped if somebody else has changed what it would replace or delete."""
     stores_initial: bool = True

@@ -54,14 +54,28 @@ class Stored(Generic[T]):
         self.is_known = True
         self.record = self.raw = record
         logger.debug("Session %s was read: revision %s.", self.address, record and record.revision)
+        fragment = self.fragment
+        if record is not None and record.value is not None:
+            refuse_unreadable(self.address, record)
+            if fragment.layers:
+                record = await incoming(fragment.layers, self.address, record)
+            if record.version is not None or fragment.newest_version is not None:
+                refuse_newer(self.address, record.version, fragment.newest_version)
+        data = self.take(record)
+        self._note()
+        return data
+
+    def take(self, record: Record | None) -> T | None:
+        """Take note of what other code has read or written, and return its data.
+
+        Raises:
+            SessionDataError: it cannot be shown.
+        """
+        self.is_known = True
+        self.record = record
         if record is None or record.value is None:
             return None
-        refuse_unreadable(self.address, record)
         fragment = self.fragment
-        if fragment.layers:
-            record = self.record = await incoming(fragment.layers, self.address, record)
-        if record.version is not None or fragment.newest_version is not None:
-            refuse_newer(self.address, record.version, fragment.newest_version)
         try:
             found = fragment.codec.decode(record.value)
         except SessionDataError as exc:
@@ -124,6 +138,11 @@ class Stored(Generic[T]):
         else:
             self.record = replace(record, revision=revision)
             self._fingerprint = self._writing
+        self._note()
+
+    def _note(self) -> None:
+        if self.fragment.noted is not None:
+            self.fragment.noted(self.record)
 
     @property
     def revision(self) -> Revision:

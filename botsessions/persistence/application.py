@@ -139,6 +139,8 @@ class PersistentApplication(DataApplication):
 
     async def start(self) -> None:
         """Start; see PTB. What ``post_init`` has changed in ``bot_data`` is saved."""
+        if self._outside is not None:
+            await self._outside.save(starting=True)
         await self.update_persistence()
         await super().start()
         self._lookout = self.lookout()

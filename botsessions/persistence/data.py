@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from telegram.ext import Application, ExtBot, JobQueue
 
-from ..unit import Unit, current, open_unit
+from ..exceptions import SessionConflict
+from ..unit import current, open_unit
 from .fragments import BOT_DATA, CHAT_DATA, THE_BOT, USER_DATA
 from .mappings import OpenData, data_here
+from .outside import OutsideBotData
 from .persistence import BotPersistence
 
 if TYPE_CHECKING:
     from telegram import Message
 
     from ..data import Data
+
+
+logger = logging.getLogger(__name__)
+
+LOST = "what code outside of updates has changed in bot_data is lost."
 
 
 class DataApplication(
@@ -32,7 +40,7 @@ class DataApplication(
         """The persistence, if it is ours."""
         self._dropping: set[asyncio.Task[Any]] = set()
         """What drops or moves the data of others."""
-        self._outside: Unit | None = None
+        self._outside: OutsideBotData | None = None
         self._in_memory: Any = None
         super().__init__(**kwargs)
         if isinstance(self.persistence, BotPersistence):
@@ -50,7 +58,7 @@ class DataApplication(
 
     @property
     def bot_data(self) -> Any:
-        """That of the running update; outside of updates, what it was when the bot started.
+        """That of the running update; outside of updates, as the process has last read or saved it.
 
         What is changed outside is saved when the bot starts, when it stops, and by
         ``update_persistence()``.
@@ -72,7 +80,7 @@ class DataApplication(
         data = data_here(BOT_DATA, THE_BOT)
         if data is not None and data.stored is not None and data.stored.is_known:
             return data
-        return None if self._outside is None else self._outside.data(BOT_DATA)
+        return None if self._outside is None else self._outside.data
 
     async def _initialize_persistence(self) -> None:
         if self.kept is None:
@@ -93,6 +101,9 @@ class DataApplication(
         """Save what code outside of updates has changed in ``bot_data``; all else is saved.
 
         Outside of updates, return when what was dropped there is deleted, too.
+
+        Raises:
+            SessionConflict: others have changed the same; then ``bot_data`` is what they have made.
         """
         if self.kept is None:
             await super().update_persistence()
@@ -101,6 +112,15 @@ class DataApplication(
             await asyncio.wait({*self._dropping})
         if self._outside is not None:
             await self._outside.save()
+
+    async def shutdown(self) -> None:
+        """Shut down; see PTB. What cannot be saved of ``bot_data`` any more is told to the log."""
+        try:
+            if self.kept is not None:
+                await self.update_persistence()
+        except SessionConflict:
+            logger.exception("Bot %r: %s", self.session_bot, LOST)
+        await super().shutdown()
 
     def drop_user_data(self, user_id: int) -> None:
         """Delete a user's ``user_data``; see PTB.

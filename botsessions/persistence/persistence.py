@@ -15,15 +15,15 @@ from ..arguments import check_storage, telling_usage, wrong
 from ..declaration import Fragment
 from ..due import CONVERSATION
 from ..editing import AsyncEdit
-from ..records import Storage
+from ..records import Record, Storage
 from ..sources import FromIds, FromKey, Source
 from ..storages import DatabaseStorage
-from ..unit import Unit, open_unit
+from ..unit import open_unit
 from . import callback_data
 from .callback_data import CallbackDataStore
 from .fragments import BOT_DATA, CHAT_DATA, THE_BOT, USER_DATA, fragments_of, nothing
 from .mappings import not_in_memory
-from .merging import merged_at_start
+from .outside import OutsideBotData
 from .values import ValueCodec
 
 
@@ -59,6 +59,7 @@ class BotPersistence(BasePersistence[Any, Any, Any]):
         """What is kept of an update whatever its handlers are, by name."""
         self._bot_alias: str | None = None
         self._lock = "process"
+        self._outside: OutsideBotData | None = None
 
     def attach(self, alias: str, lock: str, types: ContextTypes[Any, Any, Any, Any]) -> None:
         """Belong to the application of a bot. Called by the application.
@@ -128,16 +129,22 @@ class BotPersistence(BasePersistence[Any, Any, Any]):
         codec = ValueCodec(bot=self.telegram_bot)
         return CallbackDataStore(self._bot_alias, callback_data.fragment_of(self.storage, codec))
 
-    async def bot_data_outside(self) -> Unit:
-        """Return a unit with ``bot_data`` for code that runs outside of updates and jobs."""
-        fragment, alias, source, lock = self._place(BOT_DATA, FromKey(THE_BOT))
-        fragment = replace(fragment, merge=merged_at_start)
-        unit = Unit({BOT_DATA: fragment}, alias, source, lock=lock, holds=False)
-        await unit.load()
-        return unit
+    async def bot_data_outside(self) -> OutsideBotData:
+        """Return ``bot_data`` for code that runs outside of updates and jobs."""
+        self._outside = outside = OutsideBotData(*self._place(BOT_DATA, FromKey(THE_BOT)))
+        await outside.load()
+        return outside
+
+    def _note_bot_data(self, record: Record | None) -> None:
+        if self._outside is not None:
+            self._outside.newest = record
 
     def _declared(self, types: ContextTypes[Any, Any, Any, Any]) -> Mapping[str, Fragment[Any]]:
-        return fragments_of(self.store_data, types, self.storage, self.telegram_bot)
+        fragments = fragments_of(self.store_data, types, self.storage, self.telegram_bot)
+        return {
+            name: replace(one, noted=self._note_bot_data) if name == BOT_DATA else one
+            for name, one in fragments.items()
+        }
 
     def telegram_bot(self) -> Bot | None:
         """Return the bot that Telegram's objects among the data get."""

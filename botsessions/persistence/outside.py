@@ -1,0 +1,108 @@
+"""``bot_data`` for code that runs outside of updates and jobs: filters, ``post_init``, tasks."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+from ..absent import ABSENT, Absent
+from ..data import Data
+from ..declaration import Fragment
+from ..exceptions import SessionConflict, SessionError
+from ..records import Json, Record
+from ..sources import Source
+from ..storages.layers import read_one
+from ..unit import Unit
+from .merging import Clash, entries_of, kind_of, merge, merged, remade
+
+logger = logging.getLogger(__name__)
+
+
+class OutsideBotData:
+    """What such code sees and changes, until it is saved: all of it has the same object."""
+
+    def __init__(self, fragment: Fragment[Any], bot: str, source: Source, lock: str) -> None:
+        self.newest: Record | Absent | None = ABSENT
+        """What the process has read or written last, if this has not seen it."""
+        self._bot, self._name = bot, fragment.name
+        self._starting = False
+        fragment = replace(fragment, merge=self._merge, noted=self._note)
+        self._unit = Unit({self._name: fragment}, bot, source, lock=lock, holds=False)
+
+    async def load(self) -> None:
+        """Read it.
+
+        Raises:
+            Exception: there is none, because the storage failed.
+        """
+        await self._unit.load()
+
+    @property
+    def data(self) -> Data[Any]:
+        """As the process knows it last, unless such code has changed it since."""
+        data = self._unit.data(self._name)
+        if not isinstance(self.newest, Absent) and not is_changed(data):
+            data.take(self.newest)
+            self.newest = ABSENT
+        return data
+
+    async def save(self, *, starting: bool = False) -> None:
+        """Write what such code has changed, if anything.
+
+        Args:
+            starting: changes of others to the same entries are replaced, as they are by the last
+                of several processes that put something there when they start.
+
+        Raises:
+            SessionConflict: others have changed the same; then this is what they have made of it.
+            Exception: the storage failed.
+        """
+        self._starting = starting
+        try:
+            await self._unit.save()
+        except SessionConflict:
+            data = self._unit.data(self._name)
+            assert data.address is not None
+            data.take(await read_one(data.fragment.place(data.address)))
+            self.newest = ABSENT
+            raise
+        finally:
+            self._starting = False
+
+    def _note(self, record: Record | None) -> None:
+        self.newest = ABSENT
+
+    def _merge(self, before: Json, mine: Json, theirs: Json) -> Json:
+        both = merged(before, mine, theirs)
+        if both is not None or not self._starting:
+            return both
+        if mine != theirs:
+            logger.info(
+                "Bot %r: another process has put something into the same entries of bot_data when "
+                "it started. What this one has put there replaces it.",
+                self._bot,
+            )
+        value: Json = mine_first(before, mine, theirs)
+        return value
+
+
+def is_changed(data: Data[Any]) -> bool:
+    try:
+        return data.change() is not None
+    except SessionError:  # It cannot be stored.
+        return True
+
+
+def mine_first(before: Any, mine: Any, theirs: Any) -> Any:
+    """Return what both changes together have made of ``before``; where they clash, mine."""
+    try:
+        return merge(before, mine, theirs)
+    except Clash:
+        if kind_of(mine) != "dict" or kind_of(theirs) != "dict":
+            return mine
+    before = before if kind_of(before) == "dict" else ABSENT
+    found = [entries_of("dict", value) for value in (before, mine, theirs)]
+    names = dict.fromkeys(name for entries in found[::-1] for name in entries)
+    both = {name: mine_first(*(entries.get(name, ABSENT) for entries in found)) for name in names}
+    return remade("dict", {name: value for name, value in both.items() if value is not ABSENT})

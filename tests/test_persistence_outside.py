@@ -1,0 +1,165 @@
+"""bot_data outside of updates and jobs: in filters, post_init, post_stop, and tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from django.test import SimpleTestCase, TransactionTestCase
+from telegram.ext import MessageHandler, filters
+
+from botsessions import multi_session
+from botsessions.exceptions import SessionConflict
+from botsessions.models import BotSession
+from botsessions.persistence import BotPersistence
+from botsessions.persistence.outside import OutsideBotData
+from botsessions.testing import AsyncBotClient
+
+from .harness import Store, client
+
+LOGGER = OutsideBotData.__module__
+
+
+def bot_with(store: Store, *handlers: Any) -> AsyncBotClient:
+    return client(
+        multi_session(),
+        *handlers,
+        builder=lambda b: b.persistence(BotPersistence(storage=store)),
+        raise_errors=True,
+    )
+
+
+async def count(update: Any, context: Any) -> None:
+    context.bot_data["n"] = context.bot_data.get("n", 0) + 1
+
+
+class Starting(SimpleTestCase):
+    async def _start(self, store: Store, *put: dict[str, Any]) -> None:
+        """Start processes at once whose ``post_init`` puts something into ``bot_data``."""
+        bots = [bot_with(store) for _ in put]
+        for bot, data in zip(bots, put, strict=True):
+            await bot.application.initialize()
+            for name, value in data.items():
+                bot.application.bot_data[name] = value
+        for bot in bots:
+            await bot.application.start()
+        for bot in bots:
+            await bot.conversation.close()
+
+    async def test_f12_of_processes_that_start_at_once_the_last_has_its_entries(self) -> None:
+        store = Store()
+        with self.assertLogs(LOGGER, "INFO") as told:
+            await self._start(
+                store,
+                {"started": "10:00", "boots": 1, "of": {"a": 1, "n": 1}, "first": 1},
+                {"started": "10:01", "boots": 1, "of": {"b": 1, "n": 2}},
+            )
+        assert len(told.output) == 1
+        assert store.values["bot"] == {
+            "started": "10:01",
+            "boots": 1,
+            "of": {"a": 1, "b": 1, "n": 2},
+            "first": 1,
+        }
+
+    async def test_f12_what_goes_together_is_not_told(self) -> None:
+        store = Store()
+        with self.assertNoLogs(LOGGER, "INFO"):
+            await self._start(store, {"languages": ["it"]}, {"languages": ["it"]})
+        assert store.values["bot"] == {"languages": ["it"]}
+
+
+class Running(SimpleTestCase):
+    async def test_f12_a_filter_sees_what_handlers_have_changed(self) -> None:
+        class Banned(filters.UpdateFilter):
+            def filter(self, update: Any) -> bool:
+                return update.effective_user.id in bot.application.bot_data.get("banned", ())
+
+        async def refuse(update: Any, context: Any) -> None:
+            await update.message.reply_text("You are banned.")
+
+        async def ban(update: Any, context: Any) -> None:
+            context.bot_data.setdefault("banned", set()).add(update.effective_user.id)
+
+        bot = bot_with(Store(), MessageHandler(Banned(), refuse), ban)
+        maria = bot.user("Maria", id=5)
+        assert [(await maria.send("x")).text for _ in range(2)] == [None, "You are banned."]
+
+    async def test_f12_so_does_code_that_keeps_the_object(self) -> None:
+        bot = bot_with(Store(), count)
+        await bot.conversation._start()
+        bot_data = bot.application.bot_data
+        await bot.user("Maria").send("x")
+        assert bot.application.bot_data is bot_data == {"n": 1}
+        async with bot.application.persistence.edit_bot_data() as edited:  # type: ignore[union-attr]
+            edited["n"] = 7
+        assert bot.application.bot_data is bot_data == {"n": 7}
+
+    async def test_f12_what_it_has_changed_since_is_not_replaced(self) -> None:
+        store = Store()
+        bot = bot_with(store, count)
+        maria = bot.user("Maria")
+        await maria.send("x")
+        bot.application.bot_data["task"] = 1
+        await maria.send("x")
+        assert bot.application.bot_data == {"n": 1, "task": 1}
+        await bot.application.update_persistence()
+        assert bot.application.bot_data == store.values["bot"] == {"n": 2, "task": 1}
+
+    async def test_e2_a_lost_change_is_a_conflict_once(self) -> None:
+        store = Store()
+        bot = bot_with(store, count)
+        maria = bot.user("Maria")
+        await maria.send("x")
+        bot.application.bot_data["n"] = 100
+        await maria.send("x")
+        with pytest.raises(SessionConflict):
+            await bot.application.update_persistence()
+        assert bot.application.bot_data == {"n": 2}
+        bot.application.bot_data["task"] = 1
+        await bot.application.update_persistence()
+        assert store.values["bot"] == {"n": 2, "task": 1}
+
+    async def test_e2_a_bot_that_ends_with_one_ends_and_the_log_tells_it(self) -> None:
+        store = Store()
+        bot = bot_with(store, count)
+        maria = bot.user("Maria")
+        await maria.send("x")
+        bot.application.bot_data["n"] = 100
+        await maria.send("x")
+        with self.assertLogs("botsessions.persistence.data", "ERROR") as told:
+            await bot.aclose()
+        assert "SessionConflict" in told.output[0]
+        assert store.values["bot"] == {"n": 2}
+
+    async def test_f12_what_cannot_be_stored_stays_until_that_is_mended(self) -> None:
+        store = Store()
+        bot = bot_with(store, count)
+        maria = bot.user("Maria")
+        await maria.send("x")
+        bot.application.bot_data["task"] = object()
+        await maria.send("x")
+        assert "task" in bot.application.bot_data
+        del bot.application.bot_data["task"]
+        assert bot.application.bot_data == {"n": 2}
+
+
+class Workers(TransactionTestCase):
+    async def test_f12_many_that_start_at_once_do_start(self) -> None:
+        def build(builder: Any) -> Any:
+            builder = builder.persistence(BotPersistence())
+            return multi_session().install(builder, lock="database").build()
+
+        bots = [AsyncBotClient(build=build) for _ in range(4)]
+        for number, bot in enumerate(bots):
+            await bot.application.initialize()
+            bot.application.bot_data.update({"started": number, number: 1})
+        await asyncio.gather(*(bot.application.start() for bot in bots))
+        for bot in bots:
+            await bot.application.stop()
+            await bot.aclose()
+        row = await BotSession.objects.aget(name="ptb:bot_data")
+        entries = dict(row.data["value"])
+        assert entries.pop("started") in range(4)
+        assert entries == dict.fromkeys(range(4), 1)
