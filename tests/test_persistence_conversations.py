@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -341,24 +342,51 @@ class States(SimpleTestCase):
 class GivenAgain(SimpleTestCase):
     """Updates that run_bot gets again because it was killed before it had confirmed them."""
 
-    async def test_f12_an_answer_that_comes_twice_is_not_taken_for_the_next_one(self) -> None:
+    async def _begun(self) -> tuple[Store, AsyncBotClient, Any]:
         store = Store()
         bot = AsyncBotClient(build=with_store(dialogues.build_ordering, store))
-        bot.application.skips_handled = True
+        bot.application.handling = lambda update: nullcontext(True)
         maria = bot.user("Maria", id=5)
         await maria.send("/order")
+        return store, bot, maria
+
+    async def test_f12_an_answer_that_comes_twice_is_not_taken_for_the_next_one(self) -> None:
+        store, bot, maria = await self._begun()
         first, second = text(maria, 1000, "Maria"), text(maria, 1001, "Rome")
-        for update in (first, first, second, first, second):
-            await bot.application.process_update(update)
+        with self.assertLogs("botsessions.persistence.application", "INFO") as told:
+            for update in (first, first, second, first, second):
+                await bot.application.process_update(update)
+        assert len(told.output) == 3
+        assert "Update 1000 of bot '1' was handled before." in told.output[0]
         assert states(store) == {"ordering 5/5": dialogues.SIZE}
         assert store.values["5"]["city"] == "Rome"
 
+    async def test_f12_what_the_bot_itself_feeds_is_handled_and_hides_nothing(self) -> None:
+        store, bot, maria = await self._begun()
+        await bot.application.process_update(text(maria, 1000, "Maria"))
+        bot.application.handling = lambda update: nullcontext(False)
+        await bot.application.process_update(text(maria, 0, "Rome"))
+        await bot.application.process_update(text(maria, 10**9, "small"))
+        assert states(store) == {"ordering 5/5": dialogues.NOTE}
+        bot.application.handling = lambda update: nullcontext(True)
+        await bot.application.process_update(text(maria, 1000, "Maria"))
+        assert states(store) == {"ordering 5/5": dialogues.NOTE}
+        await bot.application.process_update(text(maria, 1001, "Ring twice"))
+        assert states(store) == {}
+
+    async def test_f12_ids_of_another_bot_under_the_alias_are_no_old_ones(self) -> None:
+        store, bot, maria = await self._begun()
+        await bot.application.process_update(text(maria, 1000, "Maria"))
+        for address, (record, stored) in store._stored.items():
+            conversation = json.loads(stored)
+            if "handled" in conversation:
+                conversation["handled"][2] += 1
+                store._stored[address] = record, json.dumps(conversation)
+        await bot.application.process_update(text(maria, 3, "Rome"))
+        assert states(store) == {"ordering 5/5": dialogues.SIZE}
+
     async def test_f12_ids_that_begin_anew_after_a_week_are_no_old_ones(self) -> None:
-        store = Store()
-        bot = AsyncBotClient(build=with_store(dialogues.build_ordering, store))
-        bot.application.skips_handled = True
-        maria = bot.user("Maria", id=5)
-        await maria.send("/order")
+        store, bot, maria = await self._begun()
         await bot.application.process_update(text(maria, 1000, "Maria"))
         ((address, (record, stored)),) = [
             item for item in store._stored.items() if item[0].name.endswith("ordering")

@@ -242,3 +242,14 @@ def test_a_refused_token_is_told() -> None:
         assert await telegram.deliveries.refusal is telegram.error
 
     asyncio.run(scenario())
+
+
+def test_an_update_is_a_delivery_once_and_what_the_bot_feeds_is_none() -> None:
+    async def scenario() -> None:
+        telegram = Telegram(2)
+        (first, second) = await telegram.fetch()
+        for update, expected in ((first, True), (first, False), (Update(2), False), (second, True)):
+            with telegram.deliveries.handling(update) as is_delivery:
+                assert is_delivery is expected
+
+    asyncio.run(scenario())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from django.core.exceptions import ImproperlyConfigured
 from telegram import Update
@@ -14,6 +15,7 @@ from ..database.claims import AlreadyHandled
 from ..database.storage import DatabaseStorage
 from ..due import CONVERSATION
 from ..lookout import Lookout, Watched
+from ..sources import Source
 from ..storages.layers import peel
 from ..unit import Unit
 from .callback_data import CALLBACK_DATA, KeptCallbackData
@@ -51,9 +53,8 @@ class PersistentApplication(DataApplication):
         self._buttons: KeptCallbackData | None = None
         self.looks_by_itself = True
         """Whether what comes due is done without anybody asking for that."""
-        self.skips_handled = False
-        """Whether updates come again that were handled just before the process was killed, so that
-        conversations are to let them pass."""
+        self.given: WeakSet[Source] = WeakSet()
+        """Of the updates that Telegram gives again if the process is killed."""
         super().__init__(**kwargs)
 
     async def _initialize_persistence(self) -> None:
@@ -109,15 +110,23 @@ class PersistentApplication(DataApplication):
         fragments = [one.fragment for one in self._by_name.values()]
         return {fragment.name: fragment for fragment in [*fragments, buttons.store.fragment]}
 
-    def prepare(self, update: object, unit: Unit) -> None:
+    def prepare(self, update: object, unit: Unit, may_be_known: bool) -> None:
         """Let handlers be chosen by what was read.
+
+        Args:
+            may_be_known: whether Telegram may have given the update before, or gives it again.
+                The bot itself may hand on others as often as it likes, under any id.
 
         Raises:
             AlreadyHandled: a conversation has seen the update before.
         """
-        known = self._by_name.values() if self.skips_handled else ()
+        known = self._by_name.values() if may_be_known else ()
+        if may_be_known:
+            self.given.add(unit.source)
         if isinstance(update, Update) and any(one.has_handled(unit, update) for one in known):
-            raise AlreadyHandled(f"Update {update.update_id} was handled before.")
+            told = f"Update {update.update_id} of bot {self.session_bot!r} was handled before."
+            logger.info("%s It is skipped.", told)
+            raise AlreadyHandled(told)
         if self._buttons is not None and CALLBACK_DATA in unit.fragments:
             assert isinstance(update, Update)
             self._buttons.fill_in(update, unit.data(CALLBACK_DATA))

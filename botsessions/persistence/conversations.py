@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from .application import PersistentApplication
 
 HANDLED: Final = "handled"
-"""In what is stored of a conversation: the id of its last update, and when that was handled."""
+"""In what is stored of a conversation: the id of its last update, when that was handled, and the id
+of the bot."""
 DAY_SECONDS: Final = 24 * 3600
 WAITING: Final = "waiting"
 """In what is stored of a conversation: until when others are to wait for its step, which runs with
@@ -99,11 +100,12 @@ class Conversations(MutableMapping[Key, Any]):
         if isinstance(state, PendingState):
             self._wait_for(key, state)
             if data is not None:
-                data.assign(waiting_in(self._kept(state.old_state, None)))
+                data.assign(waiting_in(self._kept(state.old_state, None, data.get())))
         elif data is not None:
             self._pending.pop(key, None)
             unit = current.get()
-            data.assign(self._kept(state, None if unit is None else self._waiting.get(unit)))
+            waiting = None if unit is None else self._waiting.get(unit)
+            data.assign(self._kept(state, waiting, data.get()))
         elif key not in self._pending:  # What is pending is saved when it has ended.
             raise SessionClosed("This conversation's update is over.")
 
@@ -127,22 +129,24 @@ class Conversations(MutableMapping[Key, Any]):
         self._waiting[unit] = update
         conversation = data.get()
         if conversation is not None:
-            data.assign(self._kept(conversation["state"], update))
+            data.assign(self._kept(conversation["state"], update, conversation))
 
     def touch(self, key: Key) -> None:
         """Note that the running update is handled, whether or not the state changes."""
-        data = self._data(key) if self.application.skips_handled else None
+        data = self._data(key)
         conversation = None if data is None else data.get()
         if data is not None and conversation is not None:
-            data.assign({**conversation, HANDLED: stamp_of(current.get())})
+            data.assign(self._stamped(conversation, conversation))
 
     def has_handled(self, unit: Unit, update: Update) -> bool:
         """Whether the conversation has seen an update that the bot is given again."""
         data = unit.contents.all.get(self.fragment.name)
         conversation = None if data is None or data.error is not None else data.get()
-        number, seconds = (conversation or {}).get(HANDLED, (0, 0))
+        number, seconds, *bot = (conversation or {}).get(HANDLED, (0, 0))
         # After a week without updates Telegram may begin to count anew; it keeps them for a day.
-        return bool(update.update_id <= number and time.time() - seconds < DAY_SECONDS)
+        # It counts for each bot, and the alias may have got another one's token.
+        is_same = bot in ([], [self.application.bot.id])
+        return bool(update.update_id <= number and time.time() - seconds < DAY_SECONDS and is_same)
 
     async def end(self, due: Due) -> None:
         """End a conversation whose time is over, unless that is done or it has gone on."""
@@ -173,18 +177,27 @@ class Conversations(MutableMapping[Key, Any]):
             "code, or delete the conversation in the admin."
         )
 
-    def _kept(self, state: Any, waiting: Any) -> dict[str, Any]:
+    def _kept(self, state: Any, waiting: Any, before: dict[str, Any] | None) -> dict[str, Any]:
         """Return what is stored of a conversation.
 
         Args:
             waiting: the update after which it is to go on in time; ``None``: it has no timeout.
+            before: what was.
         """
         conversation: dict[str, Any] = {"state": state}
         if waiting is not None:
             conversation |= kept_update(waiting)
-        if self.application.skips_handled:
-            conversation[HANDLED] = stamp_of(current.get())
-        return conversation
+        return self._stamped(conversation, before)
+
+    def _stamped(
+        self, conversation: dict[str, Any], before: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        """Note the running update as the last one, if Telegram may give it again."""
+        unit, stamp = current.get(), (before or {}).get(HANDLED)
+        if unit is not None and unit.source in self.application.given:
+            number = unit.source.subject.update_id  # type: ignore[attr-defined]
+            stamp = [number, int(time.time()), self.application.bot.id]
+        return conversation if stamp is None else {**conversation, HANDLED: stamp}
 
     def _data(self, key: Key) -> Data[Any] | None:
         return data_here(self.fragment.name, joined(*key))
@@ -207,14 +220,16 @@ class Conversations(MutableMapping[Key, Any]):
                     conversation |= waiting_in(conversation)
         edit = AsyncEdit(*place)
         try:
-            async with edit:
+            async with edit as conversation:
                 # Unless the next update has found it already.
                 if self._pending.get(key) is pending:
                     state = result_of(pending)
                     ended = state is None or state == self.handler.END
                     waits = has_timeouts(self.handler, application)
                     edit.data = (
-                        None if ended else self._kept(state, source.subject if waits else None)
+                        None
+                        if ended
+                        else self._kept(state, source.subject if waits else None, conversation)
                     )
         finally:
             if self._pending.get(key) is pending:
@@ -257,12 +272,6 @@ class NotDone:
 def waiting_in(conversation: dict[str, Any]) -> dict[str, Any]:
     """Return what is stored of a conversation whose step runs beside others for now."""
     return {**conversation, WAITING: int(time.time() + WAITING_SECONDS)}
-
-
-def stamp_of(unit: Unit | None) -> list[int]:
-    """Return the id of a unit's update, and the time in seconds."""
-    subject = None if unit is None else unit.source.subject
-    return [getattr(subject, "update_id", 0), int(time.time())]
 
 
 def has_timeouts(handler: ConversationHandler[Any], application: PersistentApplication) -> bool:

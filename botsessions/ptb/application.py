@@ -41,8 +41,11 @@ class SessionApplication(PersistentApplication):
         self.session = session
         self.session_bot = session_bot or self.bot.token.partition(":")[0]
         """What the bot's sessions are stored under."""
-        self.handling: Callable[[object], AbstractContextManager[object]] = nullcontext
-        """Entered with an update while it is being handled."""
+        self.handling: Callable[[object], AbstractContextManager[bool]] = lambda update: (
+            nullcontext(False)
+        )
+        """Entered with an update while it is being handled; gives whether Telegram may have given
+        it before."""
         self.deliveries: dict[int, Delivery] = {}
         """By ``id()``, the updates that came by webhook and are to be claimed."""
         self.on_stop_running: Callable[[], object] | None = None
@@ -81,14 +84,14 @@ class SessionApplication(PersistentApplication):
         needed = self.needed(update) if self.kept is not None else {}
         claim = None if delivery is None else delivery.claim
         unit = unit_for(self, update, claim=claim, more=needed)
-        with self.handling(update), CurrentUnit(unit):
+        with self.handling(update) as may_be_known, CurrentUnit(unit):
             # A conversation's state must not be looked at while another update may change it.
             # If nobody holds a key it is enough to wait until a handler takes the update.
             if unit.comes_first or process_lock().busy or self.session.has_async_keys:
                 await unit.enter()
             if unit.comes_first and unit.error is not None:
                 await self.process_error(update, unit.error)
-            elif not needed or await self._open(unit, update):
+            elif not needed or await self._open(unit, update, may_be_known):
                 await super().process_update(update)
             await self.save_unit(unit, update)
             for lost in self.lost_states(unit) if needed else ():
@@ -97,11 +100,11 @@ class SessionApplication(PersistentApplication):
                 delivery.note(unit)
         await look_after_connections()
 
-    async def _open(self, unit: Unit, update: object) -> bool:
+    async def _open(self, unit: Unit, update: object, may_be_known: bool) -> bool:
         """Load what handlers are chosen by; return whether any may handle the update."""
         try:
             await unit.open()
-            self.prepare(update, unit)
+            self.prepare(update, unit, may_be_known)
         except (AlreadyHandled, ClaimedElsewhere):
             unit.failed = True
         except Exception as exc:

@@ -51,6 +51,8 @@ class Deliveries:
         self._updater = updater
         self._bot = updater.bot
         self._updates: dict[int, State] = {}
+        self._fetched: dict[int, Update] = {}
+        """By ``id()``, the updates whose handling has not begun."""
         self._begun_at: dict[int, float] = {}
         self._all_handled = asyncio.Event()
         self._pause = SHORTEST_PAUSE
@@ -78,18 +80,24 @@ class Deliveries:
         new = [update for update in fetched if update.update_id not in self._updates]
         if new:
             self._updates.update((update.update_id, State.WAITING) for update in new)
+            self._fetched.update((id(update), update) for update in new)
             self._pause = SHORTEST_PAUSE
         elif len(fetched) >= LIMIT:
             self._give_up(State.BEGUN, LIMIT // 2)  # They hide newer ones.
         return new
 
     @contextmanager
-    def handling(self, update: object) -> Iterator[None]:
-        """Note that ``update`` is being handled and, unless that is cut short, has been."""
+    def handling(self, update: object) -> Iterator[bool]:
+        """Note that ``update`` is being handled and, unless that is cut short, has been.
+
+        Gives whether Telegram may have given it before, to a process that was killed when it had
+        handled but not confirmed it. What the bot itself feeds, also if it is such an update once
+        more, is another matter.
+        """
         end = State.HANDLED
         self._note(update, State.BEGUN)
         try:
-            yield
+            yield self._fetched.pop(id(update), None) is not None
         except (asyncio.CancelledError, GeneratorExit):
             end = State.CANCELLED
             raise

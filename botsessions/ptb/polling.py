@@ -130,7 +130,6 @@ class Life:
         self._updater.bot = cast(TelegramBot, deliveries)
         self._application.handling = deliveries.handling
         self._application.on_stop_running = self.stop
-        self._application.skips_handled = True
         try:
             await self._start()
             on_start(self.bot, self._application.bot.username)
