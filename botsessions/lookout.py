@@ -93,15 +93,30 @@ class Lookout:
         self._bot = bot
         self._shelves: dict[DatabaseStorage, Shelf] = {}
         self._pause = MOST_SECONDS
-        for one in watched:
-            self._shelves.setdefault(one.storage, Shelf(bot, one.storage)).watched.append(one)
-            self._pause = min(self._pause, max(FEWEST_SECONDS, one.seconds))
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._started = False
+        for one in watched:
+            self.watch(one)
+
+    def watch(self, one: Watched) -> None:
+        """Look for this, too, in place of what had its name."""
+        if one.storage not in self._shelves:
+            self._shelves[one.storage] = Shelf(self._bot, one.storage)
+            if self._started:
+                self._begin(self._shelves[one.storage])
+        shelf = self._shelves[one.storage]
+        shelf.watched = [*(other for other in shelf.watched if other.name != one.name), one]
+        self._pause = min(self._pause, max(FEWEST_SECONDS, one.seconds))
 
     def start(self) -> None:
+        self._started = True
+        for shelf in self._shelves.values():
+            self._begin(shelf)
+
+    def _begin(self, shelf: Shelf) -> None:
         # One table's database may be slow or down while others are not.
-        self._tasks = [asyncio.create_task(self._run(shelf)) for shelf in self._shelves.values()]
+        self._tasks.append(asyncio.create_task(self._run(shelf)))
 
     @property
     def is_stopping(self) -> bool:

@@ -110,6 +110,20 @@ class Looking(TransactionTestCase):
         await doing.lookout.look()
         assert doing.done == []
 
+    async def test_it_can_be_told_of_more_while_it_runs(self) -> None:
+        doing, other = Doing(name="job:a"), Doing()
+        lookout = Lookout("shop", ())
+        lookout.start()
+        lookout.watch(Watched(STORAGE, "job:b", other.do, 1))
+        lookout.watch(Watched(STORAGE, "job:b", doing.do, 1))
+        await make("1", "job:b")
+        for _ in range(50):
+            await asyncio.sleep(0.1)
+            if doing.done:
+                break
+        await lookout.stop()
+        assert (doing.done, other.done) == (["1"], [])
+
     async def test_a_running_lookout_goes_on_beside_what_takes_long(self) -> None:
         going, seen = asyncio.Event(), asyncio.Event()
 

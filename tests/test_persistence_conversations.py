@@ -20,6 +20,7 @@ from botsessions import multi_session, session
 from botsessions.exceptions import ConversationStateError
 from botsessions.models import BotSession
 from botsessions.persistence import BotPersistence
+from botsessions.steps import StepHandler
 from botsessions.testing import AsyncBotClient, BotClient
 
 from .bots import dialogues
@@ -328,6 +329,34 @@ class States(SimpleTestCase):
             bot.application.add_handler(dialogues.ordering())
         await maria.send("/order")
         assert states(store) == {"ordering 5/5": 0}
+
+    @pytest.mark.filterwarnings("ignore:A persistent `ConversationHandler` was passed")
+    async def test_f12_one_that_takes_the_place_of_another_goes_on_with_its_states(self) -> None:
+        store = Store()
+        bot = AsyncBotClient(build=with_store(dialogues.build_ordering, store))
+        maria = bot.user("Maria", id=5)
+        await maria.send("/order")
+        (handler,) = bot.application.handlers[0]
+        bot.application.remove_handler(handler)
+        assert (await maria.send("Maria")).text is None
+        bot.application.add_handler(dialogues.ordering())
+        assert (await maria.send("Maria")).text == "City?"
+        with pytest.raises(ImproperlyConfigured, match="Two conversations"):
+            bot.application.add_handler(dialogues.ordering())
+
+    async def test_f12_one_behind_a_step_goes_on_after_each_restart(self) -> None:
+        def build(builder: Any) -> Any:
+            application = builder.build()
+            step = StepHandler[Any](lambda data: True, dialogues.ordering())
+            application.add_handler(step)
+            return application
+
+        declared = session(initial=dict, storage=Store())
+        maria = Restarting(with_store(build, Store(), declared))
+        assert (await maria.send("/order")).text == "Name?"
+        assert (await maria.send("Maria")).text == "City?"
+        assert (await maria.send("Rome")).text == "Size?"
+        await maria.stop()
 
     async def test_f12_one_that_is_nested_in_several_is_one(self) -> None:
         store = Store()

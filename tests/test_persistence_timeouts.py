@@ -148,6 +148,13 @@ def build_late(builder: Any) -> Any:
     return dialogues.build_hurried(builder)
 
 
+def telling(words: str) -> Any:
+    async def tell(update: Any, context: Any) -> None:
+        await update.effective_message.reply_text(words)
+
+    return tell
+
+
 BOTS = {"shop": {"APPLICATION": build_late, "PERSISTENCE": True}}
 
 
@@ -204,6 +211,19 @@ class Processes(TransactionTestCase):
         await bot.conversation._start()
         await asyncio.wait_for(told.wait(), 20)
         await bot.conversation.close()
+
+    @pytest.mark.filterwarnings("ignore:A persistent `ConversationHandler` was passed")
+    async def test_f12_it_also_looks_for_those_that_are_added_while_it_runs(self) -> None:
+        for name in ("first", "second"):  # Of which the second takes the first one's place.
+            async with AsyncBotClient("shop") as bot:
+                maria = bot.user("Maria", id=5)
+                await maria.send("hello")
+                (handler,) = bot.application.handlers[0]
+                bot.application.remove_handler(handler)
+                bot.application.add_handler(hurry := dialogues.hurried())
+                hurry.states[hurry.TIMEOUT] = [MessageHandler(filters.ALL, telling(name))]
+                await maria.send("/order")
+                assert (await bot.let_time_pass(LONG_AGO)).texts == [name]
 
     async def test_f12_one_whose_last_update_somebody_has_deleted_ends_in_silence(self) -> None:
         await self._begin()

@@ -74,14 +74,35 @@ class PersistentApplication(DataApplication):
             ImproperlyConfigured: it cannot be kept, or another one has its name.
         """
         super().add_handler(handler, group)
-        if self.kept is None or not isinstance(handler, ConversationHandler):
+        if self.kept is None:
             return
-        if handler.persistent or self.kept.all_conversations:
-            self._conversations.append(conversations := adopt(handler, self))
-            for one in conversations.all():
-                self._name(one)
-        elif self.session_lock == "database":
-            logger.warning(IN_MEMORY, self.session_bot)
+        for one in conversations_in(handler):
+            if one.persistent or self.kept.all_conversations:
+                self._keep(adopt(one, self))
+            elif self.session_lock == "database":
+                logger.warning(IN_MEMORY, self.session_bot)
+
+    def remove_handler(self, handler: BaseHandler[Any, Any, Any], group: int = 0) -> None:
+        """Remove a handler; see PTB. Another conversation may then have its name, and go on."""
+        super().remove_handler(handler, group)
+        there = [
+            one
+            for handlers in self.handlers.values()
+            for other in handlers
+            for one in conversations_in(other)
+        ]
+        self._conversations = [known for known in self._conversations if known.handler in there]
+        self._by_name = {
+            one.fragment.name: one for known in self._conversations for one in known.all()
+        }
+
+    def _keep(self, conversations: Conversations) -> None:
+        self._conversations.append(conversations)
+        for one in conversations.all():
+            self._name(one)
+            if self._lookout is not None:
+                for watched in watched_of(one):
+                    self._lookout.watch(watched)
 
     def _name(self, conversations: Conversations) -> None:
         name = conversations.fragment.name
@@ -179,11 +200,8 @@ class PersistentApplication(DataApplication):
 
     def watched(self) -> Iterator[Watched]:
         """Yield what comes due at a time: conversations end that have a timeout."""
-        for name, one in self._by_name.items():
-            storage = peel(one.fragment.storage)[1]
-            if one.handler.conversation_timeout and isinstance(storage, DatabaseStorage):
-                seconds = patience_of(one.handler).total_seconds() / 10
-                yield Watched(storage, name, one.end, seconds)
+        for one in self._by_name.values():
+            yield from watched_of(one)
 
     async def load_overdue(self, fragment: Fragment[Any], update: Update | None) -> None:
         """Load a conversation whose time is over, among all processes, so that it is ended.
@@ -198,3 +216,18 @@ class PersistentApplication(DataApplication):
     ) -> None:
         """Run the handlers for a conversation whose time is over, with its last update."""
         raise NotImplementedError
+
+
+def conversations_in(handler: BaseHandler[Any, Any, Any]) -> Iterator[ConversationHandler[Any]]:
+    """Yield a handler, or those among the handlers of a ``StepHandler``, that are conversations."""
+    for one in (handler, *getattr(handler, "handlers", ())):
+        if isinstance(one, ConversationHandler):
+            yield one
+
+
+def watched_of(one: Conversations) -> Iterator[Watched]:
+    """Yield what comes due of a conversation if that has a timeout."""
+    storage = peel(one.fragment.storage)[1]
+    if one.handler.conversation_timeout and isinstance(storage, DatabaseStorage):
+        seconds = patience_of(one.handler).total_seconds() / 10
+        yield Watched(storage, one.fragment.name, one.end, seconds)
