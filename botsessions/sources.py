@@ -50,7 +50,7 @@ class Source(Protocol):
 
 
 class FromUpdate:
-    """An update. One that is not Telegram's has no session."""
+    """An update. One that is not Telegram's has no session, unless its context has ids."""
 
     def __init__(self, update: Any) -> None:
         self.subject = update
@@ -78,7 +78,10 @@ class FromUpdate:
 
     def no_key(self, function: KeyFunction) -> str:
         if not is_update(self.subject):
-            return f"A {type(self.subject).__name__} has no session: only Telegram's updates have."
+            return (
+                f"A {type(self.subject).__name__} has no session: only Telegram's updates have, "
+                "and those whose context is made with user_id=… or chat_id=…."
+            )
         needs = next((needs for known, needs in NEEDS if known is function), None)
         if needs is None:
             return (
@@ -171,6 +174,17 @@ class FromKnownIds(FromIds):
     def _taken(self, function: KeyFunction) -> dict[str, Any]:
         known = takes_ids(function) or frozenset()
         return {name: self.ids[name] for name in self.ids if name in known}
+
+
+class FromOther(FromKnownIds):
+    """An update of the bot's own, not Telegram's, with the chat and user of its context."""
+
+    def __init__(self, update: Any, ids: Mapping[str, Any]) -> None:
+        self.subject = update
+        super().__init__({name: i for name, i in ids.items() if i is not None})
+
+    def readable(self, function: KeyFunction) -> bool:
+        return True
 
 
 class FromJob(FromKnownIds):

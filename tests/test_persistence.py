@@ -291,6 +291,32 @@ class Kept(SimpleTestCase):
             await made.run(application)
         assert store.values == {"5": {"job": 1}, "-100": {"job": 1}, "bot": {"job": 1}}
 
+    async def test_f12_updates_of_the_bots_own_have_the_data_of_whom_their_context_names(
+        self,
+    ) -> None:
+        store = Store()
+
+        async def pay(update: Any, context: Any) -> None:
+            if isinstance(update, Payment):
+                context.user_data.setdefault("paid", []).append(update.amount)
+                context.session["last"] = update.amount
+                await asyncio.sleep(0)
+            else:
+                await update.message.reply_text(f"{context.user_data} {context.session}")
+
+        sessions = session(initial=dict, get_session_key=per_user, storage=Store())
+        types = ContextTypes(context=PaymentContext)
+        bot = client(
+            sessions,
+            pay,
+            builder=lambda b: kept(store)(b.context_types(types).concurrent_updates(True)),
+            raise_errors=True,
+        )
+        await asyncio.gather(*(bot.feed(Payment(5, amount)) for amount in (1, 2)))
+        await bot.feed(Payment(6, 3))
+        answer = await bot.user("Maria", id=5).send("x")
+        assert answer.text == "{'paid': [1, 2]} {'last': 2}"
+
     async def test_f12_what_post_init_puts_into_bot_data_is_kept(self) -> None:
         store = Store()
         for turn in ("first", "second"):
@@ -487,6 +513,20 @@ class Kept(SimpleTestCase):
         assert not application._user_ids_to_be_updated_in_persistence
         assert not application._chat_ids_to_be_updated_in_persistence
         assert repr(application.user_data) == "<user_data of the running update>"
+
+
+@dataclass
+class Payment:
+    user_id: int
+    amount: int
+
+
+class PaymentContext(SessionContext[Any]):
+    @classmethod
+    def from_update(cls, update: Any, application: Any) -> Any:
+        if isinstance(update, Payment):
+            return cls(application=application, user_id=update.user_id)
+        return super().from_update(update, application)
 
 
 @dataclass

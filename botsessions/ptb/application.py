@@ -87,7 +87,10 @@ class SessionApplication(PersistentApplication):
         with self.handling(update) as may_be_known, CurrentUnit(unit):
             # A conversation's state must not be looked at while another update may change it.
             # If nobody holds a key it is enough to wait until a handler takes the update.
-            if unit.comes_first or process_lock().busy or self.session.has_async_keys:
+            # Whose an update of another kind is, its context says.
+            if unit.comes_first or (
+                isinstance(update, Update) and (process_lock().busy or self.session.has_async_keys)
+            ):
                 await unit.enter()
             if unit.comes_first and unit.error is not None:
                 await self.process_error(update, unit.error)

@@ -14,6 +14,8 @@ from ..data import Data
 from ..database.claims import AlreadyHandled, ClaimedElsewhere
 from ..declaration import SINGLE
 from ..exceptions import SessionClosed, SessionDataError
+from ..keys import is_update
+from ..sources import FromOther, FromUpdate
 from ..standing import StandsForData
 from ..unit import Unit, current
 
@@ -148,6 +150,10 @@ class BaseSessionContext(
         """Open the session. PTB awaits this before the first handler that takes an update."""
         unit = self._unit
         if unit is not None:
+            ids = {"chat": self._chat_id, "user": self._user_id}
+            is_other = type(unit.source) is FromUpdate and not is_update(unit.source.subject)
+            if is_other and any(ids.values()):
+                unit.source = FromOther(unit.source.subject, ids)
             try:
                 await unit.open()
             except (AlreadyHandled, ClaimedElsewhere):
