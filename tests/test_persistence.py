@@ -429,6 +429,23 @@ class Kept(SimpleTestCase):
         await asyncio.gather(*(person.send("x") for person in people))
         assert store.values["bot"] == {"n": 8}
 
+    async def test_f12_in_an_error_handler_the_edit_alone_is_saved(self) -> None:
+        store = Store()
+
+        async def fail(update: Any, context: Any) -> None:
+            context.user_data["a"] = context.bot_data["a"] = 1
+            raise ValueError
+
+        async def error(update: Any, context: Any) -> None:
+            async with context.application.persistence.edit_bot_data() as bot_data:
+                bot_data["errors"] = bot_data.get("errors", 0) + 1
+            assert context.bot_data == bot_data
+
+        bot = client(multi_session(), fail, errors=error, builder=kept(store))
+        for _ in range(2):
+            await bot.user("Maria", id=5).send("x")
+        assert store.values == {"bot": {"errors": 2}}
+
     async def test_b5_a_session_does_not_show_what_is_kept(self) -> None:
         fragments = multi_session(a=session(initial=dict, storage=Store()))
         seen: list[Any] = []

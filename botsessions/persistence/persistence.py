@@ -234,7 +234,7 @@ class BotDataEdit(AsyncEdit[Any]):
 
     async def __aenter__(self) -> Any:
         unit = open_unit()
-        if unit is not None and BOT_DATA in unit.contents.all:
+        if unit is not None and BOT_DATA in unit.contents.all and not unit.failed:
             await unit.save()
         return await super().__aenter__()
 
