@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .codec import ROOT, Place, path_of, unstorable
+from .codec import ROOT, Place, path_of, too_deep, unstorable
 from .conf import app_settings
 from .records import Json
 
@@ -41,12 +41,17 @@ def unmask(edited: Json, stored: Json, names: Collection[str]) -> Json:
     says where that value is stored, so it may be moved to another field of a masked name.
 
     Raises:
-        SessionDataError: a mask stands for nothing that is stored, or where it would be shown.
+        SessionDataError: a mask stands for nothing that is stored, or where it would be shown; or
+            it is nested so deeply that nobody could store it.
     """
     if not names:
         return edited
     texts = frozenset(t for t in texts_of(stored, names) if MASK.fullmatch(t))
-    unmasked: Json = Unmasking(names, dict(hidden(stored, names)), texts).value(edited)
+    unmasking = Unmasking(names, dict(hidden(stored, names)), texts)
+    try:
+        unmasked: Json = unmasking.value(edited)
+    except RecursionError:
+        raise too_deep("$") from None
     return unmasked
 
 

@@ -239,19 +239,22 @@ def loads(text: str | bytes) -> Json:
     """Return what JSON text says, also such as is not strict.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: it is no JSON, or nested too deeply for Python.
     """
     try:
-        return cast("Json", DECODER.decode(text))
-    except ValueError:  # A NaN, say, which others may have stored.
-        return cast("Json", json.loads(text))
+        try:
+            return cast("Json", DECODER.decode(text))
+        except ValueError:  # A NaN, say, which others may have stored.
+            return cast("Json", json.loads(text))
+    except RecursionError:
+        raise ValueError("It is nested too deeply.") from None
 
 
 def stored_value(text: str) -> Json:
     """Return stored data, :data:`UNREADABLE` where Python cannot read them."""
     try:
         return loads(text)
-    except (ValueError, RecursionError):
+    except ValueError:
         return cast("Json", UNREADABLE)
 
 

@@ -117,6 +117,7 @@ def test_nothing_changed_nothing_saved(editor: Client) -> None:
         ("9" * 5000, "too many digits"),
         ('{"pizzas": "many"}', "$.pizzas does not fit Basket: Expected `int`"),
         ('{"pizzas": 1, "a": ' + "[" * 40 + "]" * 40 + "}", "nested deeper than 30 levels"),
+        ('{"pizzas": 1, "a": ' + "[" * 600 + "]" * 600 + "}", "nested deeper than 30 levels"),
         ('{"pizzas": 1, "a": "\\u0000"}', "$.a is text that holds a NUL"),
         ('{"pizzas": 1, "a": "\\ud800"}', "lone surrogate"),
         (f'{{"pizzas": 1, "a": "{"x" * 1000}"}}', "a session may have 1000"),

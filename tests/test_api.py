@@ -302,6 +302,7 @@ def test_the_log_says_who_did_what(login: Login) -> None:
     [
         (b'{"data": {"a": NaN}}', "NaN"),
         (b'{"data": ' + b"[" * 40 + b"]" * 40 + b"}", "nested deeper"),
+        (b'{"data": ' + b"[" * 600 + b"]" * 600 + b"}", "nested deeper"),
         (b'{"data": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested"),
         (b'{"data": "\\u0000"}', "NUL"),
         (b'{"data": null}', "null"),

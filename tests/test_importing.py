@@ -92,6 +92,10 @@ def line(key: str = "5", data: Any = None, **others: Any) -> dict[str, Any]:
     return {"bot": "shop", "fragment": "cart", "key": key, "data": data, **others}
 
 
+def deep(levels: int) -> str:
+    return json.dumps(line()).replace('{"n": 1}', "[" * levels + "]" * levels)
+
+
 def make(key: str = "5", *, name: str = "cart", data: Any = None, **fields: Any) -> BotSession:
     data = {"n": 1} if data is None else data
     return BotSession.objects.create(bot="shop", name=name, key=key, data=data, **fields)
@@ -239,7 +243,9 @@ def test_what_has_expired_is_left_out(lines: Lines) -> None:
 @pytest.mark.parametrize(
     ("session", "reason"),
     [
-        ('{"bot": "shop"', "It is no JSON."),
+        ('{"bot": "shop"', "It is no JSON that Python can read."),
+        (deep(600), "[0] is nested deeper than 30 levels"),
+        (deep(5000), "It is no JSON that Python can read."),
         ('{"bot": "shop", "key": 5, "secret": 1}', "It is no session as export_sessions writes"),
         ({"changed": "2026-01-02T03:04:05"}, "It is no session as export_sessions writes"),
         ({"bot": "other"}, "The settings declare no fragment 'cart' of a bot 'other'."),
@@ -276,6 +282,13 @@ def test_a_masked_export_is_refused(lines: Lines, settings: Any) -> None:
     lines.write({"data": {"password": "[masked: $.password]"}})
     assert "Import what export_sessions writes: it masks nothing." in lines.imported()
     assert stored() == {}
+
+
+def test_very_deep_data_are_refused_where_fields_are_masked(lines: Lines, settings: Any) -> None:
+    settings.BOTSESSIONS = {**settings.BOTSESSIONS, "MASKED_FIELDS": ["password"]}
+    lines.write(deep(600), {"key": "good"})
+    assert "Session in line 1: $ is nested deeper than 30 levels." in lines.imported()
+    assert set(stored()) == {"good"}
 
 
 def test_a_hundred_are_named_and_the_others_counted(lines: Lines) -> None:

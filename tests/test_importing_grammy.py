@@ -145,6 +145,7 @@ def test_files_that_grammy_has_not_written_are_named(tmp_path: Path) -> None:
         "42/142.json": '{"texts": []}',
         "42/143.json": "{}",
         "42/242.json": "{",
+        "42/542.json": "[" * 5000 + "]" * 5000,
         "42/342.json": '{"__d": {}, "e": "secret"}',
         "42/README.md": "",
     }.items():
@@ -155,7 +156,8 @@ def test_files_that_grammy_has_not_written_are_named(tmp_path: Path) -> None:
     assert said.startswith("1 session imported in")
     for file, reason in {
         "143": "It does not lie where grammY's file storage puts a session.",
-        "242": "It is no JSON.",
+        "242": "It is no JSON that Python can read.",
+        "542": "It is no JSON that Python can read.",
         "342": "Its version or expiry is none that grammY writes.",
         "442": "It is no text.",
     }.items():
@@ -211,7 +213,7 @@ def test_versions_of_a_table_are_kept_and_broken_rows_named(
         connection.commit()
     said = imported("grammy-psql", "pets", "--database", "grammy", "--fragment", "migrated")
     assert said.startswith("2 sessions imported, 1 left out because they are empty in")
-    assert "Session under the key '7': It is no JSON." in said
+    assert "Session under the key '7': It is no JSON that Python can read." in said
     assert BotSession.objects.get(key="5").version == 2
     assert "secret" not in said
 

@@ -318,6 +318,18 @@ def test_only_of_a_namespace(settings: Any) -> None:
     assert stored("user") == {"7": {"texts": ["other"]}}
 
 
+@pytest.mark.usefixtures("tables")
+def test_a_row_that_cannot_be_read_is_named(settings: Any) -> None:
+    write_tables(settings, SAID)
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA ignore_check_constraints = ON")
+        table, deep = f"{LIBRARY}_userdata", "[" * 5000 + "]" * 5000
+        cursor.execute(f"UPDATE {table} SET data = %s WHERE user_id = 6", [deep])  # noqa: S608
+    said = imported("django-persistence", "--data", "user_data", "--fragment", "user")
+    assert "Session in user_data[6]: It is no JSON that Python can read." in said
+
+
 def test_tables_that_are_not_there_are_an_error() -> None:
     said = imported("django-persistence", "--data", "user_data", "--fragment", "user")
     assert said == f"There is no table '{LIBRARY}_userdata' in the database 'default'."

@@ -93,6 +93,8 @@ def test_text_of_json_is_short_and_what_others_have_stored_is_read() -> None:
     assert math.isnan(found[0])
     with pytest.raises(ValueError, match="Expecting"):
         loads("[")
+    with pytest.raises(ValueError, match="nested too deeply"):
+        loads("[" * 5000 + "]" * 5000)
 
 
 def test_d6_equal_versions_read_the_same() -> None:

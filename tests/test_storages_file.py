@@ -111,7 +111,10 @@ def test_only_the_owner_can_look_into_it(storage: FileStorage) -> None:
     assert modes == [0o600, 0o700, 0o700]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"{}", b'{"bot": 1}', b"\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b"{}", b'{"bot": 1}', b"\xff", b"[" * 5000 + b"]" * 5000],
+)
 def test_a12_a_broken_file_is_an_error_and_stays(storage: FileStorage, content: bytes) -> None:
     asyncio.run(storage.write(ADDRESS, Record("secret")))
     file = storage.file(ADDRESS)

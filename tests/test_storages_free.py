@@ -175,8 +175,11 @@ def test_a_change_without_an_address_is_an_error(
         used(server, write, miss, use)
 
 
-def test_a12_what_is_not_json_is_an_error(server: FreeServer) -> None:
-    server.said = b"<h1>Please log in to the Wi-Fi</h1>"
+@pytest.mark.parametrize(
+    "said", [b"<h1>Please log in to the Wi-Fi</h1>", b"[" * 5000 + b"]" * 5000]
+)
+def test_a12_what_is_not_json_is_an_error(server: FreeServer, said: bytes) -> None:
+    server.said = said
     with pytest.raises(SessionStorageError, match="not JSON"):
         used(server, write, read)
 

@@ -18,7 +18,17 @@ from msgspec.structs import asdict, replace
 from ..arguments import check_text, telling_usage
 from ..exceptions import SessionStorageError
 from ..locks import process_lock
-from ..records import ANY, About, Address, Record, Revision, conflict, dumps, new_revision
+from ..records import (
+    ANY,
+    About,
+    Address,
+    Record,
+    Revision,
+    conflict,
+    dumps,
+    loads,
+    new_revision,
+)
 from .loops import unblocked
 from .shards import clear, held, lockable, make_directory, remove_file, replace_file
 
@@ -126,7 +136,7 @@ def content_of(file: Path) -> tuple[Address, Record] | None:
         SessionStorageError: it holds something else.
     """
     try:
-        return decoded(json.loads(file.read_text("utf-8")))
+        return decoded(loads(file.read_text("utf-8")))
     except FileNotFoundError:
         return None
     except (ArithmeticError, KeyError, TypeError, ValueError) as exc:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,7 +9,7 @@ from urllib.parse import quote
 
 from ..arguments import check_text, telling_usage
 from ..database.callers import sync_code_waits
-from ..records import Address, dumps
+from ..records import Address, dumps, loads
 from ..secret import Secret
 from .free_server import Account, Connection, unexpected
 from .loops import PerLoop
@@ -87,7 +86,7 @@ class FreeStorage(ValueStorage):
 
     def _loaded(self, text: str) -> Any:
         try:
-            return json.loads(text)
+            return loads(text)
         except ValueError as exc:
             raise unexpected(self._account, "what it sent is not JSON") from exc
 

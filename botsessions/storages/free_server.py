@@ -141,6 +141,6 @@ def content_of(response: httpx.Response) -> dict[str, Any]:
     """Return the JSON object that was sent; an empty one if it was none."""
     try:
         content = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

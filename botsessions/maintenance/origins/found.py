@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, Protocol
 from ...storages import About
 from ..batches import Failure
 
+NO_JSON = "It is no JSON that Python can read."
+
 
 class Place(NamedTuple):
     """The fragment of a bot that sessions are to move into."""

@@ -17,7 +17,7 @@ from ...records import loads
 from ...storages import FreeStorage
 from ...storages.value import unpack
 from ..batches import Failure
-from .found import Found, OriginError, Place
+from .found import NO_JSON, Found, OriginError, Place
 from .sql import ForeignTable
 
 AT_ONCE = 20
@@ -42,7 +42,7 @@ class Keys:
         try:
             value = None if text is None else loads(text)
         except ValueError:
-            yield Failure(where, "It is no JSON.")
+            yield Failure(where, NO_JSON)
         else:
             yield from self.found(where, key, value, changed_at)
 

@@ -16,7 +16,7 @@ from ...exceptions import SessionDataError
 from ...masking import masked_fields, unmask
 from ...storages import About
 from ..batches import Failure
-from .found import Found, OriginError, Place
+from .found import NO_JSON, Found, OriginError, Place
 
 STDIN = "-"
 PIECE = 1024 * 1024
@@ -110,8 +110,8 @@ def found_in(line: bytes, where: str) -> Found | Failure:
         expires_at = aware(session.expires)
     except msgspec.ValidationError:  # Its text may show a value.
         return Failure(where, "It is no session as export_sessions writes them.")
-    except ValueError:
-        return Failure(where, "It is no JSON.")
+    except (ValueError, RecursionError):
+        return Failure(where, NO_JSON)
     try:
         unmask(data, None, masked_fields())
     except SessionDataError as exc:

@@ -15,7 +15,7 @@ from ...ptb.pickles import unpickled
 from ...records import loads
 from ...storages import About
 from ..batches import Failure
-from .found import Found, OriginError, Place
+from .found import NO_JSON, Found, OriginError, Place
 from .sql import ForeignTable
 
 TABLES = "python_telegram_bot_django_persistence_"
@@ -60,12 +60,16 @@ class Way:
         if kind.id == "":
             name, key = identifier
             return self._conversation(name, key, value)
-        where = f"in {self.data}" if kind.id is None else f"in {self.data}[{identifier}]"
+        where = self.where(identifier)
         # python-telegram-bot keeps an empty one of everybody whom it has heard of.
         data = None if value == {} else value
         if kind.id is None:
             return Found(where, self.place, data, self.key, about=About())
         return Found(where, self.place, data, ids={kind.id: identifier})
+
+    def where(self, identifier: Any) -> str:
+        is_bots = KINDS[self.data].id is None
+        return f"in {self.data}" if is_bots else f"in {self.data}[{identifier}]"
 
     def _conversation(self, name: str, key: tuple[Any, ...], state: object) -> Found:
         place = self.place._replace(name=f"{CONVERSATION}{name}")
@@ -136,7 +140,13 @@ class DjangoPersistence:
 
     def __iter__(self) -> Iterator[Found | Failure]:
         for _, text, *ids in self._rows:
-            yield self._way.found(ids[0] if ids else None, loads(text))
+            identifier = ids[0] if ids else None
+            try:
+                value = loads(text)
+            except ValueError:
+                yield Failure(self._way.where(identifier), NO_JSON)
+            else:
+                yield self._way.found(identifier, value)
 
     def left_out(self) -> list[str]:
         return []
