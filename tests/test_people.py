@@ -170,10 +170,11 @@ def test_only_of_one_bot_or_in_one_database(hers: Any) -> None:
 
 
 @pytest.mark.usefixtures("bots")
-def test_an_id_of_a_group_is_refused(db: None) -> None:
+@pytest.mark.parametrize("wrong", [GROUP, 2**63])
+def test_what_is_no_id_of_a_user_is_refused(db: None, wrong: int) -> None:
     for call in (count_user, forget_user, lambda user: list(export_user(user))):
         with pytest.raises(ValueError, match="no user's id"):
-            call(GROUP)
+            call(wrong)
 
 
 def test_on_an_event_loop_it_is_refused() -> None:
@@ -438,6 +439,7 @@ def test_wrong_usage_is_explained(command: str) -> None:
         (["-4567"], "above 0|required|arguments"),
         (["maria"], "'maria' is no user's id"),
         (["0"], "above 0"),
+        (["9223372036854775808"], "'9223372036854775808' is no user's id"),
         (["5", "--database", "other"], "no database 'other'"),
     ):
         with pytest.raises(CommandError, match=text):

@@ -239,7 +239,7 @@ def test_what_the_bot_looks_for_elsewhere_stays(settings: Any, tmp_path: Path) -
         (("rename_bot", "old", "new"), "There is no bot 'new'"),
         (("rename_bot", "shop", "shop"), "'shop' is the same name."),
         (("rename_bot", "old", "shop", "--database", "x"), "There is no database 'x'"),
-        (("rename_fragment", "a", "b", "--bot", "store"), "Choose a fragment of bot 'store'"),
+        (("rename_fragment", "a", "b", "--bot", "store"), "fragment of bot 'store' as NEW: "),
         (("rename_fragment", "a", "b", "--bot", "shop"), "has a single session"),
         (("rename_fragment", "cart", "cart", "--bot", "store"), "'cart' is the same name."),
         (("rename_fragment", "a", "cart"), "Name a bot"),

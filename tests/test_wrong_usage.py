@@ -83,6 +83,34 @@ def test_so_is_a_database(command: list[str]) -> None:
         call_command(*command, "--database", "")
 
 
+@pytest.mark.parametrize("bots", [True, False])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["export_sessions", "--bot", "\udcff"],
+        ["export_sessions", "--fragment", "\udcff"],
+        ["export_user", "5", "--bot", "\udcff"],
+        ["forget_user", "5", "--noinput", "--bot", "\udcff"],
+        ["import_sessions", "jsonl", "-", "--fragment", "\udcff"],
+        ["migrate_sessions", "--bot", "\udcff"],
+        ["migrate_sessions", "--plan", "--fragment", "\udcff"],
+        ["rename_bot", "\udcff", "shop"],
+        ["rename_fragment", "\udcff", ""],
+        ["sweep_sessions", "--bot", "\udcff"],
+        ["sweep_sessions", "--fragment", "\0"],
+    ],
+    ids=repr,
+)
+def test_a_name_that_no_database_takes_is_named(
+    command: list[str], bots: bool, settings: Any
+) -> None:
+    """The shell's ``$'\\xff'`` is a lone surrogate in Python."""
+    if not bots:
+        settings.BOTSESSIONS = {}
+    with pytest.raises(CommandError, match=r"There is no '\\(udcff|x00)': a name has .* no NUL"):
+        call_command(*command)
+
+
 def test_a_bot_that_has_left_the_settings_has_its_sessions_still(capsys: Any) -> None:
     call_command("export_user", "5", "--bot", "gone")
     assert '"bot": "gone"' in capsys.readouterr().out
@@ -114,7 +142,10 @@ def test_no_sweep_is_for_sessions_that_were_idle_for_no_time_or_for_ever(length:
         (["rekey_sessions", "..keys"], "There is no key function"),
         (["rekey_sessions", "os.path"], "os.path is no key function"),
         (["rekey_sessions", "builtins.int"], "builtins.int is no key function"),
-        (["rename_bot", "gone", "9" * 65], "NEW may have 64 characters"),
+        (["rename_bot", "gone", "9" * 65], "a name has at most 64 characters"),
+        (["rename_fragment", "", "ptb:conversation:" + "x" * 64], "a name has at most 64"),
+        (["sweep_sessions", "--bot", "9" * 65], "a name has at most 64 characters"),
+        (["rename_fragment", "nope", "x"], """Bot 'shop' has a single session: NEW is ""."""),
         (["import_sessions", "grammy-free", "x"], "must begin with https://"),
     ],
     ids=lambda part: " ".join(part)[:30] if isinstance(part, list) else "",

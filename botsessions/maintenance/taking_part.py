@@ -15,6 +15,7 @@ from ..declaration import Fragment
 from ..finding import BeginsWith
 from ..keys import KeyFunction, key_of, per_topic, per_user_chat, takes_ids
 from ..models import AbstractBotSession
+from ..records import MAX_ID
 from ..storages import Address, DatabaseStorage, Storage
 from ..storages.layers import peel
 from .tables import tables
@@ -63,6 +64,8 @@ def in_tables(user_id: int, bot: str | None, using: str | None) -> Iterator[Sess
         wrong("user_id", user_id, "Telegram's id of a user, a number")
     if user_id < 1:
         raise ValueError(f"{user_id} is no user's id: those below 0 are of groups and channels.")
+    if user_id > MAX_ID:
+        raise ValueError(f"{user_id} is no user's id: it is too large.")
     for model, alias in tables(using):
         rows = model._default_manager.using(alias)
         if bot is not None:

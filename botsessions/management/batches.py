@@ -17,7 +17,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import reset_queries
 
 from ..maintenance import BATCH_SIZE, Batch, Failure, Work, tables
-from .places import refuse_unknown_database
+from .places import refuse_impossible
 from .process import on_signal
 from .progress import Progress
 from .report import Part, Report, Task, sessions
@@ -75,7 +75,7 @@ class BatchCommand(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         try:
-            refuse_unknown_database(options)
+            refuse_impossible(options)
             self.work(options)
         except ImproperlyConfigured as exc:
             raise CommandError(str(exc)) from exc

@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from botsessions.maintenance.people import not_searched
+from botsessions.records import MAX_ID
 
 from .places import refuse_misspelt
 
@@ -45,6 +46,8 @@ class UserCommand(BaseCommand):
 
 def user_id(text: str) -> int:
     number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise ArgumentTypeError(f"{text!r} is no user's id, which is a whole number above 0")
+    if not 1 <= number <= MAX_ID:
+        raise ArgumentTypeError(
+            f"{text!r} is no user's id, which is a whole number above 0 and at most {MAX_ID}"
+        )
     return number

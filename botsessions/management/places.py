@@ -10,34 +10,35 @@ from django.db import connections
 
 from ..bots import all_bots, get_bot
 from ..callbacks import fragments_of_jobs
+from ..codec import UNSTORABLE_TEXT
 from ..due import CONVERSATION
 from ..maintenance import tables
 from ..maintenance.declared import declared
 from ..maintenance.origins import Place
+from ..records import MAX_NAME_LENGTH
 
 
-def place(options: Mapping[str, Any], *, conversations: bool = False) -> Place:
+def place(options: Mapping[str, Any], *, is_new: bool = False) -> Place:
     """Return what the options ``bot`` and ``name`` name; the only bot need not be named.
 
     Args:
-        conversations: whether it may be that of a conversation. Which there are only the bot's
-            application knows.
+        is_new: whether the name is an argument NEW. It may be that of a conversation: which there
+            are only the bot's application knows.
 
     Raises:
         CommandError: there is no such fragment.
         ImproperlyConfigured: there is no such bot.
     """
     bot, name = get_bot(options["bot"]), options["name"] or ""
-    if conversations and name.startswith(CONVERSATION) and bot.persistence is not None:
+    if is_new and name.startswith(CONVERSATION) and bot.persistence is not None:
         return Place(bot.alias, name)
     fragments = bot.fragments
     if name not in fragments and name not in fragments_of_jobs():
-        known = ", ".join(filter(None, fragments))
-        raise CommandError(
-            f"Choose a fragment of bot {bot.alias!r} with --fragment: {known}."
-            if known
-            else f"Bot {bot.alias!r} has a single session: leave --fragment out."
-        )
+        if known := ", ".join(filter(None, fragments)):
+            how = "as NEW" if is_new else "with --fragment"
+            raise CommandError(f"Choose a fragment of bot {bot.alias!r} {how}: {known}.")
+        remedy = 'NEW is ""' if is_new else "leave --fragment out"
+        raise CommandError(f"Bot {bot.alias!r} has a single session: {remedy}.")
     return Place(bot.alias, name)
 
 
@@ -51,7 +52,7 @@ def refuse_misspelt(options: Mapping[str, Any]) -> None:
         CommandError: there is no such bot, fragment or database.
         ImproperlyConfigured: the settings are wrong.
     """
-    refuse_unknown_database(options)
+    refuse_impossible(options)
     bot, name, bots = options["bot"], options.get("name"), all_bots()
     if not bots:
         return
@@ -66,12 +67,20 @@ def refuse_misspelt(options: Mapping[str, Any]) -> None:
         raise CommandError(f"There is no fragment {name!r}, and no session of such a fragment.")
 
 
-def refuse_unknown_database(options: Mapping[str, Any]) -> None:
-    """Refuse a database that there is not.
+def refuse_impossible(options: Mapping[str, Any]) -> None:
+    """Refuse a database that there is not, and names that no database can be asked for.
 
     Raises:
-        CommandError: there is none of that alias.
+        CommandError: there is none of that alias or name.
     """
+    for option in ("bot", "name", "old"):
+        name = options.get(option) or ""
+        is_too_long = len(name) > MAX_NAME_LENGTH and option != "old"  # Which may be a path.
+        if is_too_long or UNSTORABLE_TEXT.search(name):
+            raise CommandError(
+                f"There is no {name!r}: a name has at most {MAX_NAME_LENGTH} characters, and no "
+                "NUL or lone surrogate among them."
+            )
     using = options["database"]
     if using is not None and using not in connections:
         raise CommandError(f"There is no database {using!r} in DATABASES.")

@@ -11,7 +11,6 @@ from botsessions.maintenance.renaming import RenameBot, rename_handled
 from botsessions.management.batches import EXIT_STATUS
 from botsessions.management.renaming import ReaddressCommand
 from botsessions.management.report import Task
-from botsessions.records import MAX_NAME_LENGTH
 
 
 class Command(ReaddressCommand):
@@ -45,5 +44,3 @@ def refuse_wrong_names(old: str, new: str) -> None:
         raise CommandError(f"{old!r} is the same name.")
     if not new.isdecimal():  # Which a bot without settings has.
         get_bot(new)
-    elif len(new) > MAX_NAME_LENGTH:
-        raise CommandError(f"NEW may have {MAX_NAME_LENGTH} characters.")

@@ -24,7 +24,7 @@ class Command(ReaddressCommand):
         super().add_place(parser)
 
     def tasks(self, options: dict[str, Any]) -> list[Task]:
-        bot, new = place(options, conversations=True)
+        bot, new = place(options, is_new=True)
         if options["old"] == new:
             raise CommandError(f"{new!r} is the same name.")
         work = RenameFragment(bot=bot, old=options["old"], new=new, **self.how(options))
