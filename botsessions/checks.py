@@ -20,6 +20,7 @@ from .arguments import misfit
 from .bots import BOT_SETTINGS, LOCKS, Bot, all_bots, check_alias
 from .charsets import narrow_columns
 from .conf import APP_SETTINGS, FREE_STORAGE_LIMITS, app_settings
+from .database.packets import longest_packet, needed_packet
 from .declaration import Declaration
 from .keys import ignores_update
 from .records import MAX_KEY_LENGTH, MAX_NAME_LENGTH
@@ -47,15 +48,17 @@ def check_databases(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
 
 
 @register(Tags.database)
-def check_columns(
+def check_mysql(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Look for columns that were made for fewer characters than people use."""
+    """Look for what servers of MariaDB and MySQL cannot store."""
     found: list[CheckMessage] = []
     for alias in databases or ():
         connection = connections[alias]
         if connection.vendor == "mysql":
             found += of_columns(connection)
+            if alias in used_databases():
+                found += of_packets(connection)
     return found
 
 
@@ -68,6 +71,18 @@ def of_columns(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
             hint=f"Run {'manage.py makemigrations and ' if own else ''}manage.py migrate.",
             id="botsessions.W006",
         )
+
+
+def of_packets(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
+    with suppress(TypeError, ValueError):  # Of MAX_BYTES another check tells.
+        most, needed = longest_packet(connection), needed_packet()
+        if most < needed:
+            yield CheckWarning(
+                f"DATABASES[{connection.alias!r}] takes statements of {most} bytes, in which not "
+                "every session of BOTSESSIONS['MAX_BYTES'] fits.",
+                hint=f"Set the server's max_allowed_packet to {needed}, or MAX_BYTES to less.",
+                id="botsessions.W008",
+            )
 
 
 def used_databases() -> set[str]:

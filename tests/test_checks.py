@@ -254,7 +254,7 @@ class Checks(SimpleTestCase):
         page = Path(settings.BASE_DIR) / "docs" / "settings.md"
         documented = set(re.findall(r"botsessions\.([EW]\d+)", page.read_text()))
         of_databases = {"E011", "W001", "W002", "W003", "W004"}
-        others = {"E012", "E016", "E014", "W005", "W006", "W007"}
+        others = {"E012", "E016", "E014", "W005", "W006", "W007", "W008"}
         assert documented == {check_id for _, _, check_id, _ in WRONG} | of_databases | others
 
     def test_a_webhooks_secret_has_to_be_one_that_telegram_takes(self) -> None:

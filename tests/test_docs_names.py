@@ -52,7 +52,7 @@ ELSEWHERE = {
     *("TimeoutStopSec", "proxy_read_timeout", "stop_grace_period"),  # systemd, nginx, Docker
     *("ATOMIC_REQUESTS", "MAX_ENTRIES"),  # in Django's DATABASES and CACHES
     *("LoginRequiredMiddleware", "ProtocolTypeRouter", "REST_FRAMEWORK"),
-    *("BEGIN", "SELECT"),  # SQL
+    *("BEGIN", "SELECT", "max_allowed_packet"),  # SQL, MariaDB
     *("change_botsession", "delete_botsession", "view_botsession"),  # Django's permissions
     *("export_botsession", "view_contents_botsession", "view_incident"),
     *("my_bot", "my_bot_chat_data", "shop", "bot", "old_key", "file_id"),  # made up

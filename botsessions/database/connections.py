@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary, ref
 
 from django.db import connections
@@ -22,9 +22,13 @@ from .errors import Trouble, trouble_of
 from .execution import execute
 from .keeper import keeper_of, keepers
 from .options import vendor_of
+from .packets import reasons
 from .postgresql import LoopConnection, connect
 from .requests import Request
 from .thread import DatabaseThread
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
 T = TypeVar("T")
 
@@ -122,12 +126,10 @@ class OnCaller:
 
     def _execute(self, requests: Sequence[Request]) -> Sequence[Any]:
         """Carry requests out, once more over a new connection if this one was lost."""
-        connection = connections[self._using]
         outcomes = self._outcomes(requests)
         lost = [r for r, outcome in zip(requests, outcomes, strict=True) if is_lost(outcome)]
-        if not lost or connection.in_atomic_block or not connection.autocommit:
+        if not lost or is_within(connections[self._using]):
             return outcomes
-        discard(connection)
         for request in lost:
             request.tried = True
         again = dict(zip(lost, self._outcomes(lost), strict=True))
@@ -138,7 +140,14 @@ class OnCaller:
         try:
             return execute(connection, carry_out(requests, connection, singly=requests[0].met_lock))
         except Exception as exc:
-            return [exc] * len(requests)
+            if is_lost(exc) and not is_within(connection):
+                discard(connection)
+            return reasons(exc, requests, connection)
+
+
+def is_within(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the caller has a transaction, which would be lost with the connection."""
+    return bool(connection.in_atomic_block or not connection.autocommit)
 
 
 def is_lost(outcome: Any) -> bool:

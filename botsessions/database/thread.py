@@ -22,6 +22,7 @@ from .care import (
 from .cursors import keep_cursors_in_this_thread
 from .execution import execute
 from .options import connect_as_ours
+from .packets import reasons
 from .requests import Request
 from .watch import watched
 
@@ -46,14 +47,14 @@ class DatabaseThread:
 
         def unit() -> Any:
             close_unusable_connections()
+            connection = connections[self.using]
             try:
-                connection = connections[self.using]
                 work = carry_out(requests, connection, singly=requests[0].met_lock)
                 with watched(connection):
                     return execute(connection, work)
             except Exception as exc:
                 close_broken_connections(exc)
-                raise
+                return reasons(exc, requests, connection)
             finally:
                 forget_statements()
 
