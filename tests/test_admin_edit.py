@@ -237,6 +237,24 @@ def test_text_that_is_no_json_is_kept_in_a_conflict_too(editor: Client) -> None:
     assert "{nonsense" in told(edit(editor, row, "{nonsense"))
 
 
+def test_what_turns_a_line_round_is_an_escape_that_means_the_same(editor: Client) -> None:
+    row = make(data={"\u202ename": "\u202eevil \u00adé👩\u200d🍳\x7f", "n": 1})
+    page = told(editor.get(url("edit", row)))
+    opened = page.partition('name="text"')[2].partition(">")[2].partition("</textarea>")[0].strip()
+    assert r'"\u202ename": "\u202eevil \u00adé👩‍🍳\u007f"' in opened
+    assert "\u202e" not in page
+    assert json.loads(opened) == row.data
+    assert edit(editor, row, opened).status_code == 302
+    assert LogEntry.objects.count() == 0
+    text, form = opened.replace('"n": 1', '"n": 2'), {"opened": row.data}
+    assert "1 change<" in told(edit(editor, row, text, how="check", **form))
+    BotSession.objects.update(data=row.data | {"m": 1}, revision=5)
+    page = told(edit(editor, row, text, **form))
+    assert "Nothing was changed by both" in page
+    edit(editor, row, text, 5, how="merged", **form)
+    assert BotSession.objects.get().data == row.data | {"n": 2, "m": 1}
+
+
 def test_a_session_deleted_meanwhile_is_not_made_anew(editor: Client) -> None:
     row = make()
     BotSession.objects.all().delete()

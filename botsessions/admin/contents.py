@@ -21,6 +21,7 @@ from ..masking import HIDDEN, hidden, mask, mask_text, masked_fields
 from ..models import AbstractBotSession
 from ..reading import UNKNOWN, UNREADABLE, data_of, text_of
 from .editing import pretty
+from .plain import visible
 
 JUDGED_BYTES = 16 * 1024
 """Of many sessions only those that have no more than this are looked into."""
@@ -69,7 +70,7 @@ class Contents:
     def text(self) -> str:
         """What is stored as people read and edit it, masked fields as masks."""
         if self.data is UNREADABLE:
-            return self.raw
+            return visible(self.raw)
         return pretty(mask(self.data, masked_fields()))
 
     @property

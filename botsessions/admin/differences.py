@@ -64,7 +64,7 @@ def numbers(found: list[Difference]) -> Iterator[Shown]:
 
 def texts(*values: Any) -> Iterator[str | None]:
     """Yield values as text, beginning not long before they differ."""
-    written = [None if value is ABSENT else visible(pretty(value)) for value in values]
+    written = [None if value is ABSENT else pretty(value) for value in values]
     long = [text for text in written if text is not None and len(text) > MOST_TEXT]
     alike = takewhile(lambda letters: len({*letters}) == 1, zip(*long, strict=False))
     start = max(0, sum(1 for _letters in alike) - AROUND) if len({*long}) > 1 else 0

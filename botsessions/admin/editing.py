@@ -14,7 +14,7 @@ from ..exceptions import SessionError
 from ..parsing import NotJson, parsed
 from ..records import DECODER, ENCODER
 from .paths import line_of
-from .plain import plain
+from .plain import visible
 
 
 class DataForm(forms.Form):
@@ -45,12 +45,12 @@ class DataForm(forms.Form):
 
 
 def pretty(value: Any) -> str:
-    """Return JSON as people read and edit it."""
+    """Return JSON as people read and edit it: what nobody would see is written as escapes."""
     try:
         compact = ENCODER.encode(value)
         if DECODER.decode(compact) == value:
-            return msgspec.json.format(compact, indent=2).decode()
+            return visible(msgspec.json.format(compact, indent=2).decode())
     except (TypeError, ValueError):
         pass
     # Not strict JSON: with a lone surrogate, say. This takes much longer.
-    return plain(json.dumps(value, ensure_ascii=False, indent=2))
+    return visible(json.dumps(value, ensure_ascii=False, indent=2))
