@@ -330,6 +330,56 @@ def test_a_value_is_found_and_edited_in_its_place(log_in: Callable[..., Page]) -
     expect(page.locator(".bs-tree")).to_contain_text('"Quattro"')
 
 
+def show_new(page: Page, site: Site, data: Any) -> None:
+    """Show the page of a new session with such data."""
+    chat = page.context.new_page()
+    chat.goto(site.url)
+    say(chat, "🍕")
+    expect(chat.get_by_label("Session data")).to_contain_text("pizza_count")
+    chat.close()
+    page.goto(site.url + LIST)
+    page.locator(".field-whose a").first.click()
+    page.get_by_role("link", name="Edit data").click()
+    page.get_by_label("Data, as JSON").fill(json.dumps({"pizza_count": 1, **data}))
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("The data was saved.")).to_be_visible()
+
+
+def test_what_is_folded_is_found_and_what_is_left_out_is_told(
+    log_in: Callable[..., Page], site: Site
+) -> None:
+    page = log_in()
+    show_new(page, site, {"note": "x\n" * 500 + "Needle" + "x" * 500})
+    expect(page.get_by_text("Only in the first")).to_have_count(0)
+    long = page.locator(".bs-long")
+    expect(long).to_be_hidden()
+    page.get_by_label("Find in the data").fill("needle")
+    expect(page.get_by_text("1 / 1")).to_be_visible()
+    expect(long).to_be_visible()
+    assert long.evaluate("long => long.scrollTop") > 0
+    show_new(page, site, {"numbers": [*range(3000)]})
+    field = page.get_by_label("Find in the data")
+    expect(field).to_have_accessible_description(
+        "Only in the first 2,000 values, and 100,000 characters of each."
+    )
+    field.fill("2999")
+    expect(page.get_by_text("0 / 0")).to_be_visible()
+
+
+def test_text_is_copied_without_quotes_however_long_it_is(
+    log_in: Callable[..., Page], site: Site
+) -> None:
+    page = log_in(permissions=["clipboard-read", "clipboard-write"])
+    texts = {"city": 'Na"poli\u202e\n', "note": "x" * 500, "odd": "\\n\u202e" * 300}
+    show_new(page, site, {**texts, "number": 1.5, "nothing": None, "empty": []})
+    for name, text in (*texts.items(), ("number", "1.5"), ("nothing", "null"), ("empty", "[]")):
+        place = page.locator(f'[data-path="$.{name}"]')
+        place.hover()
+        place.get_by_role("button", name="Copy the value").click()
+        expect(place.get_by_role("button", name="Copied")).to_be_visible()
+        assert page.evaluate("navigator.clipboard.readText()") == text
+
+
 def test_it_is_said_that_the_bot_has_just_changed_what_is_shown(
     log_in: Callable[..., Page], site: Site
 ) -> None:

@@ -23,7 +23,7 @@ from .held import held_text
 from .moments import moment
 from .past import who
 from .plain import visible
-from .tree import MAX_TEXT, tree
+from .tree import MAX_TEXT, Tree
 
 if TYPE_CHECKING:
     from .operations import Operation
@@ -61,6 +61,7 @@ def session_page(
     )
     value_url = model_admin.url("value", pk) if may_edit else ""
     declared = declared_type(contents.fragment.codec) if contents.fragment else None
+    tree = Tree(masked_fields(), value_url)
     context = {
         "session": session,
         "subtitle": columns.subtitle_of(session),
@@ -69,7 +70,8 @@ def session_page(
         "facts": list(facts(model_admin, contents, request.user)),
         "may_see": may_see,
         "problems": contents.problems(in_detail=may_see),
-        "tree": tree(contents.data, masked_fields(), declared, value_url) if shown else "",
+        "tree": tree.node(None, contents.data, "$", declared) if shown else "",
+        "bounds": tree.bounds,
         "recent_url": model_admin.url("recent", pk),
         "revision_url": model_admin.url("revision", pk),
         "raw": raw(contents) if may_see and not contents.expired and not readable else "",

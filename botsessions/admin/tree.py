@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from django.utils import formats
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext, ngettext
@@ -62,6 +63,18 @@ class Tree:
     def __init__(self, masked: Collection[str], edit_url: str) -> None:
         self._masked, self._edit_url = masked, edit_url
         self._left = MAX_NODES
+        self._is_cut = False
+
+    @property
+    def bounds(self) -> str:
+        """What is shown of a value that is not shown whole; empty for others."""
+        if not self._is_cut:
+            return ""
+        values, letters = (
+            formats.number_format(number, force_grouping=True) for number in (MAX_NODES, MAX_TEXT)
+        )
+        text = gettext("Only in the first {values} values, and {letters} characters of each.")
+        return text.format(values=values, letters=letters)
 
     def node(
         self, name: Any, value: Any, path: str, declared: Type | None, depth: int = 0
@@ -72,6 +85,7 @@ class Tree:
         if isinstance(value, (dict, list)) and value:
             return self._branch(self._label(name), value, path, declared, depth)
         if isinstance(value, str) and len(value) > LONG_TEXT:
+            self._is_cut |= len(value) > MAX_TEXT
             return folded_text(self._label(name), value, path, self._editor(path))
         link = format_html("{}{}", self._label(name), self._editor(path))
         return leaf(link, f"bs-{kind(value)}", scalar(value), path, after(value, declared))
@@ -97,6 +111,7 @@ class Tree:
         self, label: SafeString, value: Any, path: str, declared: Type | None, depth: int
     ) -> SafeString:
         if depth >= MAX_DEPTH:
+            self._is_cut = True
             return leaf(label, "bs-more", gettext("nested too deeply to be shown"))
         return format_html(
             '<details class="bs-node"{}><summary data-path="{}">{}<span class="bs-count">{}</span>'
@@ -119,7 +134,7 @@ class Tree:
     def _groups(self, pairs: Iterator[Any], count: int, parts: Parts) -> Iterator[SafeString]:
         for start in range(0, count, MANY_ITEMS):
             if self._left <= 0:
-                yield left_out(count - start)
+                yield self._left_out(count - start)
                 return
             end = min(start + MANY_ITEMS, count)
             yield format_html(
@@ -137,10 +152,15 @@ class Tree:
     def _items(self, pairs: Iterator[Any], count: int, parts: Parts) -> Iterator[tuple[SafeString]]:
         for shown, (name, value) in enumerate(pairs):
             if self._left <= 0:
-                yield (left_out(count - shown),)
+                yield (self._left_out(count - shown),)
                 return
             path, declared = parts.path + step(name), part_of(parts.declared, name)
             yield (self.node(name, value, path, declared, parts.depth),)
+
+    def _left_out(self, count: int) -> SafeString:
+        self._is_cut = True
+        text = ngettext("{n} more is not shown", "{n} more are not shown", count).format(n=count)
+        return leaf(mark_safe(""), "bs-more", text)
 
 
 def leaf(
@@ -170,21 +190,20 @@ def after(value: Any, declared: Type | None) -> SafeString | str:
 
 def folded_text(label: SafeString, text: str, path: str, editor: SafeString) -> SafeString:
     count = ngettext("{n} character", "{n} characters", len(text)).format(n=len(text))
+    cut = text[:MAX_TEXT] + ("…" if len(text) > MAX_TEXT else "")
+    shown = visible(cut)
+    exact = "" if shown == cut else format_html(' data-exact="{}"', json.dumps(cut))
     return format_html(
         '<details class="bs-node"><summary data-path="{}">{}<span class="bs-text">{}…</span> '
-        '<span class="bs-count">{}</span></summary><pre class="bs-long">{}</pre>{}</details>',
+        '<span class="bs-count">{}</span></summary><pre class="bs-long"{}>{}</pre>{}</details>',
         visible(path),
         label,
         visible(text[:80]),
         count,
-        visible(text[:MAX_TEXT]) + ("…" if len(text) > MAX_TEXT else ""),
+        exact,
+        shown,
         editor,
     )
-
-
-def left_out(count: int) -> SafeString:
-    text = ngettext("{n} more is not shown", "{n} more are not shown", count).format(n=count)
-    return leaf(mark_safe(""), "bs-more", text)
 
 
 def length(value: Any) -> str:

@@ -26,7 +26,10 @@ for (const place of document.querySelectorAll("[data-fetch]")) {
     .finally(() => place.removeAttribute("aria-busy"));
 }
 
-// Copying the path and the value of what the pointer or the keyboard is at.
+// A long text stands beside the place that folds it.
+const longTextOf = (place) => place.parentElement.querySelector(":scope > .bs-long");
+
+// Copying the path and the value, text as it is, of what the pointer or the keyboard is at.
 for (const tree of document.querySelectorAll(".bs-tree")) {
   const tools = document.createElement("span");
   tools.className = "bs-copy";
@@ -45,14 +48,16 @@ for (const tree of document.querySelectorAll(".bs-tree")) {
   };
   const path = copying((place) => place.dataset.path, tree.dataset.copyPath);
   const value = copying((place) => {
-    const long = place.parentElement.querySelector(":scope > .bs-long");
-    return (long ?? place.querySelector(".bs-text, .bs-number, .bs-word, .bs-empty")).textContent;
+    const long = longTextOf(place);
+    if (long) return long.dataset.exact ? JSON.parse(long.dataset.exact) : long.textContent;
+    const json = place.querySelector(".bs-text, .bs-number, .bs-word, .bs-empty").textContent;
+    return json.startsWith('"') ? JSON.parse(json) : json;
   }, tree.dataset.copyValue);
   tools.append(path, value);
   const show = (event) => {
     const place = event.target.closest("[data-path]");
     if (!place || tools.parentElement === place) return;
-    value.hidden = place.matches("summary") && !place.parentElement.querySelector(":scope > .bs-long");
+    value.hidden = place.matches("summary") && !longTextOf(place);
     place.append(tools);
   };
   tree.addEventListener("pointerover", show);
@@ -96,13 +101,26 @@ for (const seek of document.querySelectorAll(".bs-seek")) {
       if (node.tagName === "DETAILS") node.open = true;
     }
     found[at].scrollIntoView({ block: "nearest" });
+    showIn(longTextOf(found[at]));
     count.value = `${at + 1} / ${found.length}`;
   };
+  const showIn = (long) => {
+    CSS.highlights?.delete("bs-found");
+    const start = long ? long.textContent.toLowerCase().indexOf(field.value.toLowerCase()) : -1;
+    if (start < 0) return;
+    const range = new Range();
+    const within = (place) => Math.min(place, long.textContent.length); // Small letters may be more.
+    range.setStart(long.firstChild, within(start));
+    range.setEnd(long.firstChild, within(start + field.value.length));
+    CSS.highlights?.set("bs-found", new Highlight(range));
+    long.scrollTop += range.getBoundingClientRect().top - long.getBoundingClientRect().top - 40;
+  };
   const look = () => {
+    showIn(null);
     for (const place of found) place.classList.remove("bs-found", "bs-at");
     const text = field.value.toLowerCase();
-    const has = (place) => [...place.querySelectorAll(".bs-name, .bs-text, .bs-number, .bs-word")]
-      .some((part) => part.textContent.toLowerCase().includes(text));
+    const parts = (place) => [...place.querySelectorAll(".bs-name, .bs-text, .bs-number, .bs-word"), longTextOf(place)];
+    const has = (place) => parts(place).some((part) => part?.textContent.toLowerCase().includes(text));
     found = text ? [...tree.querySelectorAll("[data-path]")].filter(has) : [];
     for (const place of found) place.classList.add("bs-found");
     at = -1;
