@@ -146,6 +146,7 @@ def test_only_what_both_have_changed_is_to_be_chosen(log_in: Callable[..., Page]
     theirs = text.replace('"Via Roma 1"', '"Via Toledo 5"').replace('"Funghi"', '"Marinara"')
     other.get_by_label("Data, as JSON").fill(theirs)
     other.get_by_role("button", name="Save").click()
+    expect(other.get_by_text("The data was saved.")).to_be_visible()
     other.close()
     field.fill(text.replace('"Via Roma 1"', '"Via Napoli 7"').replace('"Diavola"', '"Capricciosa"'))
     expect(page.get_by_label("Changes")).to_contain_text("2 changes")
@@ -173,6 +174,37 @@ def test_what_is_not_saved_is_not_lost_by_accident(log_in: Callable[..., Page]) 
     page.get_by_role("link", name="Cancel").click(no_wait_after=True)
     expect(field).to_be_visible()
     assert asked == ["beforeunload"]
+
+
+def test_a_text_is_not_lost_when_its_writer_is_logged_out(
+    log_in: Callable[..., Page], site: Site
+) -> None:
+    page = log_in()
+    visit(page, "conflict")
+    conflict = page.url
+    page.context.clear_cookies(name="sessionid")
+    page.get_by_role("button", name="Save all of mine").click()
+    note = page.get_by_role("alert").filter(has_text="You are logged out. Copy your text, then")
+    expect(note).to_be_in_viewport()
+    again = page.context.new_page()
+    again.goto(site.url + LIST)
+    log_in_as_admin(again)
+    expect(again.get_by_role("heading", level=1)).to_contain_text("Select session")
+    again.goto(conflict)
+    field = again.get_by_label("Data, as JSON")
+    written = field.input_value().replace("{", "{ ")
+    again.context.clear_cookies(name="sessionid")
+    field.fill(written)
+    expect(again.get_by_role("alert")).to_have_text(
+        "You are logged out. Copy your text, then log in again."
+    )
+    expect(again.get_by_label("Changes")).to_be_empty()
+    for _again in range(2):
+        field.press("Control+s")
+        expect(again.get_by_role("alert")).to_be_in_viewport()
+    expect(field).to_have_value(written)
+    again.on("dialog", lambda dialog: dialog.accept())
+    again.goto(site.url)
 
 
 def say(chat: Page, text: str) -> None:

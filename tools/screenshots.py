@@ -128,6 +128,7 @@ def conflict(page: Page) -> None:
     other.goto(page.url)
     other.get_by_label("Data, as JSON").fill(theirs)
     other.get_by_role("button", name="Save").click()
+    other.get_by_text("The data was saved.").wait_for()
     other.close()
     field.fill(mine.replace(street_of(mine), "Via Napoli 7").replace('"Diavola"', '"Capricciosa"'))
     page.get_by_role("button", name="Save").click()

@@ -20,7 +20,7 @@ document.getElementById("action-toggle")?.classList.add("action-toggle");
 for (const place of document.querySelectorAll("[data-fetch]")) {
   place.setAttribute("aria-busy", "true");
   fetch(place.dataset.fetch, { credentials: "same-origin" })
-    .then((answer) => (answer.ok ? answer.text() : Promise.reject(answer.status)))
+    .then((answer) => (answer.ok && !answer.redirected ? answer.text() : Promise.reject()))
     .then((html) => { place.innerHTML = html; })
     .catch(() => {}) // What stands there says that there is no answer yet.
     .finally(() => place.removeAttribute("aria-busy"));
@@ -134,6 +134,42 @@ for (const seek of document.querySelectorAll(".bs-seek")) {
       event.preventDefault();
       go(event.shiftKey ? -1 : 1);
     }
+  });
+}
+
+// A page to log in, or one that refuses an old login's form, would take the place of a text.
+const isLoggedOut = (answer) =>
+  answer.status === 403 || (answer.redirected && new URL(answer.url).pathname !== location.pathname);
+
+function tellLoggedOut(form) {
+  const note = form.querySelector(".bs-logged-out") ?? document.createElement("p");
+  if (note.isConnected) return note;
+  note.className = "errornote bs-logged-out";
+  note.role = "alert";
+  form.querySelector(".submit-row").after(note);
+  note.textContent = form.dataset.loggedOut;
+  return note;
+}
+
+for (const form of document.querySelectorAll(".bs-edit")) {
+  let asking = false;
+  let answered = false;
+  form.addEventListener("submit", (event) => {
+    if (answered) return;
+    event.preventDefault();
+    if (asking) return;
+    asking = true;
+    const token = form.elements.csrfmiddlewaretoken.value;
+    const body = new URLSearchParams({ csrfmiddlewaretoken: token, how: "check", part: "1" });
+    fetch(form.action, { method: "POST", body })
+      .then(isLoggedOut, () => false) // Sending says what is wrong.
+      .then((isOut) => {
+        asking = false;
+        if (isOut) return tellLoggedOut(form).scrollIntoView({ block: "nearest" });
+        answered = true;
+        form.requestSubmit(event.submitter);
+        answered = false;
+      });
   });
 }
 

@@ -1,6 +1,7 @@
 "use strict";
 
 // The editor of a session's data. All of it works without this script, but for the line numbers.
+// Of admin.js, which stands before it, it uses what tells that somebody is logged out.
 const form = document.querySelector("form[data-editor]");
 const field = form.elements.text;
 const gutter = form.querySelector(".bs-gutter");
@@ -52,7 +53,10 @@ function ask() {
   body.set("how", "check");
   body.set("part", "1");
   fetch(form.action, { method: "POST", body, signal: asking.signal })
-    .then((answer) => (answer.ok ? answer.text() : Promise.reject(answer.status)))
+    .then((answer) => {
+      if (isLoggedOut(answer)) tellLoggedOut(form);
+      return answer.ok && !answer.redirected ? answer.text() : Promise.reject();
+    })
     .then(show)
     .catch(() => {}); // Saving says what is wrong.
 }
@@ -89,7 +93,7 @@ form.addEventListener("click", (event) => {
 let leaving = false;
 const changed = () => field.value !== form.elements.opened.value;
 if (changed()) ask(); // It was restored by the browser, or typed before this script was there.
-form.addEventListener("submit", () => { leaving = true; });
+form.addEventListener("submit", (event) => { leaving = !event.defaultPrevented; });
 window.addEventListener("pageshow", () => { leaving = false; });
 window.addEventListener("beforeunload", (event) => {
   if (changed() && !leaving) event.preventDefault();
