@@ -6,9 +6,11 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -227,6 +229,43 @@ def test_an_empty_list_says_so(viewer: Client) -> None:
 def test_what_is_stored_cannot_be_guessed_by_filters(viewer: Client, query: str) -> None:
     make(data={"pin": 1})
     assert viewer.get(LIST + query).status_code in (302, 400)
+
+
+DIGITS = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(f"?of={kind}:{sign}{DIGITS}" for kind in ("chat", "user") for sign in ("", "-")),
+        *(f"?{name}={value}" for name in ("q", "bot", "fragment") for value in ("%00", DIGITS)),
+        *("?key=%00", "?title__lt=%00", f"?chat_id={DIGITS}", f"?size__gte={DIGITS}"),
+        *("?title__regex=(", "?title__iregex=(", "?size__range=1", "?created_at__gte=x"),
+        *("?version__gte=nan", "?version=1e999999", f"?id__in={DIGITS}", "?title__isnull=x"),
+        *(f"?p={turn}-{key}" for turn in ("older", "newer") for key in (DIGITS, "%00")),
+        *(f"?{name}={DIGITS}" for name in ("size_from", "exact_version", "created_from")),
+        *(f"activity/?{name}={value}" for name in ("who", "before") for value in ("%00", DIGITS)),
+        *(f"{DIGITS}/change/", "%00/change/", "{}/history/?before=" + DIGITS),
+        *(f"../incident/?{query}" for query in ("bot=%00", "q=%00", "error__regex=(")),
+        f"../incident/?count={DIGITS}",
+    ],
+)
+def test_an_address_that_makes_no_sense_breaks_nothing(client: Client, address: str) -> None:
+    user = staff("view")
+    user.user_permissions.add(Permission.objects.get(codename="view_incident"))
+    client.force_login(user)
+    row = make()
+    Incident.objects.create(bot="default", key="1", kind="data")
+    answer = client.get(urljoin(LIST, address.format(row.pk)))
+    assert answer.status_code in (200, 302, 400)
+
+
+def test_lists_are_narrowed_by_comparing(viewer: Client) -> None:
+    make("1", title="group", chat_id=-5)
+    make("2", title="user", chat_id=5)
+    assert shown(html(viewer, "?chat_id__gte=1")) == ["user"]
+    assert shown(html(viewer, "?chat_id__in=-5,7")) == ["group"]
+    assert shown(html(viewer, "?key__exact=1")) == ["group"]
 
 
 def test_the_list_of_one_chat(viewer: Client) -> None:

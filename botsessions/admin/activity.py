@@ -17,6 +17,7 @@ from django.utils.translation import gettext
 from ..finding import among_newest
 from ..models import AbstractBotSession
 from . import columns
+from .asked import number
 from .moments import moment
 
 if TYPE_CHECKING:
@@ -46,12 +47,12 @@ def activity_page(
     Args:
         session: the one to which it was done; ``None`` for all.
     """
-    who, before = request.GET.get("who", ""), request.GET.get("before", "")
+    who, before = number(request.GET.get("who")), number(request.GET.get("before"))
     entries = of(model_admin, session)
-    if who.isascii() and who.isdecimal():
-        entries = entries.filter(user_id=int(who))
-    if before.isascii() and before.isdecimal():
-        entries = entries.filter(pk__lt=int(before))
+    if who is not None:
+        entries = entries.filter(user_id=who)
+    if before is not None:
+        entries = entries.filter(pk__lt=before)
     found = list(entries[: A_PAGE + 1])
     shown = found[:A_PAGE]
     older = request.GET.copy()
@@ -63,7 +64,7 @@ def activity_page(
         "deeds": list(deeds(model_admin, shown, sessions_of(model_admin, request, shown))),
         "older_url": f"?{older.urlencode()}" if len(found) > A_PAGE else "",
         "looked_at": formats.number_format(LOOKED_AT, force_grouping=True) if session else "",
-        "all_url": model_admin.url("activity") if session or who else "",
+        "all_url": model_admin.url("activity") if session or who is not None else "",
     }
     title = gettext("Change history") if session else gettext("What people did")
     return model_admin.render(request, "activity.html", title, context)

@@ -32,7 +32,7 @@ from ..finding import (
 )
 from ..models import AbstractBotSession, Incident
 from ..paging import BY_BOT, BY_KEY
-from ..records import MAX_ID
+from .asked import number
 from .contents import Contents
 from .hints import Hint
 from .sorting import SORTS, Sort
@@ -201,11 +201,9 @@ class Whose:
     @classmethod
     def parse(cls, text: str | None) -> Whose | None:
         """Return what an address of the list says, ``None`` for nonsense."""
-        kind, _colon, number = (text or "").partition(":")
-        digits = number.removeprefix("-")
-        if kind not in ("chat", "user") or not (digits.isascii() and digits.isdecimal()):
-            return None
-        return cls(kind, int(number)) if int(digits) <= MAX_ID else None
+        kind, _colon, digits = (text or "").partition(":")
+        found = number(digits) if kind in ("chat", "user") else None
+        return None if found is None else cls(kind, found)
 
     @property
     def label(self) -> str:

@@ -22,6 +22,7 @@ from ..figures.incidents import IncidentFigures
 from ..figures.numbers import grouped
 from ..models import AbstractBotSession, BotSession, Incident
 from ..permissions import may
+from .asked import may_narrow
 from .filters import BotFilter
 from .moments import moment
 from .plain import plain
@@ -155,9 +156,8 @@ class IncidentAdmin(_ModelAdmin):
 
     def lookup_allowed(self, lookup: str, value: str, request: Any = None) -> bool:
         """Refuse to filter by messages: that would tell people what they may not see."""
-        if lookup.split("__")[0] == "message":
-            return False
-        return bool(super().lookup_allowed(lookup, value, request))
+        allowed = super().lookup_allowed(lookup, value, request)
+        return bool(allowed and may_narrow(lookup, value, hidden="message"))
 
     @admin.display(description=_("chat or user"))
     def whose(self, incident: Incident) -> SafeString | str:

@@ -8,6 +8,8 @@ from urllib.parse import parse_qsl
 from django.conf import settings
 from django.http import HttpRequest, QueryDict
 
+from .asked import number
+
 ESCAPED = 6
 """So many bytes a form takes at most for one of its text: a line's end is ``%0D%0A``."""
 ENVELOPE = 10_000
@@ -21,7 +23,7 @@ class FormTooLarge(Exception):
 def is_large(request: HttpRequest) -> bool:
     """Whether Django would refuse to read a form."""
     limit: int | None = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-    length = int(request.META.get("CONTENT_LENGTH") or 0)
+    length = number(request.META.get("CONTENT_LENGTH")) or 0
     return request.method == "POST" and limit is not None and length > limit
 
 

@@ -23,7 +23,7 @@ from ..maintenance import Batch, changing
 from ..masking import mask, masked_fields
 from ..models import AbstractBotSession
 from ..reading import UNKNOWN, UNREADABLE
-from . import columns
+from . import asked, columns
 from .affected import MOST_NAMED, Affected
 from .contents import Contents
 from .differences import differences
@@ -170,8 +170,8 @@ def done(
 
 def held(request: HttpRequest, operation: Operation, session: AbstractBotSession) -> Run:
     """Return what does it to one session with its key held, if it is as it was shown."""
-    seen = request.POST.get("revision", "")
-    revision = int(seen) if seen.isdecimal() else session.revision
+    seen = asked.number(request.POST.get("revision"))
+    revision = session.revision if seen is None else seen
 
     def run(sessions: QuerySet[Any], chosen: Mapping[str, Any], by: str) -> list[Batch]:
         return changing.change_one(session, revision, lambda seen: operation.run(seen, chosen, by))

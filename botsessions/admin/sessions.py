@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from ..finding import SOON, fragments, search
 from ..models import AbstractBotSession
 from . import columns
+from .asked import may_narrow
 from .changelist import SessionChangeList
 from .contents import Contents
 from .filters import (
@@ -119,6 +120,5 @@ class BotSessionAdmin(SessionPages):
 
     def lookup_allowed(self, lookup: str, value: str, request: Any = None) -> bool:
         """Refuse to filter by data: that would tell people what they may not see."""
-        if lookup.split("__")[0] == "data":
-            return False
-        return bool(super().lookup_allowed(lookup, value, request))
+        allowed = super().lookup_allowed(lookup, value, request)
+        return bool(allowed and may_narrow(lookup, value, hidden="data"))

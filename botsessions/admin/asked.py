@@ -1,0 +1,30 @@
+"""What addresses and forms ask for, which anybody may write as they like."""
+
+from __future__ import annotations
+
+import re
+
+from django.db.models import Field
+
+from ..records import MAX_ID
+
+LOOKUPS = {"exact", "gt", "gte", "lt", "lte", "in", "isnull"}
+"""How lists compare. Of Django's others some take any text, and the database refuses it."""
+NUMBER = re.compile(r"-?[0-9]{1,19}")
+
+
+def number(text: str | None) -> int | None:
+    """Return a whole number, ``None`` for anything that no database has as one."""
+    found = int(text) if text and NUMBER.fullmatch(text) else None
+    return None if found is None or abs(found) > MAX_ID else found
+
+
+def may_narrow(lookup: str, value: str, hidden: str) -> bool:
+    """Whether a list may be narrowed like this.
+
+    Args:
+        hidden: a field of which nobody may be told what is in it.
+    """
+    column, *hows = lookup.split("__")
+    others = Field.get_lookups().keys() - LOOKUPS
+    return column != hidden and others.isdisjoint(hows) and "\0" not in value
