@@ -73,12 +73,21 @@ def test_it_counts_and_leads_to_what_it_counts(viewer: Client, path: str) -> Non
         "state=expired": 1,
         "version=behind": 1,
     }.items():
-        assert f'href="{LIST}?{query}">{number}</a>' in page, query
+        assert f'href="{LIST}?{query}"><bdi>{number}</bdi></a>' in page, query
         listed = html(viewer, f"{LIST}?{query.replace('&amp;', '&')}")
         assert listed.count('class="bs-title"') == number, query
     assert "1 of 2" in text(page)
     assert "gone not in the settings" in text(page)
     assert "Maria Key 1 shop" in text(page)
+
+
+def test_numbers_run_from_left_to_right_in_every_language(viewer: Client) -> None:
+    make(1, bot="shop", version=2)
+    page = html(viewer)
+    own = rf'href="{LIST}\?bot=shop&amp;fragment=-[^"]*"[^>]*><bdi>1</bdi>'
+    assert len(re.findall(own, page)) == 3  # All, those that are live, and those of the version.
+    assert not re.findall(r"(<dd>|<td[^>]*>|<a [^>]*>|<strong>)\d", page)
+    assert "<bdi>1</bdi> session" in html(viewer, LIST)
 
 
 def test_it_is_the_first_thing_in_the_app(viewer: Client) -> None:
