@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -58,6 +59,27 @@ def test_the_button_of_the_filters_can_be_read(page: Page, site: Site) -> None:
     assert box["height"] < 60
     button.click()
     expect(page.get_by_role("link", name="Largest first")).to_be_visible()
+
+
+def test_actions_stand_below_the_box_of_the_search(page: Page, site: Site) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto(f"{site.url}{LIST}")
+    search = page.locator("#changelist :has(> #toolbar)").last.bounding_box()
+    actions = page.locator(".actions").bounding_box()
+    assert search is not None
+    assert actions is not None
+    assert search["y"] + search["height"] <= actions["y"]
+
+
+def test_the_heading_has_one_line_on_a_phone(page: Page, site: Site) -> None:
+    page.set_viewport_size({"width": 375, "height": 812})
+    page.goto(f"{site.url}{LIST}")
+    link = page.get_by_role("link", name="What people did").bounding_box()
+    assert link is not None
+    assert link["height"] < 30
+    heading = page.get_by_role("heading", level=1)
+    expect(heading).to_have_text(re.compile(r"^\s*Sessions\s*$"), use_inner_text=True)
+    assert heading.evaluate("heading => heading.scrollWidth <= heading.clientWidth")
 
 
 @pytest.mark.parametrize("path", PAGES)
