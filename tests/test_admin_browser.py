@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, S
 
 from . import axe
 from .browser import CHROMIUM, PHONE, Site, chromium, log_in_as_admin
+from .commands import manage, output
 from .sessions import LIST
 
 pytestmark = pytest.mark.once
@@ -543,6 +544,24 @@ def test_axe_finds_nothing_beyond_what_it_finds_in_django(
         found = axe.violations(page, source)
         new = {place: problem for place, problem in found.items() if place not in known}
         assert new == {}, name
+
+
+MAKE_GONE = """
+from botsessions.models import BotSession
+BotSession.objects.get_or_create(bot="gone", defaults={"data": {}})
+"""
+
+
+@pytest.mark.parametrize("width", [375, 1400])
+def test_a_bot_that_left_the_settings_is_a_link_without_colours(
+    log_in: Callable[..., Page], site: Site, width: int
+) -> None:
+    output(manage("shell", "-c", MAKE_GONE, env=site.environment))
+    page = log_in(viewport={"width": width, "height": 800})
+    visit(page, "overview")
+    expect(page.get_by_text("not in the settings")).to_be_visible()
+    link = page.get_by_role("link", name="gone", exact=True)
+    expect(link).to_have_css("text-decoration-line", "underline")
 
 
 @pytest.mark.parametrize("name", PAGES)
