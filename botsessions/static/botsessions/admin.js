@@ -114,6 +114,7 @@ for (const seek of document.querySelectorAll(".bs-seek")) {
     range.setEnd(long.firstChild, within(start + field.value.length));
     CSS.highlights?.set("bs-found", new Highlight(range));
     long.scrollTop += range.getBoundingClientRect().top - long.getBoundingClientRect().top - 40;
+    long.scrollIntoView({ block: "nearest" });
   };
   const look = () => {
     showIn(null);
