@@ -7,6 +7,7 @@ import re
 from datetime import timedelta
 from io import StringIO
 from typing import Any
+from unittest import mock
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -113,6 +114,16 @@ def test_what_had_expired_is_gone_with_all_that_was_before() -> None:
     assert [data for data, _, _ in past(row)] == [{"n": 3}]
     BotSession.objects.update(expires_at=timezone.now() - HOUR)
     assert past(row) == []
+
+
+def test_what_was_changed_by_hand_and_has_expired_later_is_gone_too() -> None:
+    row = write(1)
+    changing.write_data(row, {"n": 2}, row.revision, by="admin:1")
+    ended = timezone.now() + HOUR
+    BotSession.objects.update(expires_at=ended)
+    HistoryEntry.objects.filter(by="admin:1").update(expires_at=ended)
+    with mock.patch.object(timezone, "now", return_value=ended + HOUR):
+        assert past(row) == []
 
 
 def test_migrations_are_versions_where_a_history_is_kept() -> None:
@@ -280,16 +291,25 @@ def test_after_an_edit_too(editor: Client) -> None:
     assert row.data == {"n": 1}
 
 
-def test_a_session_that_was_ended_by_hand_is_restored_on_its_page(editor: Client) -> None:
-    row = make("5", {"n": 1}, bot="plain")
+@pytest.mark.parametrize("bot", ["plain", "shop"])
+@pytest.mark.parametrize("edits", [0, 1, 3])
+def test_a_session_that_was_ended_by_hand_is_on_its_page_restored_as_it_was_last(
+    editor: Client, bot: str, edits: int
+) -> None:
+    row = write(0, bot=bot)
+    for n in range(edits):
+        changing.write_data(row, {"n": n + 1}, row.revision, by="admin:1")
+        row.refresh_from_db()
     editor.post(url("operation", row, "expire"), {"confirmed": "yes"})
-    assert "Restore this version" in editor.get(url("past", row)).content.decode()
     row.refresh_from_db()
     assert row.expires_at is not None
-    entry = HistoryEntry.objects.get()
-    editor.post(url("past", row), {"restore": entry.pk, "revision": row.revision})
+    page = editor.get(url("past", row)).content.decode()
+    assert "Restore the version before" in page
+    restored = re.search(r'name="restore" value="(\d+)"', page)
+    assert restored is not None
+    editor.post(url("past", row), {"restore": restored[1], "revision": row.revision})
     row.refresh_from_db()
-    assert (row.data, row.expires_at) == ({"n": 1}, None)
+    assert (row.data, row.expires_at) == ({"n": edits}, None)
 
 
 def test_of_which_nothing_is_kept_the_page_says_so(editor: Client) -> None:

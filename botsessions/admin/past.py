@@ -60,8 +60,10 @@ def past_page(
 ) -> HttpResponse:
     """Show the versions of a session, and two of them side by side."""
     versions = with_present(session, past_of(session))
-    after = chosen(request, AFTER, versions, versions[0] if versions else None)
-    before = chosen(request, BEFORE, versions, older_than(after, versions))
+    newest = next(iter(versions), None)
+    has_expired = state_of(session) == State.EXPIRED  # For the bot nothing is after the newest.
+    after = chosen(request, AFTER, versions, None if has_expired else newest)
+    before = chosen(request, BEFORE, versions, older_than(after, versions) if after else newest)
     shown_whole = before or after
     found = data_of(session, [one for one in (after, before) if one is not None])
     pk, names = quote(session.pk), people([one.entry.by for one in versions])
@@ -120,9 +122,8 @@ def chosen(
     return next((one for one in versions if str(one.entry.pk) == key), otherwise)
 
 
-def older_than(version: Past | None, versions: Sequence[Past]) -> Past | None:
-    older = versions[versions.index(version) + 1 :] if version is not None else ()
-    return next(iter(older), None)
+def older_than(version: Past, versions: Sequence[Past]) -> Past | None:
+    return next(iter(versions[versions.index(version) + 1 :]), None)
 
 
 def with_present(session: AbstractBotSession, versions: list[Past]) -> list[Past]:

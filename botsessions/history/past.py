@@ -82,9 +82,13 @@ def shown(entries: QuerySet[HistoryEntry], session: AbstractBotSession) -> Itera
         expires_at = session.expires_at if is_present else entry.expires_at
         if not has_ended(expires_at, replaced_at):
             yield Past(entry, is_present)
-        elif not entry.by.startswith(BY_HAND):
+        elif not was_ended_by_hand(entry):
             return
         replaced_at = entry.at
+
+
+def was_ended_by_hand(entry: HistoryEntry) -> bool:
+    return entry.by.startswith(BY_HAND) and has_ended(entry.expires_at, entry.at)
 
 
 def has_ended(expires_at: datetime | None, at: datetime) -> bool:
