@@ -46,8 +46,6 @@ NEWEST = 10_000
 """So many are looked at for what no index knows."""
 COMPARED = 5_000
 """So many are put in an order that no index has."""
-
-
 BY_AGE = ["bot", "version", "name"]
 """The order of the index that knows which sessions are of an older version."""
 
@@ -156,17 +154,35 @@ def search(sessions: Sessions, text: str) -> Sessions:
 
     Ids, and keys that are made of ids or end in one, are found by their beginning only where ``*``
     asks for it: a longer id is a stranger's. A title is also found by its first letter in lower
-    case, and one of the :data:`NEWEST` sessions by the beginnings of any of its words.
+    case, and by the beginnings of any of its words, which no index may know.
     """
-    parts = search_parts(text, sessions.model)
+    parts = search_parts(text, sessions.model, newest_only=False)
     return sessions.filter(any_of(parts)) if text.strip() else sessions
 
 
-def search_parts(text: str, model: type[models.Model]) -> list[Q]:
-    """Return the conditions of which one holds for what is found; an index answers each."""
+def search_parts(text: str, model: type[models.Model], *, newest_only: bool = True) -> list[Q]:
+    """Return the conditions of which one holds for what is found.
+
+    Args:
+        newest_only: among the :data:`NEWEST` sessions alone words are looked for that no index
+            knows, so that each condition is answered by one.
+    """
     text = text.strip()
     if not text or "\0" in text:
         return []
+    if exact := exact_parts(text):
+        return exact
+    words = words_of(words_in(text, model), model, newest_only=newest_only)
+    is_whole = text[-1].isdigit()
+    text = text.removesuffix(ANY_END)
+    titles = {text, text[:1].upper() + text[1:]}
+    keys = [Q(key=text) if is_whole else Q(BeginsWith(F("key"), text))] if text else []
+    begun = [Q(BeginsWith(F("title"), title)) for title in sorted(titles) if title]
+    return [*keys, *begun, *words]
+
+
+def exact_parts(text: str) -> list[Q]:
+    """Return the conditions of which one holds for an id, a key or an address; none for words."""
     if IDS.fullmatch(text):
         number = int(text) if "/" not in text else MAX_ID + 1
         is_id = abs(number) <= MAX_ID and str(number) == text
@@ -175,28 +191,34 @@ def search_parts(text: str, model: type[models.Model]) -> list[Q]:
     if rest and bot in all_bots():  # As addresses are written: ``bot:key``, ``bot:name:key``.
         name, _, key = rest.rpartition(":")
         return [Q(key=key, bot=bot, name=name), Q(key=rest, bot=bot, name="")]
-    is_whole = text[-1].isdigit()
-    text = text.removesuffix(ANY_END)
-    titles = {text, text[:1].upper() + text[1:]}
-    keys = [Q(key=text) if is_whole else Q(BeginsWith(F("key"), text))] if text else []
-    begun = [Q(BeginsWith(F("title"), title)) for title in sorted(titles) if title]
-    return [*keys, *begun, *words_of(text, model)]
+    return []
 
 
-def words_of(text: str, model: type[models.Model]) -> list[Q]:
-    """Return what holds for sessions in whose titles all words begin so.
+def words_in(text: str, model: type[models.Model]) -> list[str]:
+    """Return the words that a search looks for in titles."""
+    if "\0" in text or exact_parts(text) or not isinstance(model._meta.pk, models.IntegerField):
+        return []
+    return text.removesuffix(ANY_END).lower().split()
 
-    Those are the newest ones alone where no index knows the words.
-    """
-    words = text.lower().split()
-    if not words or not isinstance(model._meta.pk, models.IntegerField):
+
+def words_of(words: list[str], model: type[models.Model], *, newest_only: bool) -> list[Q]:
+    """Return what holds for sessions in whose titles all words begin so, if there are words."""
+    if not words:
         return []
     sessions, found, title = model._default_manager.all(), Q(), Lower("title")
-    if not has_index_of_words(sessions.db, model._meta.db_table):
+    if newest_only and not has_index_of_words(sessions.db, model._meta.db_table):
         found = among_newest(sessions, NEWEST)
     for word in words:
         found &= Q(StartsWith(title, word)) | Q(Contains(title, f" {word}"))
     return [found]
+
+
+def is_bounded(text: str, model: type[models.Model]) -> bool:
+    """Whether :func:`search_parts` leaves out older sessions, in whose titles words may be."""
+    sessions = model._default_manager.all()
+    if not words_in(text.strip(), model) or has_index_of_words(sessions.db, model._meta.db_table):
+        return False
+    return sessions.filter(pk__lte=newest_key(sessions) - NEWEST).exists()
 
 
 @cache
@@ -260,8 +282,12 @@ def among_newest(rows: models.QuerySet[Any], many: int) -> Q:
     The upper bound tells PostgreSQL that these are few: it would expect a third of the table, and
     start workers and a compiler, which take longer than the search.
     """
-    last = models.Subquery(rows.order_by("-pk").values("pk")[:1])
+    last = newest_key(rows)
     return Q(pk__gt=last - many, pk__lte=last)
+
+
+def newest_key(rows: models.QuerySet[Any]) -> models.Subquery:
+    return models.Subquery(rows.order_by("-pk").values("pk")[:1])
 
 
 class Largest(models.Subquery):

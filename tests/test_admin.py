@@ -407,7 +407,20 @@ def test_changes_are_looked_for_among_the_newest(viewer: Client, monkeypatch: An
     monkeypatch.setattr(ranges, "NEWEST", 4)
     page = html(viewer, recent)
     assert len(shown(page)) == 4
+    assert "at least 4 sessions" in page
     assert "only the newest" in page
+
+
+def test_words_are_looked_for_among_the_newest(viewer: Client, monkeypatch: Any) -> None:
+    make("first", title="Maria Rossi")
+    make_many(3)
+    monkeypatch.setattr(finding, "NEWEST", 2)
+    for query in ("?q=rossi", "?q=rossi&sort=changed"):
+        page = html(viewer, query)
+        assert "at least 0 sessions" in page
+        assert "only the newest" in page
+        assert "None of the newest sessions is like that." in page
+    assert "only the newest" not in html(viewer, "?q=7")
 
 
 def test_sizes_of_one_class_are_looked_for_among_the_newest(
@@ -458,7 +471,7 @@ def test_older_data_that_bots_cannot_read_is_found_by_incidents(
     assert bounded not in html(client, "?state=unreadable")
     make_many(3)
     page = html(client, "?state=unreadable")
-    assert "No session is like that." in page
+    assert "None of the newest sessions is like that." in page
     assert bounded in page
     for key in ("misfit", "misfit", "mended"):
         Incident.objects.create(bot="default", key=key, kind=Incident.Kind.DATA)

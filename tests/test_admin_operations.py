@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from datetime import timezone as dt_timezone
 from typing import Any
 
 import pytest
@@ -14,8 +15,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from botsessions import audit, enhance_storage, session
-from botsessions.admin import activity, doing
+from botsessions import audit, enhance_storage, finding, session
+from botsessions.admin import activity, doing, ranges
 from botsessions.locks import process_lock
 from botsessions.maintenance import changing
 from botsessions.models import BotSession
@@ -26,6 +27,7 @@ from .sessions import LIST, make, staff, url
 
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
+ON_ALL = f"{LIST}action/expire/"
 GROUP_ANONYMOUS = 1087968824
 """Telegram's id for whoever is an anonymous admin of a group."""
 
@@ -223,6 +225,47 @@ def test_all_that_match_and_no_others(operator: Client) -> None:
     assert 'name="select_across" value="1"' in page
     run(operator, "expire", rows[:1], query="?of=chat:-42", across=True, confirmed="yes")
     assert BotSession.objects.filter(expires_at=None).count() == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "listed"),
+    [
+        ("?q=alpha", 2),
+        ("?changed_to=2099-01-01", 2),
+        ("?size_from=20&size_to=4000", 2),
+        ("?q=alpha&changed_from=2020-01-01&size_from=20&sort=largest", 2),
+    ],
+)
+def test_all_that_match_are_all_also_where_the_list_shows_the_newest(
+    operator: Client, monkeypatch: Any, query: str, listed: int
+) -> None:
+    for n in range(6):
+        row = make(n, data={"a": "x" * 30}, title=f"The Alpha {n}")
+    make("small", title="Beta", updated_at=datetime(2100, 1, 1, tzinfo=dt_timezone.utc))
+    BotSession.objects.filter(key="small").update(size=2)
+    for module, name in ((finding, "NEWEST"), (ranges, "NEWEST"), (ranges, "LISTED")):
+        monkeypatch.setattr(module, name, 3)
+    page = text(operator.get(LIST + query))
+    assert f"at least {listed} sessions" in page
+    assert "Expire now: 6 sessions" in text(
+        run(operator, "expire", [row], query=query, across=True)
+    )
+    address = ON_ALL + query
+    assert "Expire now: 6 sessions" in text(operator.get(address))
+    run(operator, "expire", [row], query=query, across=True, confirmed="yes")
+    assert BotSession.objects.get(expires_at=None).key == "small"
+
+
+def test_of_all_that_are_unreadable_it_is_said_where_they_were_looked_for(
+    operator: Client,
+) -> None:
+    row = make("1")
+    said = "Looked for in the newest 500 sessions"
+    every = run(operator, "expire", [row], query="?state=unreadable", across=True)
+    assert said in text(every)
+    assert said in text(operator.get(ON_ALL + "?state=unreadable"))
+    assert said not in text(run(operator, "expire", [row], query="?state=unreadable"))
+    assert said not in text(run(operator, "expire", [row], across=True))
 
 
 def test_all_that_a_list_shows_at_an_address(operator: Client) -> None:

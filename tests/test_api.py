@@ -463,6 +463,21 @@ def test_a_search_that_finds_too_much_is_marked(login: Login, monkeypatch: Any) 
         assert client.get(LIST, query).json()["incomplete"] is False
 
 
+def test_a_search_that_leaves_out_older_sessions_says_so_and_an_export_does_not(
+    login: Login, monkeypatch: Any
+) -> None:
+    make("a", title="Maria Rossi")
+    make("b", title="Anna")
+    monkeypatch.setattr(finding, "NEWEST", 1)
+    client = login("view", "view_contents", "export")
+    page = client.get(LIST, {"search": "rossi"}).json()
+    assert (page["results"], page["incomplete"]) == ([], True)
+    assert client.get(LIST, {"search": "a"}).json()["incomplete"] is True
+    assert client.get(LIST, {"search": "5"}).json()["incomplete"] is False
+    lines = b"".join(client.get(f"{LIST}export/", {"search": "rossi"}).streaming_content)
+    assert json.loads(lines)["key"] == "a"
+
+
 @pytest.mark.parametrize(
     ("query", "found"),
     [
@@ -651,7 +666,9 @@ def test_each_verb_has_its_permission(
         *({"search": "1"}, {"search": "Maria"}, {"search": "Maria", "state": "soon"}),
     ],
 )
-def test_a_page_of_a_list_costs_six_statements(login: Login, query: Any) -> None:
+def test_a_page_of_a_list_costs_six_statements_and_one_where_it_looks_for_words(
+    login: Login, query: Any
+) -> None:
     soon, later = timezone.now() + HOUR, timezone.now() + 30 * HOUR
     for n in range(12):
         make(f"1/{n}", chat_id=1, title="Maria", version=1, expires_at=(soon, later)[n % 2])
@@ -660,7 +677,7 @@ def test_a_page_of_a_list_costs_six_statements(login: Login, query: Any) -> None
     for _page in range(2):
         with CaptureQueriesContext(connection) as queries:
             page = client.get(link).json()
-        assert len(queries) == 6
+        assert len(queries) == 6 + (query.get("search") == "Maria")
         statements = " ".join(query["sql"] for query in queries)
         assert not any(word in statements for word in ('"data"', "`data`", "OFFSET"))
         assert page["results"]

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
+from functools import partial, reduce
+from operator import and_
 from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR, ChangeList
 from django.core.exceptions import ValidationError
 from django.db import connections
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils import formats
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 
-from ..finding import found, search_parts
+from ..finding import found, is_bounded, search_parts
 from ..paging import BY_KEY, Take, among, in_order, page, walk
 from .filters import BotFilter, SortFilter
 from .hints import Hint, hint_of
@@ -41,6 +42,7 @@ class Count(int):
         return super().__new__(cls, number)
 
     def __init__(self, number: int, pattern: str = "{n}") -> None:
+        self.is_exact = pattern == "{n}"
         self.text = pattern.format(n=formats.number_format(number, force_grouping=True))
 
     def __str__(self) -> str:
@@ -51,8 +53,11 @@ class SessionChangeList(ChangeList):
     """Turns pages by primary key, and counts no more than it has to.
 
     Where an index finds the sessions in another order than that of the keys, the first
-    :data:`.finding.LISTED` that it finds are those whose pages can be turned.
+    :data:`.finding.LISTED` that it finds are those whose pages can be turned. Where no index knows
+    what is looked for, pages show the newest of those that match; actions get all of them.
     """
+
+    result_count: Count
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         text, self.query = self.query, ""
@@ -68,10 +73,14 @@ class SessionChangeList(ChangeList):
         specs = self.filter_specs
         sort = next((one.sort for one in specs if isinstance(one, SortFilter)), None)
         hint: Hint | None = hint_of(specs)
-        sessions = self.queryset
+        bound = reduce(and_, (getattr(one, "bound", Q()) for one in specs), Q())
+        self.queryset = sessions = self.queryset.filter(bound)
+        self.is_bounded = any(getattr(one, "is_bounded", False) for one in specs)
         if self.query.strip():
             hint = search_parts(self.query, self.model), []
-            sessions = self.before_search  # PostgreSQL would take a search twice for a rare find.
+            # PostgreSQL would take a search twice for a rare find.
+            sessions = self.before_search.filter(bound)
+            self.is_bounded = self.is_bounded or is_bounded(self.query, self.model)
         keys, self.incomplete = found(sessions, *hint) if hint else ([], False)
         self.is_sure = True
         if sort:
@@ -86,7 +95,8 @@ class SessionChangeList(ChangeList):
             self.result_count = (
                 Count(len(self.result_list)) if whole else count(self.queryset, order)
             )
-        self.is_bounded = any(getattr(one, "is_bounded", False) for one in specs)
+        if self.is_bounded and self.result_count.is_exact:
+            self.result_count = Count(self.result_count, gettext("at least {n}"))
         self.chips = list(chips(self))
         self.full_result_count = None
         self.show_full_result_count = False

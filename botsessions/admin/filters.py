@@ -108,6 +108,16 @@ class StateFilter(admin.SimpleListFilter):
         return [*age_parts(Age.NEWER), Q(pk__in=refused)]
 
 
+def limits(request: HttpRequest) -> str:
+    """Return where alone a list has looked for all that something is about to be done to."""
+    if request.GET.get(StateFilter.parameter_name) != UNREADABLE:
+        return ""
+    return gettext(
+        "Looked for in the newest {n} sessions and in those of the last {incidents} incidents "
+        "alone: older ones may be unreadable, too."
+    ).format(n=TRIED, incidents=REFUSED)
+
+
 def refused_lately() -> Iterator[Q]:
     """Yield where incidents say that data was refused, in the newest :data:`REFUSED` of them."""
     incidents = Incident._default_manager.using(router.db_for_read(Incident))

@@ -28,6 +28,7 @@ from .affected import MOST_NAMED, Affected
 from .contents import Contents
 from .differences import differences
 from .doing import Left, Outcome, Run, do
+from .filters import limits
 from .merging import Merge
 from .past import undo
 from .plain import visible
@@ -88,6 +89,7 @@ def ask(
         "narrowed_by": origin.narrowed_by,
         "form": form,
         "note": affected.note,
+        "limits": limits(request) if across or origin.narrowed_by else "",
         "named": list(named(model_admin, request, affected)),
         "across": across,
         "checkbox": helpers.ACTION_CHECKBOX_NAME,

@@ -69,8 +69,10 @@ class RangeFilter(admin.ListFilter):
     title = _("ranges")
     parameter_name = "ranges"  # No parameter has it; django-unfold asks every filter.
     template = "admin/botsessions/range_filter.html"
+    bound = Q()
+    """What holds for the sessions among which the list looks,"""
     is_bounded = False
-    """Whether older sessions were not looked at."""
+    """and whether these are not all."""
     _larger: Sequence[Q] = ()
 
     def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
@@ -101,9 +103,11 @@ class RangeFilter(admin.ListFilter):
             return queryset.none()
         chosen = dict(self.chosen)
         if "size_from" in chosen:
-            queryset = queryset.filter(any_of(self._from(queryset, chosen.pop("size_from"))))
+            self._larger = self._from(queryset, chosen["size_from"])
+            self.bound &= any_of(self._larger)
+            queryset = queryset.filter(size_class__gte=class_of(chosen["size_from"]))
         if {"changed_from", "changed_to"} & chosen.keys():
-            queryset = queryset.filter(self._newest(queryset, NEWEST))
+            self.bound &= self._newest(queryset, NEWEST)
         if "exact_version" in chosen and self._bot and self._bot != UNKNOWN:
             queryset = queryset.filter(bot=self._bot)  # The index of versions begins with the bot.
         return queryset.filter(
@@ -121,8 +125,7 @@ class RangeFilter(admin.ListFilter):
         power = class_of(size)
         of_class = Q(size_class=power)
         newest = self._newest(sessions.model._default_manager.filter(of_class), LISTED)
-        self._larger = [Q(size_class__gt=power), of_class & newest & Q(size__gte=size)]
-        return self._larger
+        return [Q(size_class__gt=power), of_class & newest & Q(size__gte=size)]
 
     @property
     def hint(self) -> Hint | None:

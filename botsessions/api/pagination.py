@@ -11,7 +11,7 @@ from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.response import Response
 
 from ..database.sessions_rows import for_column, from_column
-from ..finding import LISTED, State, found, hints
+from ..finding import LISTED, NEWEST, State, found, hints, is_bounded
 from ..maintenance.batches import with_keys
 from ..paging import BY_BOT, BY_KEY, Take, among, page, walk, walk_by_expiry
 from ..records import MAX_ID
@@ -45,6 +45,8 @@ class SessionPagination(CursorPagination):
         self.incomplete = False
         if hint := hinted(request, queryset):
             keys, self.incomplete = found(queryset, *hint)
+            text = request.query_params.get("search", "")
+            self.incomplete = self.incomplete or is_bounded(text, queryset.model)
             take = partial(among, keys)
         size: Any = self.get_page_size(request)
         self.places, self.has_previous, self.has_next = page(take, backwards, beyond, size)
@@ -87,7 +89,8 @@ class SessionPagination(CursorPagination):
         described: dict[str, Any] = super().get_paginated_response_schema(schema)
         described["properties"]["incomplete"] = {
             "type": "boolean",
-            "description": f"Whether there are more than the {LISTED:,} that are listed.",
+            "description": f"Whether there may be others: more than the {LISTED:,} that are "
+            f"listed, or older ones than the {NEWEST:,} in whose titles a search looks for words.",
         }
         described["required"] = list(described["properties"])
         return described
