@@ -380,6 +380,30 @@ def test_a_value_that_cannot_be_saved_stays_to_be_mended(
     assert row.data == {"pizzas": 1}
 
 
+def test_what_was_typed_stays_beside_what_is_stored_since(reader: Client) -> None:
+    row = make(data={"note": "theirs"})
+    reader.force_login(staff("change", "view_contents"))
+    answer = html.unescape(one(reader, row, "$.note", "mine", "old", "text").content.decode())
+    assert "It was changed meanwhile" in answer
+    assert '<code class="bs-json">"theirs"</code>' in answer
+    assert ">\nmine</textarea>" in answer
+    (opened,) = re.findall(r'name="opened" value="("theirs")"', answer)
+    assert one(reader, row, "$.note", "mine", json.loads(opened), "text").status_code == 302
+    row.refresh_from_db()
+    assert row.data == {"note": "mine"}
+
+
+def test_text_with_line_ends_that_a_form_would_change_is_edited_as_json(reader: Client) -> None:
+    row = make(data={"note": "a\r\nb"})
+    reader.force_login(staff("change", "view_contents"))
+    asked = reader.get(url("value", row), {"path": "$.note"}).content.decode()
+    assert r"&quot;a\r\nb&quot;</textarea>" in asked
+    assert 'name="kind" value="json"' in asked
+    one(reader, row, "$.note", r'"a\r\nb!"', "a\r\nb", "json")
+    row.refresh_from_db()
+    assert row.data == {"note": "a\r\nb!"}
+
+
 @pytest.mark.parametrize("path", ["", "$.gone", "$.pizzas[0]", "nonsense", "$.pizzas x", "$[9]"])
 def test_a_path_that_leads_nowhere_leads_to_the_session(reader: Client, path: str) -> None:
     row = make(data={"pizzas": 1})

@@ -80,13 +80,14 @@ def value_page(
         text = gettext("There is no value at {path} (any more).").format(path=visible(path))
         model_admin.message_user(request, text, messages.WARNING)
         return page
-    form = ValueForm(value, path, asked.get("kind") or kind_of(value), sent)
+    kind, stored = asked.get("kind") or kind_of(value), ""
+    form = ValueForm(value, path, kind, sent)
     if sent and form.is_valid():
         try:
             new = form.chosen()
             if not same(parsed(form.cleaned_data["opened"]), value):
-                form = ValueForm(value, path, kind_of(value))
-                form.full_clean()
+                stored = pretty(value)
+                form = ValueForm(value, path, kind, {**sent.dict(), "opened": stored})
                 raise NotJson(gettext("It was changed meanwhile: this is what is stored now."))
             return save(model_admin, request, contents, with_value(data, steps, new))
         except SessionConflict:
@@ -101,6 +102,7 @@ def value_page(
     context = {
         "form": form,
         "error": error,
+        "stored": visible(stored),
         "path": visible(path),
         "session": session,
         "session_url": page.url,
@@ -116,4 +118,5 @@ def value_page(
 def kind_of(value: Any) -> str:
     if isinstance(value, bool):
         return TRUTH
-    return TEXT if isinstance(value, str) else JSON
+    # A form knows one kind of line's end.
+    return TEXT if isinstance(value, str) and "\r" not in value else JSON
