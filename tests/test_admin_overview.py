@@ -161,6 +161,7 @@ def test_the_charts_are_read_by_screen_readers_too(viewer: Client) -> None:
 
 def test_it_says_how_the_last_runs_went_and_what_is_overdue(viewer: Client) -> None:
     make(1, bot="shop", version=1, expires_at=timezone.now() - 3 * DAY)
+    make(2, bot="shop", version=1)
     run = {"only": "shop", "outcome": "failed", "reason": "OperationalError", "done": 1200}
     MaintenanceRun.objects.create(work="sweep", **run)
     page = text(html(viewer))

@@ -96,6 +96,20 @@ def test_states_ages_and_versions_of_each_fragment() -> None:
     assert found.tables[0].is_whole
 
 
+@pytest.mark.parametrize("counted", [2000, 2])
+def test_what_has_expired_is_not_behind(monkeypatch: pytest.MonkeyPatch, counted: int) -> None:
+    monkeypatch.setattr("botsessions.figures.known.COUNTED", counted)
+    for n, (version, ends) in enumerate([(1, -1), (1, -1), (None, -1), (3, -1)] * 2):
+        ends_at = timezone.now() + ends * HOUR
+        make(n, {"items": 1}, bot="shop", name="cart", version=version, expires_at=ends_at)
+    found = figures()
+    assert (found.behind, of(found, "shop", "cart").newer) == (Number(0), Number(2))
+    assert not found.migration_is_overdue
+    make("a", {"items": 1}, bot="shop", name="cart", expires_at=timezone.now() + HOUR)
+    make("b", {"items": 1}, bot="shop", name="cart", version=1)
+    assert figures().behind == Number(2)
+
+
 def test_data_that_the_bot_cannot_read_is_counted() -> None:
     make("a", {"items": "many"}, bot="shop", name="cart", version=2)
     make("b", {"items": 1}, bot="shop", name="cart", version=2)

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Any, TypeAlias
 
 from ..declaration import Fragment
+from ..due import comes_due
 from ..finding import Age
 from .sampling import Extent, extent
 from .sql import Columns, Part
@@ -30,7 +31,7 @@ class Known:
             **dict(extent(columns)),
             **dict(expired(columns, times)),
             **dict(created(columns, times)),
-            **{key: part for place in declared for key, part in ages(columns, place, declared)},
+            **{key: part for p in declared for key, part in ages(columns, p, declared, times)},
         }
         self._answers = columns.at_once(parts)
         self._days = [*times.midnights]
@@ -56,7 +57,7 @@ class Known:
         return int(self.extent.last + 1 if end is None else end) - first
 
     def of_age(self, place: Place, age: Age) -> int | None:
-        """Return how many of a fragment are behind the code, or newer."""
+        """Return how many of a fragment are behind the code and have not expired, or are newer."""
         return exactly([n for key, n in self._answers.items() if key[:-1] == (place, age)])
 
 
@@ -64,11 +65,19 @@ def exactly(counts: list[int]) -> int | None:
     return sum(counts) if all(count <= COUNTED for count in counts) else None
 
 
-def counted(columns: Columns, condition: str, parameters: list[Any], *order: str) -> Part:
-    """Return how many rows there are, in the order of an index, which finds no more than needed."""
+def counted(
+    columns: Columns, condition: str, parameters: list[Any], *order: str, only: Part = ("1 = 1", ())
+) -> Part:
+    """Return how many rows there are, in the order of an index, which finds no more than needed.
+
+    Args:
+        only: what holds for those that are counted, of no more than :data:`COUNTED` that are found.
+    """
     by = ", ".join(columns[name] for name in order)
-    rows = f"{columns.table} WHERE {condition} ORDER BY {by} LIMIT {COUNTED + 1}"
-    return f"(SELECT COUNT(*) FROM (SELECT 1 FROM {rows}) counted)", parameters  # noqa: S608
+    found = f"{columns.table} WHERE {condition} ORDER BY {by} LIMIT {COUNTED + 1}"
+    rows = f"SELECT CASE WHEN {only[0]} THEN 1 END AS wanted FROM {found}"  # noqa: S608
+    number = f"CASE WHEN COUNT(*) > {COUNTED} THEN {COUNTED + 1} ELSE COUNT(wanted) END"
+    return f"(SELECT {number} FROM ({rows}) counted)", [*only[1], *parameters]  # noqa: S608
 
 
 def first(columns: Columns, name: str, condition: str, parameters: list[Any], *order: str) -> Part:
@@ -96,9 +105,14 @@ def created(columns: Columns, times: Times) -> Asked:
         yield ("first key", day), first(columns, "pk", since, [at], *order)
 
 
-def ages(columns: Columns, place: Place, declared: Declared) -> Asked:
-    """Yield how many of a fragment are behind the code and newer, in the parts of an index."""
-    newest = declared[place].newest_version
+def ages(columns: Columns, place: Place, declared: Declared, times: Times) -> Asked:
+    """Yield how many of a fragment are behind the code and newer, in the parts of an index.
+
+    What has expired is not behind: nobody migrates it.
+    """
+    newest, ends = declared[place].newest_version, columns["expires_at"]
+    lasting = f"({ends} IS NULL OR {ends} > %s)", [columns.given("expires_at", times.now)]
+    everything = "1 = 1", list[Any]()
     version = columns["version"]
     parts: list[tuple[Age, str, list[Any]]] = [(Age.NEWER, f"{version} IS NOT NULL", [])]
     if newest is not None:
@@ -110,5 +124,7 @@ def ages(columns: Columns, place: Place, declared: Declared) -> Asked:
         ]
     same = f"{columns['bot']} = %s AND {columns['name']} = %s AND "
     for n, (age, condition, code) in enumerate(parts):
-        found = counted(columns, same + condition, [*place, *code], "bot", "version", "name")
+        only = lasting if age == Age.BEHIND and not comes_due(place[1]) else everything
+        order = ("bot", "version", "name")
+        found = counted(columns, same + condition, [*place, *code], *order, only=only)
         yield (place, age, n), found

@@ -40,6 +40,7 @@ class FragmentFigures:
     total: Number
     states: dict[State, Number]
     behind: Number
+    """Of those that have not expired."""
     newer: Number
     read: int
     """Of so many the data was read,"""
@@ -169,7 +170,7 @@ class Counts:
             if place not in declared:
                 return NONE
             number = facts.of_age(place, age)
-            return own.or_known(number, lambda group: age_of(group.version, newest) == age)
+            return own.or_known(number, lambda group: is_of_age(group, newest, age))
 
         return FragmentFigures(
             *place,
@@ -211,6 +212,12 @@ class Counts:
             self.created(day, facts),
             self.number(lambda group: group.changed == day),
         )
+
+
+def is_of_age(group: Group, newest: Decimal | None, age: Age) -> bool:
+    """Whether sessions are behind the code and have not expired, or newer."""
+    is_lasting = age != Age.BEHIND or group.state != State.EXPIRED
+    return is_lasting and age_of(group.version, newest) == age
 
 
 def order(of: tuple[Place, Decimal | None]) -> tuple[Place, bool, Decimal]:
