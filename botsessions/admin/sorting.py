@@ -55,25 +55,29 @@ class Ordered(NamedTuple):
 
 
 def in_index_order(sessions: QuerySet[Any], sort: Sort) -> Ordered:
-    """Return the first sessions in the order of an index."""
+    """Return the first sessions in the order of an index; those that never expire come last."""
+    by_key = "-pk" if sort.backwards else "pk"
     there = sessions.filter(**{f"{sort.column}__isnull": False})
-    order = (sort.by_index, "-pk" if sort.backwards else "pk")
-    keys = list(there.order_by(*order).values_list("pk", flat=True)[: LISTED + 1])
+    keys = list(there.order_by(sort.by_index, by_key).values_list("pk", flat=True)[: LISTED + 1])
+    if len(keys) <= LISTED and sort.column == "expires_at":
+        lasting = sessions.filter(expires_at=None).order_by(by_key).values_list("pk", flat=True)
+        keys += lasting[: LISTED + 1 - len(keys)]
     return Ordered(keys[:LISTED], len(keys) if len(keys) <= LISTED else None, is_sure=True)
 
 
 def compared(sessions: QuerySet[Any], sort: Sort, found: list[Any], *, is_all: bool) -> Ordered:
-    """Return sessions in an order, of those that were found.
+    """Return sessions in an order, of those that were found; those that never expire come last.
 
     Args:
         sessions: those of the whole table.
         found: primary keys.
         is_all: whether there are no others.
     """
-    there = with_keys(sessions, found).filter(**{f"{sort.column}__isnull": False})
-    rows = sorted(there.values_list(sort.column, "pk"), reverse=sort.backwards)
+    rows = list(with_keys(sessions, found).values_list(sort.column, "pk"))
+    there = sorted((row for row in rows if row[0] is not None), reverse=sort.backwards)
+    lasting = sorted((row for row in rows if row[0] is None), reverse=sort.backwards)
     total = len(rows) if is_all else None
-    return Ordered([key for _value, key in rows[:LISTED]], total, is_sure=is_all)
+    return Ordered([key for _value, key in [*there, *lasting][:LISTED]], total, is_sure=is_all)
 
 
 def first_of(sessions: QuerySet[Any], sort: Sort, newest: tuple[str, ...] | None) -> Ordered:
