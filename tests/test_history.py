@@ -340,10 +340,26 @@ def test_what_was_changed_by_hand_without_history_is_told_too(editor: Client) ->
     assert "No earlier version is kept yet." in part
     editor.post(url("edit", row), {"text": '{"n": 2}', "revision": row.revision})
     part = editor.get(url("recent", row)).content.decode()
-    assert "By hand, and by the bot since" in part
+    assert "and by the bot since" not in part
+    assert re.search(r"<strong>staff\d+</strong>", part)
     assert "<del>1</del>" in part
     assert "<ins>2</ins>" in part
     assert re.search(r"staff\d+</a></strong> Changed data.n", part)
+
+
+def test_what_the_bot_has_changed_since_is_told_so(editor: Client) -> None:
+    row = make("5", {"n": 1}, bot="plain")
+    editor.post(url("edit", row), {"text": '{"n": 2}', "revision": row.revision})
+    write(3, bot="plain")
+    LogEntry.objects.create(**of_entry(LogEntry.objects.get()), change_message="Exported.")
+    part = editor.get(url("recent", row)).content.decode()
+    assert "By hand, and by the bot since" in part
+    assert "<ins>3</ins>" in part
+
+
+def of_entry(entry: LogEntry) -> dict[str, Any]:
+    names = ("user_id", "content_type_id", "object_id", "object_repr", "action_flag")
+    return {name: getattr(entry, name) for name in names}
 
 
 def test_without_contents_the_last_changes_are_not_told(client: Client) -> None:

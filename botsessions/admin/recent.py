@@ -7,21 +7,23 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 
+from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
+from ..downloads import EXPORTED
 from ..history import Past, past_of
 from ..history.keeping import length
 from ..models import AbstractBotSession
-from .activity import Deed, deeds, of
+from .activity import deeds, of
 from .contents import JUDGED_BYTES
 from .differences import Differences, differences
 from .merging import Merge
 from .moments import moment
-from .past import AFTER, BEFORE, kept_text, maker, people, shown_data, with_present
+from .past import AFTER, BEFORE, PRESENT, kept_text, maker, people, shown_data, with_present
 
 if TYPE_CHECKING:
     from .pages import SessionPages
@@ -54,25 +56,35 @@ def recent_part(
     pk = quote(session.pk)
     past_url = model_admin.url("past", pk)
     versions = past_of(session, CHANGES + 1, JUDGED_BYTES) if may_see else []
+    versions, done = with_present(session, versions), list(of(model_admin, session)[:DEEDS])
     context = {
         "may_see": may_see,
-        "changes": changes(with_present(session, versions)[: CHANGES + 1], past_url),
+        "changes": changes(versions[: CHANGES + 1], done, past_url),
         "kept": kept_text(length(session.bot, session.name)),
-        "deeds": done_to(model_admin, session),
+        "deeds": list(deeds(model_admin, done, {})),
         "past_url": past_url,
         "history_url": model_admin.url("history", pk),
     }
     return TemplateResponse(request, "admin/botsessions/session/recent.html", context)
 
 
-def changes(versions: Sequence[Past], past_url: str) -> list[Change]:
+def changes(versions: Sequence[Past], done: Sequence[LogEntry], past_url: str) -> list[Change]:
+    """Return what differs between versions that follow each other.
+
+    Args:
+        done: what people did last.
+    """
     names = people(version.entry.by for version in versions)
-    return [change(after, before, names, past_url) for after, before in pairwise(versions)]
+    return [change(after, before, done, names, past_url) for after, before in pairwise(versions)]
 
 
-def change(after: Past, before: Past, names: dict[str, str], past_url: str) -> Change:
+def change(
+    after: Past, before: Past, done: Sequence[LogEntry], names: dict[str, str], past_url: str
+) -> Change:
     is_small = all(one.entry.size <= JUDGED_BYTES for one in (after, before))
-    by = gettext("By hand, and by the bot since") if before.entry.kept_until else ""
+    by = ""
+    if before.entry.kept_until:
+        by = by_hand_alone(after, done) or gettext("By hand, and by the bot since")
     query = urlencode({AFTER: after.entry.pk, BEFORE: before.entry.pk})
     return Change(
         by or maker(after.entry, names),
@@ -87,6 +99,8 @@ def between(before: Past, after: Past) -> Differences:
     return differences(Merge(opened, opened, now), PLACES)
 
 
-def done_to(model_admin: SessionPages, session: AbstractBotSession) -> list[Deed]:
-    """Return what people did to a session last."""
-    return list(deeds(model_admin, list(of(model_admin, session)[:DEEDS]), {}))
+def by_hand_alone(version: Past, done: Sequence[LogEntry]) -> str:
+    """Return who made what is stored now, if the bot has not changed it since."""
+    last = next((deed for deed in done if deed.change_message != EXPORTED), None)
+    is_last = last is not None and version.entry.at <= last.action_time
+    return last.user.get_username() if last and is_last and version.entry.pk == PRESENT else ""
