@@ -274,6 +274,21 @@ def test_after_an_action_a_link_leads_to_what_was(editor: Client, name: str) -> 
     assert "See what it was, or undo" in page.content.decode()
 
 
+@pytest.mark.parametrize("name", ["reset", "expire"])
+def test_what_the_bot_could_not_read_cannot_be_had_back_and_is_said_so(
+    editor: Client, name: str
+) -> None:
+    row = make("5", {"n": 1}, bot="plain", version=7)
+    said = "it cannot be had back"
+    assert said in editor.get(url("operation", row, name)).content.decode()
+    page = editor.post(url("operation", row, name), {"confirmed": "yes"}, follow=True)
+    assert "1 session done" in page.content.decode()
+    assert "See what it was, or undo" not in page.content.decode()
+    readable = make("6", {"n": 1}, bot="plain")
+    assert said not in editor.get(url("operation", readable, name)).content.decode()
+    assert said not in editor.get(url("operation", row, "extend")).content.decode()
+
+
 def test_after_an_edit_too(editor: Client) -> None:
     row = make("5", {"n": 1}, bot="plain")
     data = {"text": '{"n": 2}', "revision": row.revision}

@@ -89,6 +89,7 @@ def ask(
         "narrowed_by": origin.narrowed_by,
         "form": form,
         "note": affected.note,
+        "is_lost": contents and operation.can_be_undone and contents.is_refused,
         "limits": limits(request) if across or origin.narrowed_by else "",
         "named": list(named(model_admin, request, affected)),
         "across": across,
@@ -201,7 +202,8 @@ def tell(
         texts.append(untouched.format(n=number(outcome.untouched)))
     level = messages.SUCCESS if count else messages.INFO
     said = " ".join(texts)
-    if session is not None and count and operation.can_be_undone:
+    is_undoable = operation.can_be_undone and session and not Contents(session).is_refused
+    if session is not None and count and is_undoable:
         said = undo(model_admin, session.pk, said)
     model_admin.message_user(request, said, level)
     for reason, left in outcome.left.items():

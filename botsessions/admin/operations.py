@@ -164,7 +164,7 @@ class Reset(Operation):
     short_description = _("Reset to initial")
     explanation = _(
         "The data is replaced by what the bot gives to a new chat. What was stored can be had back "
-        "for some days."
+        "for some days, unless it is nothing that the bot could read."
     )
     button = _("Reset")
     fields = ("data", "version", "size", "expires_at")

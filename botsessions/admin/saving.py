@@ -38,7 +38,8 @@ def save(
     changes = audit.changed_data(mask(stored, names), value)
     audit.log(request.user, [session], audit.CHANGE, changes)
     text = gettext("The data was saved. The bot sees it from now on.")
-    model_admin.message_user(request, undo(model_admin, session.pk, text), messages.SUCCESS)
+    said = text if contents.is_refused else undo(model_admin, session.pk, text)
+    model_admin.message_user(request, said, messages.SUCCESS)
     return page
 
 
