@@ -60,12 +60,12 @@ async def edit_session(unit: Unit) -> AsyncIterator[None]:
         try:
             with undoing(holder):
                 yield
+                await holder.save(last=True)
         except BaseException:
             holder.failed = True
             if any(data.was_written for data in holder.contents.own):
                 go_on_with(holder, unit)
             raise
-        await holder.save(last=True)
         go_on_with(holder, unit)
     finally:
         holder.close()
@@ -78,6 +78,16 @@ def undoing(unit: Unit) -> Undo:
 
 
 def go_on_with(holder: Unit, unit: Unit) -> None:
-    """Let a unit have the data of the one that has held its keys for it."""
-    unit.contents.replace(holder.contents.all)
+    """Let a unit have the data of the one that has held its keys for it.
+
+    What other code of the unit has changed meanwhile stays, and is a conflict when it is saved.
+    """
+    now = unit.contents.all
+    unit.contents.replace(
+        {
+            n: data
+            for n, data in holder.contents.all.items()
+            if n not in now or not now[n].is_changed
+        }
+    )
     holder.contents.forget()

@@ -265,6 +265,14 @@ class Data(Tracked[T]):
         return self._promise is not None
 
     @property
+    def is_changed(self) -> bool:
+        """Whether it is to be written, or would be if it could be stored."""
+        try:
+            return self.is_promised or self.change() is not None
+        except SessionError:
+            return True
+
+    @property
     def replaces_unread(self) -> bool:
         """Whether a write would replace something that was never read."""
         replaces = self._assigned or self._promise is not None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import Any
 
 from django.test import SimpleTestCase
 from telegram.ext import TypeHandler
 
-from botsessions import lazy_session, session
+from botsessions import lazy_session, multi_session, session
 from botsessions.exceptions import SessionConflict
 from botsessions.locks import process_lock
 from botsessions.storages import ANY, Address, Record
@@ -16,6 +17,21 @@ from botsessions.storages import ANY, Address, Record
 from .harness import Store, client
 
 MARIA = Address("1", "", "1001")
+
+
+SLOW_SECONDS = 0.2
+
+
+class SlowStore(Store):
+    async def write(self, address: Address, record: Record) -> int:
+        revision = await super().write(address, record)
+        await asyncio.sleep(SLOW_SECONDS)
+        return revision
+
+
+class LosingStore(Store):
+    async def write(self, address: Address, record: Record) -> int:
+        raise OSError
 
 
 def counting() -> dict[str, int]:
@@ -91,6 +107,68 @@ class EditSession(SimpleTestCase):
             declared = declare(initial=counting, storage=store)
             assert (await client(declared, beside(work)).user().send("x")).errors == []
             assert store.values == {"1001": {"count": 2, "saved": True}}
+
+    async def test_a2_a_block_whose_save_was_cancelled_has_saved_and_is_no_conflict_later(
+        self,
+    ) -> None:
+        for declare in (session, lazy_session):
+            store = SlowStore({"1001": {"count": 1}})
+
+            async def edit(context: Any) -> None:
+                async with context.edit_session() as data:
+                    data["count"] += 1
+
+            async def work(update: Any, context: Any) -> None:
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(edit(context), SLOW_SECONDS / 2)
+                data = await context.get_session()
+                assert data == {"count": 2}
+                data["count"] += 10
+
+            declared = declare(initial=counting, storage=store)
+            assert (await client(declared, beside(work)).user().send("x")).errors == []
+            assert store.values == {"1001": {"count": 12}}
+
+    async def test_a2_what_was_saved_by_half_is_no_conflict_later(self) -> None:
+        store = Store()
+
+        async def work(update: Any, context: Any) -> None:
+            with suppress(OSError):
+                async with context.edit_session() as both:
+                    both.stored["count"] += 1
+                    both.lost["count"] += 1
+            context.session.stored["count"] += 10
+
+        declared = multi_session(
+            stored=session(initial=counting, storage=store),
+            lost=session(initial=counting, storage=LosingStore()),
+        )
+        assert (await client(declared, beside(work)).user().send("x")).errors == []
+        assert store.values == {"1001": {"count": 11}}
+
+    async def test_a2_what_is_changed_beside_a_block_of_the_handler_is_a_conflict(
+        self,
+    ) -> None:
+        store = Store({"1001": {"count": 1}})
+
+        async def edit(context: Any, entered: asyncio.Event, go: asyncio.Event) -> None:
+            async with context.edit_session() as data:
+                entered.set()
+                await go.wait()
+                data["count"] += 1
+
+        async def work(update: Any, context: Any) -> None:
+            entered, go = asyncio.Event(), asyncio.Event()
+            editing = asyncio.create_task(edit(context, entered, go))
+            await entered.wait()
+            context.session["other"] = 1
+            go.set()
+            await editing
+
+        declared = session(initial=counting, storage=store)
+        errors = (await client(declared, beside(work)).user().send("x")).errors
+        assert [type(error) for error in errors] == [SessionConflict]
+        assert store.values == {"1001": {"count": 2}}
 
     async def test_what_a_block_that_raised_has_not_saved_leaves_no_trace(self) -> None:
         store = Store({"1001": {"count": 1}})

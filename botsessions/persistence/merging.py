@@ -27,11 +27,6 @@ def merged(before: Json, mine: Json, theirs: Json) -> Json:
     return None if isinstance(both, Absent) else both
 
 
-def merged_at_start(before: Json, mine: Json, theirs: Json) -> Json:
-    """Do the same for what processes put there when they start: the same is no clash."""
-    return mine if is_same(mine, theirs) else merged(before, mine, theirs)
-
-
 def merge(before: Any, mine: Any, theirs: Any) -> Any:
     if is_same(mine, before):
         return theirs
