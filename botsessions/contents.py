@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from .data import Data
 from .declaration import Fragment
+from .exceptions import SessionConflict
 from .keys import check_key
 from .records import Address
 from .snapshots import Snapshot
@@ -17,6 +18,10 @@ from .sources import Source
 
 class Holder(Protocol):
     """A unit of work that holds keys, and saves what belongs to them."""
+
+    contents: Contents
+    spoiled: Exception | None
+    """Why nothing is saved any more."""
 
     @property
     def over(self) -> bool:
@@ -42,6 +47,8 @@ class Joined(NamedTuple):
     holder: Holder
     data: Data[Any]
     before: Snapshot
+    ended: int
+    """How many others had joined it and ended well by then."""
 
 
 class Contents:
@@ -53,6 +60,8 @@ class Contents:
         self.own: Sequence[Data[Any]] = ()
         """What the unit itself saves."""
         self.joined: dict[str, Joined] = {}
+        self._around: list[Holder] = []
+        """Whose code the unit runs in."""
         self.added: list[Data[Any]] = []
         """What no fragment leads to, as far as the exchange has not seen it yet."""
 
@@ -83,13 +92,14 @@ class Contents:
 
     def join(self, around: Iterable[Holder]) -> None:
         """Take part in the data whose keys the code around holds."""
-        for holder in around:
+        self._around = list(around)
+        for holder in self._around:
             for name, data in self.all.items():
                 if name in self.joined or data.address not in holder.held:
                     continue
                 if (shared := holder.shared(data.address)) is not None:
                     self.all[name] = shared
-                    self.joined[name] = Joined(holder, shared, shared.snapshot())
+                    self.joined[name] = Joined(holder, shared, shared.snapshot(), len(shared.ended))
         self._find_own()
 
     def replace(self, fresher: Mapping[str, Data[Any]]) -> None:
@@ -160,17 +170,33 @@ class Contents:
         """
         for data in self.own:
             data.close()
-        if not failed:
-            self.forget()
+        if failed:
+            self.undo()
             return
-        self.undoing()()
+        for each in self.joined.values():
+            each.data.ended.append(self)
+        self.forget()
 
-    def undoing(self) -> Callable[[], None]:
-        """Return what lets the data of units around be what it was."""
-        joined = list(self.joined.values())
+    def undo(self) -> None:
+        """Let data of units around be what it was.
 
-        def undo() -> None:
-            for each in joined:
+        That is not possible where code beside this has joined it meanwhile and ended well.
+        """
+        for each in self.joined.values():
+            later = [other for other in each.data.ended[each.ended :] if other is not self]
+            if all(self.is_around(other) for other in later):
                 each.data.restore(each.before)
+            else:
+                each.holder.spoiled = overlapped(each.data.address)
 
-        return undo
+    def is_around(self, other: Contents) -> bool:
+        """Whether the unit of ``other`` runs in the code of this one's."""
+        return any(holder.contents is self for holder in other._around)
+
+
+def overlapped(address: Address | None) -> SessionConflict:
+    return SessionConflict(
+        f"Session {address} was edited by two blocks of a handler at the same time, and one of "
+        "them raised: it cannot be undone without what the other has changed. Nothing was written. "
+        "Let such blocks come one after the other."
+    )

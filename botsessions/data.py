@@ -57,6 +57,8 @@ class Tracked(Generic[T]):
         self._seen = False
         self._assigned = False
         self._exchanged: Exchanged | None = None
+        self.ended: list[Any] = []
+        """The contents of units that have joined it and ended well."""
 
     @property
     def address(self) -> Address | None:

@@ -152,7 +152,7 @@ class Edit(Editing[T]):
         try:
             wait_for(end(unit, saves=error is None, releases=not keeps), unit.loop)
             if self._using is not None and not unit.failed and unit.contents.joined:
-                at_rollback(self._using, unit.contents.undoing())
+                at_rollback(self._using, unit.contents.undo)
         finally:
             unit.close(self._release)
             self._is_left = True

@@ -167,6 +167,8 @@ class Unit(KeyHolder):
     cut_off = False
     """Whether a write was refused because other processes had the keys, or the update."""
     closed = False
+    spoiled: Exception | None = None
+    """Why nothing can be saved any more."""
     _ended = False
     _loaded_at: Moment | None = None
 
@@ -272,6 +274,8 @@ class Unit(KeyHolder):
             Exception: the storage failed.
         """
         async with self.exchange.saving:
+            if self.spoiled is not None:
+                raise self.spoiled
             if self.over or self.contents.has_lost_holders:
                 raise SessionClosed("The update is over: its session cannot be saved any more.")
             if not last:

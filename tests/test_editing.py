@@ -280,6 +280,37 @@ class BesideHandlers(SimpleTestCase):
         assert answers.errors == []
         assert store.values == {"8": {"count": 1}, "7": {"count": 110}}
 
+    async def test_e8_a_block_that_raises_beside_another_undoes_nothing_in_silence(self) -> None:
+        assert await overlapping_blocks(nested=True) == ([], {"1001": {"count": 0, "seen": True}})
+        assert await overlapping_blocks(nested=False) == ([SessionConflict], {})
+
+
+async def overlapping_blocks(*, nested: bool) -> tuple[list[type[Exception]], dict[str, Any]]:
+    """Return errors and what is stored after a block that raises and one that ends well in it."""
+    store = Store()
+    counted = session(initial=lambda: {"count": 0}, storage=store)
+    entered, go = asyncio.Event(), asyncio.Event()
+
+    async def fail() -> None:
+        async with counted.aedit("1001"):
+            entered.set()
+            await (change() if nested else go.wait())
+            raise ZeroDivisionError
+
+    async def change() -> None:
+        await entered.wait()
+        async with counted.aedit("1001") as data:
+            data["count"] += 1
+        go.set()
+
+    async def work(update: Any, context: Any) -> None:
+        some = [fail()] if nested else [fail(), change()]
+        await asyncio.gather(*some, return_exceptions=True)
+        context.session["seen"] = True
+
+    answers = await client(counted, work).user().send("x")
+    return [type(error) for error in answers.errors], store.values
+
 
 @bot_settings
 class InTheDatabase(TestCase):
