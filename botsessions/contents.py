@@ -54,14 +54,15 @@ class Joined(NamedTuple):
 class Contents:
     """The data of some fragments, by their names."""
 
+    _around: Sequence[Holder] = ()
+    """Whose code the unit runs in."""
+
     def __init__(self, fragments: Mapping[str, Fragment[Any]]) -> None:
         self.fragments = fragments
         self.all: dict[str, Data[Any]] = {}
         self.own: Sequence[Data[Any]] = ()
         """What the unit itself saves."""
         self.joined: dict[str, Joined] = {}
-        self._around: list[Holder] = []
-        """Whose code the unit runs in."""
         self.added: list[Data[Any]] = []
         """What no fragment leads to, as far as the exchange has not seen it yet."""
 
@@ -174,7 +175,7 @@ class Contents:
             self.undo()
             return
         for each in self.joined.values():
-            each.data.ended.append(self)
+            each.data.ended += (self,)
         self.forget()
 
     def undo(self) -> None:

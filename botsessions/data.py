@@ -40,6 +40,9 @@ class Tracked(Generic[T]):
         about: whom the session belongs to.
     """
 
+    ended: tuple[Any, ...] = ()
+    """The contents of units that have joined it and ended well."""
+
     def __init__(
         self,
         fragment: Fragment[T],
@@ -57,8 +60,6 @@ class Tracked(Generic[T]):
         self._seen = False
         self._assigned = False
         self._exchanged: Exchanged | None = None
-        self.ended: list[Any] = []
-        """The contents of units that have joined it and ended well."""
 
     @property
     def address(self) -> Address | None:
