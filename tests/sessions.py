@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from django.contrib.auth.models import Permission, User
@@ -31,3 +32,9 @@ def staff(*permissions: str) -> User:
 
 def url(page: str, session: BotSession, *arguments: str) -> str:
     return reverse(f"admin:botsessions_botsession_{page}", args=[session.pk, *arguments])
+
+
+def total(page: str) -> str:
+    """Return what the admin's list says of how many there are."""
+    (found,) = re.findall(r'class="bs-total">(.*?)</strong>', page)
+    return re.sub("<[^>]*>", "", found)

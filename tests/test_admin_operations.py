@@ -23,7 +23,7 @@ from botsessions.models import BotSession
 from botsessions.records import new_revision
 from botsessions.storages import Address
 
-from .sessions import LIST, make, staff, url
+from .sessions import LIST, make, staff, total, url
 
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
@@ -246,7 +246,7 @@ def test_all_that_match_are_all_also_where_the_list_shows_the_newest(
     for module, name in ((finding, "NEWEST"), (ranges, "NEWEST"), (ranges, "LISTED")):
         monkeypatch.setattr(module, name, 3)
     page = text(operator.get(LIST + query))
-    assert f"at least {listed} sessions" in page
+    assert total(page) == f"at least {listed} sessions"
     assert "Expire now: 6 sessions" in text(
         run(operator, "expire", [row], query=query, across=True)
     )

@@ -393,6 +393,15 @@ def test_what_was_typed_stays_beside_what_is_stored_since(reader: Client) -> Non
     assert row.data == {"note": "mine"}
 
 
+@pytest.mark.parametrize("theirs", [5, None, True, {"a": 1}])
+def test_what_was_typed_stays_beside_what_is_no_text_any_more(reader: Client, theirs: Any) -> None:
+    row = make(data={"note": theirs})
+    reader.force_login(staff("change", "view_contents"))
+    answer = html.unescape(one(reader, row, "$.note", "mine", "old", "text").content.decode())
+    assert "It was changed meanwhile" in answer
+    assert ">\nmine</textarea>" in answer
+
+
 def test_text_with_line_ends_that_a_form_would_change_is_edited_as_json(reader: Client) -> None:
     row = make(data={"note": "a\r\nb"})
     reader.force_login(staff("change", "view_contents"))

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+from datetime import MAXYEAR, MINYEAR
 
 from django.db.models import Field
 
 from ..records import MAX_ID
 
 LOOKUPS = {"exact", "gt", "gte", "lt", "lte", "in", "isnull"}
-"""How lists compare. Of Django's others some take any text, and the database refuses it."""
+"""How lists compare, beside the parts of dates. Of Django's others some take any text, and the
+database refuses it."""
 NUMBER = re.compile(r"-?[0-9]{1,19}")
+NUMBERS = re.compile(r"-?[0-9]+")
+YEARS = {"year", "iso_year"}
+A_YEAR = range(MINYEAR + 1, MAXYEAR)
+"""In every time zone."""
 
 
 def number(text: str | None) -> int | None:
@@ -27,4 +33,7 @@ def may_narrow(lookup: str, value: str, hidden: str) -> bool:
     """
     column, *hows = lookup.split("__")
     others = Field.get_lookups().keys() - LOOKUPS
-    return column != hidden and others.isdisjoint(hows) and "\0" not in value
+    if column == hidden or not others.isdisjoint(hows) or "\0" in value:
+        return False
+    numbers = [number(part) for part in value.split(",") if NUMBERS.fullmatch(part)]
+    return None not in numbers and (YEARS.isdisjoint(hows) or all(n in A_YEAR for n in numbers))

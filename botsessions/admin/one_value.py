@@ -44,7 +44,7 @@ class ValueForm(forms.Form):
     path = forms.CharField(widget=forms.HiddenInput, strip=False)
 
     def __init__(self, value: Any, path: str, kind: str, data: Any = None) -> None:
-        text = value if kind == TEXT else pretty(value)
+        text = value if kind == TEXT and isinstance(value, str) else pretty(value)
         initial = {"value": text, "kind": kind, "opened": pretty(value), "path": path}
         super().__init__(data, initial=initial)
         widget = forms.Textarea(attrs={"rows": min(20, text.count("\n") + 1), "class": "bs-one"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import timezone
 from typing import Any
 
 from django import forms
@@ -36,6 +37,13 @@ NO_VERSION = "none"
 
 class MomentField(forms.DateTimeField):
     widget = forms.DateTimeInput(attrs={"type": "datetime-local"})
+
+    def clean(self, value: Any) -> Any:
+        moment = super().clean(value)
+        try:
+            return moment and moment.astimezone(timezone.utc) and moment
+        except OverflowError:  # Of the first or the last year.
+            raise forms.ValidationError(self.error_messages["invalid"], "invalid") from None
 
     def bound_data(self, data: Any, initial: Any) -> Any:
         """Return what the widget shows: of a day, its beginning."""
