@@ -54,8 +54,9 @@ class Joined(NamedTuple):
 class Contents:
     """The data of some fragments, by their names."""
 
-    _around: Sequence[Holder] = ()
-    """Whose code the unit runs in."""
+    _mark: object = None
+    _marks: frozenset[object] = frozenset()
+    """Its own, and those of the contents around it."""
 
     def __init__(self, fragments: Mapping[str, Fragment[Any]]) -> None:
         self.fragments = fragments
@@ -93,8 +94,10 @@ class Contents:
 
     def join(self, around: Iterable[Holder]) -> None:
         """Take part in the data whose keys the code around holds."""
-        self._around = list(around)
-        for holder in self._around:
+        holders = list(around)
+        self._mark = object()
+        self._marks = frozenset([self._mark]).union(*(h.contents._marks for h in holders))
+        for holder in holders:
             for name, data in self.all.items():
                 if name in self.joined or data.address not in holder.held:
                     continue
@@ -175,7 +178,7 @@ class Contents:
             self.undo()
             return
         for each in self.joined.values():
-            each.data.ended += (self,)
+            each.data.ended += (self._marks,)
         self.forget()
 
     def undo(self) -> None:
@@ -184,15 +187,12 @@ class Contents:
         That is not possible where code beside this has joined it meanwhile and ended well.
         """
         for each in self.joined.values():
-            later = [other for other in each.data.ended[each.ended :] if other is not self]
-            if all(self.is_around(other) for other in later):
+            before, later = each.data.ended[: each.ended], each.data.ended[each.ended :]
+            if all(marks is None or self._mark in marks for marks in later):
                 each.data.restore(each.before)
+                each.data.ended = (*before, *[None] * len(later))
             else:
                 each.holder.spoiled = overlapped(each.data.address)
-
-    def is_around(self, other: Contents) -> bool:
-        """Whether the unit of ``other`` runs in the code of this one's."""
-        return any(holder.contents is self for holder in other._around)
 
 
 def overlapped(address: Address | None) -> SessionConflict:

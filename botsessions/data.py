@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Generic, TypeVar, cast
 
 from .absent import ABSENT, Absent
@@ -40,8 +40,9 @@ class Tracked(Generic[T]):
         about: whom the session belongs to.
     """
 
-    ended: tuple[Any, ...] = ()
-    """The contents of units that have joined it and ended well."""
+    ended: tuple[Collection[object] | None, ...] = ()
+    """Of those that have joined it and ended well the marks, and of those around them; ``None``:
+    what it did was undone."""
 
     def __init__(
         self,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, TypeVar, cast
 
 from .data import Data
-from .database.callers import wait_for
+from .database.callers import caller_here, on_caller, wait_for
 from .database.commit import (
     CallersTransaction,
     at_rollback,
@@ -17,6 +18,7 @@ from .database.commit import (
     kept_until_commit,
     transaction_of,
 )
+from .database.connections import running_loop
 from .declaration import Fragment
 from .exceptions import SessionError
 from .locks import Ticket, release
@@ -81,6 +83,11 @@ class Editing(StandsForData, Generic[T]):
         current.set(self._unit)
         return outer
 
+    @property
+    def _using(self) -> str | None:
+        """The alias of the database that the session is stored in, if it is one."""
+        return getattr(self._fragment.innermost, "using", None)
+
     async def _open(self) -> T:
         assert self._unit is not None
         await self._unit.open()
@@ -107,7 +114,7 @@ class AsyncEdit(Editing[T]):
     async def __aenter__(self) -> T:
         self._look_around()
         try:
-            self._begin()
+            self._begin(await self._kept())
             return await self._open()
         except BaseException:
             self._give_up()
@@ -122,6 +129,13 @@ class AsyncEdit(Editing[T]):
         unit = self._leave()
         unit.failed = True
         await end(unit, saves=error is None, releases=True)
+
+    async def _kept(self) -> Sequence[Ticket]:
+        """Return the keys that the transaction of sync code keeps which waits for this."""
+        caller, using = caller_here(), self._using
+        if caller is None or using is None:
+            return []
+        return await on_caller(caller, partial(kept_until_commit, using))
 
 
 class Edit(Editing[T]):
@@ -150,7 +164,8 @@ class Edit(Editing[T]):
         unit.failed = True
         keeps = self._using is not None and transaction_of(self._using) is CallersTransaction.REAL
         try:
-            wait_for(end(unit, saves=error is None, releases=not keeps), unit.loop)
+            if error is None or running_loop() is None:  # The garbage collector may be anywhere.
+                wait_for(end(unit, saves=error is None, releases=not keeps), unit.loop)
             if self._using is not None and not unit.failed and unit.contents.joined:
                 at_rollback(self._using, unit.contents.undo)
         finally:
@@ -168,11 +183,6 @@ class Edit(Editing[T]):
             release(ticket)
         else:
             keep(self._using, ticket, release)
-
-    @property
-    def _using(self) -> str | None:
-        """The alias of the database that the session is stored in, if it is one."""
-        return getattr(self._fragment.innermost, "using", None)
 
 
 async def end(unit: Unit, *, saves: bool, releases: bool) -> None:

@@ -13,7 +13,7 @@ from .database.lease import Lease
 from .database.transaction import is_seen_by_others
 from .database.turns import PATIENCE_SECONDS
 from .exceptions import SessionLockTimeout
-from .locks import Handed, Ticket, process_lock, release
+from .locks import Handed, Ticket, process_lock
 from .records import Address, utcnow
 
 Besides: TypeAlias = "Callable[[Collection[Any]], Iterable[Address]]"
@@ -152,13 +152,13 @@ class Hold:
             left = (expires_at - utcnow()).total_seconds() - BEFORE_EXPIRY_SECONDS
             keeper_of(using).take_later(lease, time.monotonic() + left)
 
-    def release(self, let_go: Callable[[Ticket], object] = release) -> None:
+    def release(self, let_go: Callable[[Ticket], object] | None = None) -> None:
         """Release the keys, or leave that to another function; a second time does nothing."""
         if self._handed_on is not None:  # It was of no use here.
             self._handed_on.give_up()
             self._handed_on = None
         if self._ticket is not None:
-            let_go(self._ticket)
+            (let_go or process_lock().release)(self._ticket)
             self._ticket = None
 
     def explained(self, error: SessionLockTimeout) -> SessionLockTimeout:

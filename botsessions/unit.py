@@ -18,7 +18,7 @@ from .exceptions import SessionClosed, SessionError, SessionLockTimeout
 from .exchange import Exchange
 from .failures import Failure, tell
 from .holding import Hold
-from .locks import Ticket, release
+from .locks import Ticket
 from .moments import Moment, this_moment
 from .records import Address
 from .sources import Source
@@ -149,7 +149,7 @@ class KeyHolder:
         there = asyncio.run_coroutine_threadsafe(coroutine, loop)
         return await asyncio.wrap_future(there)
 
-    def _release(self, let_go: Callable[[Ticket], object] = release) -> None:
+    def _release(self, let_go: Callable[[Ticket], object] | None = None) -> None:
         """Release the keys, or leave that to the write that is under way."""
         if not self.exchange.is_writing:
             self._hold.release(let_go)
@@ -275,6 +275,7 @@ class Unit(KeyHolder):
         """
         async with self.exchange.saving:
             if self.spoiled is not None:
+                self.save_error = self.spoiled
                 raise self.spoiled
             if self.over or self.contents.has_lost_holders:
                 raise SessionClosed("The update is over: its session cannot be saved any more.")
@@ -294,11 +295,11 @@ class Unit(KeyHolder):
 
     # Release.
 
-    def close(self, let_go: Callable[[Ticket], object] = release) -> None:
+    def close(self, let_go: Callable[[Ticket], object] | None = None) -> None:
         """Release the keys and, unless error handlers may still look at it, the data.
 
         Args:
-            let_go: releases the keys, maybe later.
+            let_go: releases the keys instead, maybe later.
         """
         self._end()
         self._release(let_go)

@@ -59,6 +59,7 @@ class Around:
         self.held = [address for address in self.data if address is not None]
         self.hides = hides
         self.over = False
+        self.contents = Contents({})
 
     def shared(self, address: Address | None) -> Data[Any] | None:
         return None if self.hides else self.data.get(address)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 from django.test import SimpleTestCase, TestCase, TransactionTestCase, override_settings
 
 from botsessions import holding, lazy_session, multi_session, session
+from botsessions.database.callers import lasting_loop
 from botsessions.database.commit import kept_until_commit
 from botsessions.database.connections import close_databases
 from botsessions.exceptions import (
@@ -308,7 +313,10 @@ async def overlapping_blocks(*, nested: bool) -> tuple[list[type[Exception]], di
         await asyncio.gather(*some, return_exceptions=True)
         context.session["seen"] = True
 
-    answers = await client(counted, work).user().send("x")
+    told: list[Any] = []
+    with mock.patch("botsessions.unit.tell", told.append):
+        answers = await client(counted, work).user().send("x")
+    assert len(told) == len(answers.errors)
     return [type(error) for error in answers.errors], store.values
 
 
@@ -362,6 +370,51 @@ class InTransactions(TransactionTestCase):
         with transaction.atomic(), stored.edit(chat=42) as data:
             data.count = 1
         assert stored.get(chat=42) == Pizza(1)
+
+    async def test_e8_edits_one_after_another_are_rolled_back_and_the_update_is_saved(self) -> None:
+        counted = session(initial=lambda: {"count": 0})
+
+        def edit_twice() -> None:
+            with suppress(ZeroDivisionError), transaction.atomic():
+                for _ in range(2):
+                    with counted.edit("1001") as data:
+                        data["count"] += 1
+                raise ZeroDivisionError
+
+        async def work(update: Any, context: Any) -> None:
+            await sync_to_async(edit_twice)()
+            context.session["seen"] = True
+
+        assert (await client(counted, work).user().send("x")).errors == []
+        assert await counted.aget("1001") == {"count": 0, "seen": True}
+
+    def test_an_edit_below_async_to_sync_has_the_keys_that_the_transaction_keeps(self) -> None:
+        async def edit() -> None:
+            async with stored.aedit(chat=42) as data:
+                data.count += 1
+
+        with transaction.atomic():
+            with stored.edit(chat=42) as data:
+                data.count += 1
+            async_to_sync(edit)()
+        assert stored.get(chat=42) == Pizza(2)
+
+    def test_a_block_that_the_garbage_collector_ends_on_the_event_loop_waits_for_nothing(
+        self,
+    ) -> None:
+        def edit() -> Iterator[None]:
+            itself = yield
+            with stored.edit(chat=42) as data:
+                data.count += 1
+                yield itself
+
+        block = edit()
+        next(block)
+        block.send(block)
+        del block
+        lasting_loop().call_soon_threadsafe(gc.collect)
+        assert stored.get(chat=42) is None
+        assert not process_lock().busy
 
     def test_the_key_is_held_until_the_transaction_ends(self) -> None:
         def rolled_back() -> None:

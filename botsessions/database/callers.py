@@ -164,7 +164,8 @@ class Job:
         try:
             self._result = self._function()
         except BaseException as exc:
-            self._error = exc
+            # Without this frame, which has the job, and so would be in a circle.
+            self._error = exc.with_traceback(exc.__traceback__ and exc.__traceback__.tb_next)
             if not isinstance(exc, Exception):
                 raise
         finally:
@@ -178,7 +179,6 @@ class Job:
             self.future.set_result(self._result)
         else:
             self.future.set_exception(self._error)
-            self._error = None  # It has this frame, and so would be in a circle.
 
 
 class Call(Generic[T]):
