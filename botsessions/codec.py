@@ -80,7 +80,7 @@ class Codec(Generic[T]):
         Raises:
             SessionDataError: it is not strict JSON, or too much, or does not fit the type.
         """
-        return self._completed(strict(self._builtins(data)), unknown, max_bytes)
+        return self._completed(data, strict(self._builtins(data)), unknown, max_bytes)
 
     def encode_stored(self, value: Json, max_bytes: int) -> Json:
         """Return what was stored elsewhere, to be stored here.
@@ -106,7 +106,7 @@ class Codec(Generic[T]):
             if len(fingerprint) > max_bytes:
                 raise too_large(len(fingerprint), max_bytes)
             return Encoded(value, fingerprint)
-        return Encoded(self._completed(value, unknown, max_bytes), fingerprint)
+        return Encoded(self._completed(data, value, unknown, max_bytes), fingerprint)
 
     def decode(self, value: Json) -> Decoded:
         """Return stored JSON as Python data that shares nothing with it.
@@ -128,13 +128,16 @@ class Codec(Generic[T]):
             return Decoded(data, unknown, None)
         return Decoded(data, unknown, fingerprint)
 
-    def _completed(self, value: Json, unknown: dict[str, Json], max_bytes: int) -> Json:
+    def _completed(self, data: T, value: Json, unknown: dict[str, Json], max_bytes: int) -> Json:
         if self.data_type is not None:
-            self._convert(value)
+            self._refuse_loss(data, self._convert(value))
         if unknown and isinstance(value, dict):
             value = {**strict(unknown), **value}
         refuse_larger(value, max_bytes)
         return value
+
+    def _refuse_loss(self, data: T, back: T) -> None:
+        """Raise SessionDataError if data must not come back as this."""
 
     def _builtins(self, data: T) -> Any:
         if self.data_type is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import msgspec
@@ -13,16 +13,17 @@ from django.utils.functional import cached_property as django_cached_property
 CACHED = (cached_property, django_cached_property)
 
 
-def attributes_of(kind: type[Any]) -> list[str] | None:
+@lru_cache(maxsize=1024)
+def attributes_of(kind: Any) -> tuple[str, ...] | None:
     """Return what an object is made of, ``None`` if its class does not say that."""
     if is_dataclass(kind):
-        return [field.name for field in fields(kind)]
+        return tuple(field.name for field in fields(kind))
     if issubclass(kind, msgspec.Struct):
-        return list(kind.__struct_fields__)
+        return tuple(kind.__struct_fields__)
     if hasattr(kind, "__attrs_attrs__"):
-        return [attribute.name for attribute in kind.__attrs_attrs__]
+        return tuple(attribute.name for attribute in kind.__attrs_attrs__)
     if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        return list(kind._fields)
+        return tuple(kind._fields)
     return None
 
 

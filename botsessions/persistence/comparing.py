@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -12,33 +12,11 @@ from telegram import TelegramObject
 from ..codec import ROOT, Place
 from .attributes import attributes, attributes_of
 
-QUICK = frozenset([int, str])
+QUICK = frozenset([int, str, float, bool])
+Parts = Mapping[Any, Any]
 
 
-def difference(one: Any, other: Any, place: Place = ROOT) -> Place | None:
-    """Return where two values differ first; ``None`` if they do not.
-
-    What has parts has to be of the same type, and its parts must not differ. Anything else has to
-    be equal.
-    """
-    if one is other or (type(one) in QUICK and type(one) is type(other) and one == other):
-        return None
-    found = parts(one)
-    if found is None:
-        return None if repr(one) == repr(other) or one == other else place
-    others = parts(other) if type(one) is type(other) else None
-    if others is None or isinstance(one, (set, frozenset)):
-        return None if found == others else place  # Members are no names.
-    for name, part in found.items():
-        at = (place, name if isinstance(name, (str, int)) else str(name))
-        if name not in others:
-            return at
-        if (differing := difference(part, others[name], at)) is not None:
-            return differing
-    return None if len(found) == len(others) else place
-
-
-def parts(value: Any) -> Mapping[Any, Any] | None:
+def parts(value: Any) -> Parts | None:
     """Return what a value is made of, by name or index; ``None`` if it is one thing."""
     if type(value) is dict:
         return value
@@ -56,6 +34,39 @@ def parts(value: Any) -> Mapping[Any, Any] | None:
     if names is None and (isinstance(value, Enum) or not hasattr(value, "__dict__")):
         return None
     return attributes(value, names or ())
+
+
+def declared_parts(value: Any) -> Parts | None:
+    """Do the same, without what an object has besides the fields of its class."""
+    names = attributes_of(type(value))
+    if names is None:
+        return parts(value)
+    return {name: getattr(value, name) for name in names if hasattr(value, name)}
+
+
+def difference(
+    one: Any, other: Any, place: Place = ROOT, parts_of: Callable[[Any], Parts | None] = parts
+) -> Place | None:
+    """Return where two values differ first; ``None`` if they do not.
+
+    What has parts has to be of the same type, and its parts must not differ. Anything else has to
+    be equal.
+    """
+    if one is other or (type(one) in QUICK and type(one) is type(other) and one == other):
+        return None
+    found = parts_of(one)
+    if found is None:
+        return None if repr(one) == repr(other) or one == other else place
+    others = parts_of(other) if type(one) is type(other) else None
+    if others is None or isinstance(one, (set, frozenset)):
+        return None if found == others else place  # Members are no names.
+    for name, part in found.items():
+        at = (place, name if isinstance(name, (str, int)) else str(name))
+        if name not in others:
+            return at
+        if (differing := difference(part, others[name], at, parts_of)) is not None:
+            return differing
+    return None if len(found) == len(others) else place
 
 
 def names_of(kind: type[TelegramObject]) -> list[str]:

@@ -20,25 +20,18 @@ from ..codec import (
     unstorable,
 )
 from ..exceptions import SessionDataError
-from ..records import DECODER, Json
-from .comparing import difference
+from ..records import Json
+from .comparing import declared_parts, difference
 from .packing import REMEDY, TYPE, WITH_CONTENTS, packed, unpacked
 
 TYPE_TEXT = f'"{TYPE}"'.encode()
 
 
 class TypedCodec(Codec[Any]):
-    """Encodes and decodes the data of a bot that declares its type: no change is silent."""
+    """Encodes and decodes the data of a bot that declares its type: no change is silent.
 
-    def encode(self, data: Any, unknown: dict[str, Json], max_bytes: int) -> Json:
-        """Return ``data`` and the unknown fields as JSON that shares nothing with them.
-
-        Raises:
-            SessionDataError: it holds something that would not come back as it was, or too much.
-        """
-        value = super().encode(data, unknown, max_bytes)
-        self._refuse_changed(data, self.decode(value).data)
-        return value
+    What an object has besides the fields of its class is not stored.
+    """
 
     def encode_stored(self, value: Json, max_bytes: int) -> Json:
         """Return what was stored elsewhere, to be stored here.
@@ -46,21 +39,15 @@ class TypedCodec(Codec[Any]):
         Raises:
             SessionDataError: it does not fit the type.
         """
-        return super().encode(value, {}, max_bytes)
+        value = strict(self._builtins(value))
+        self._convert(value)
+        refuse_larger(value, max_bytes)
+        return value
 
-    def encode_changed(
-        self, data: Any, stored: bytes | None, unknown: dict[str, Json], max_bytes: int
-    ) -> Encoded | None:
-        """Do the same, unless the fingerprint is that of what is ``stored``."""
-        encoded = super().encode_changed(data, stored, unknown, max_bytes)
-        fingerprint = stored if encoded is None else encoded.fingerprint
-        self._refuse_changed(data, self._convert(DECODER.decode(fingerprint or b"{}")))
-        return encoded
-
-    def _refuse_changed(self, data: Any, back: Any) -> None:
+    def _refuse_loss(self, data: Any, back: Any) -> None:
         if type(data) is dict and type(back) is not dict:
             return  # It is not of the type yet.
-        if (place := difference(data, back)) is not None:
+        if (place := difference(data, back, parts_of=declared_parts)) is not None:
             raise unstorable(
                 path_of(place),
                 "would not come back as it was: say in "
