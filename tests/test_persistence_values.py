@@ -145,6 +145,18 @@ class Loose:
     cart: Cart | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Item:
+    """It is equal only to itself."""
+
+    number: int
+
+
+@dataclass
+class Shelf:
+    items: set[Item]
+
+
 @dataclass
 class Opened:
     """It holds more than what is stored."""
@@ -231,6 +243,33 @@ def test_a_value_comes_back_as_it_was(value: Any) -> None:
     assert type(found) is type(value)
     assert repr(found) == repr(value) or isinstance(value, (set, frozenset, Pizza))
     assert getattr(found, "fold", 0) == getattr(value, "fold", 0)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {Item(3)},
+        frozenset([(Item(3), Item(4))]),
+        {Item(3): "a", Item(3): {"b": Item(4)}, 5: "c"},
+        {(Item(3), 1): Item(3)},
+        {math.nan, 1},
+        {math.nan: 1, "a": 2},
+        OrderedDict([(Item(3), "a")]),
+    ],
+    ids=repr,
+)
+def test_what_is_equal_only_to_itself_comes_back(value: Any) -> None:
+    codec = ValueCodec()
+    stored = codec.encode({"value": value}, {}, LIMIT)
+    found = codec.decode(stored).data
+    assert repr(sorted(found["value"], key=repr)) == repr(sorted(value, key=repr))
+    assert codec.encode(found, {}, LIMIT) == stored
+
+
+def test_what_is_equal_only_to_itself_comes_back_in_a_declared_type() -> None:
+    codec = TypedCodec(Shelf)
+    stored = codec.encode(Shelf({Item(3)}), {}, LIMIT)
+    assert {item.number for item in codec.decode(stored).data.items} == {3}
 
 
 @pytest.mark.parametrize(
@@ -395,6 +434,7 @@ def test_a_declared_type_comes_back_as_it_was(changes: Any) -> None:
         ("some", [datetime(2026, 5, 1, tzinfo=timezone.utc)], r"\$\.some\[0\]"),
         ("some", [{1, 2}], r"\$\.some\[0\]"),
         ("of", {1: 2}, r"\$\.of\[1\]"),
+        ("of", {enum.Enum("Local", "A")["A"]: 2}, r'\$\.of\["Local\.A"\]'),
         ("of", {"a": (1, 2)}, r"\$\.of\.a"),
         ("of", defaultdict(int, a=1), r"\$\.of"),
         ("any", (1, 2), r"\$\.any"),

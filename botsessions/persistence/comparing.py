@@ -10,7 +10,9 @@ from typing import Any
 from telegram import TelegramObject
 
 from ..codec import ROOT, Place
+from ..exceptions import SessionDataError
 from .attributes import attributes, attributes_of
+from .packing import packed
 
 QUICK = frozenset([int, str, float, bool])
 Parts = Mapping[Any, Any]
@@ -30,7 +32,8 @@ def parts(value: Any) -> Parts | None:
         return dict.fromkeys(value)
     if isinstance(value, TelegramObject):
         return attributes(value, names_of(type(value)))
-    names = None if isinstance(value, Enum) else attributes_of(type(value))
+    kind: Any = type(value)
+    names = None if isinstance(value, Enum) else attributes_of(kind)
     if names is None and (isinstance(value, Enum) or not hasattr(value, "__dict__")):
         return None
     return attributes(value, names or ())
@@ -38,8 +41,8 @@ def parts(value: Any) -> Parts | None:
 
 def declared_parts(value: Any) -> Parts | None:
     """Do the same, without what an object has besides the fields of its class."""
-    names = attributes_of(type(value))
-    if names is None:
+    kind: Any = type(value)
+    if (names := attributes_of(kind)) is None:
         return parts(value)
     return {name: getattr(value, name) for name in names if hasattr(value, name)}
 
@@ -58,8 +61,12 @@ def difference(
     if found is None:
         return None if repr(one) == repr(other) or one == other else place
     others = parts_of(other) if type(one) is type(other) else None
-    if others is None or isinstance(one, (set, frozenset)):
-        return None if found == others else place  # Members are no names.
+    if others is None:
+        return place
+    if isinstance(one, (set, frozenset)):
+        return None if one == other or is_same(one, other) else place  # Members are no names.
+    if isinstance(one, dict) and found.keys() != others.keys() and is_same([*found], [*others]):
+        others = dict(zip(found, others.values(), strict=True))
     for name, part in found.items():
         at = (place, name if isinstance(name, (str, int)) else str(name))
         if name not in others:
@@ -67,6 +74,14 @@ def difference(
         if (differing := difference(part, others[name], at, parts_of)) is not None:
             return differing
     return None if len(found) == len(others) else place
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Whether two values are stored as the same, if they may be equal only to themselves."""
+    try:
+        return bool(packed(one) == packed(other))
+    except SessionDataError:
+        return False
 
 
 def names_of(kind: type[TelegramObject]) -> list[str]:

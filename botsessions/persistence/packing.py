@@ -83,13 +83,13 @@ def is_plain_float(value: float) -> bool:
     return -LARGE_FLOAT < value < LARGE_FLOAT and (value != 0 or repr(value) == "0.0")
 
 
-def of_class(kind: type[Any], value: Any, place: Place, depth: int) -> Any:
+def of_class(kind: Any, value: Any, place: Place, depth: int) -> Any:
     """Return a value of a class of somebody's own."""
     if isinstance(value, Enum):
         return tagged(reachable("enum", kind, place), of_enum(value, place))
     names = attributes_of(kind)
     if names is None:
-        if kind is getattr(telegram, kind.__name__, None) and is_data(kind):
+        if kind == getattr(telegram, kind.__name__, None) and is_data(kind):
             return tagged(f"telegram:{kind.__name__}", value.to_dict())
         raise unstorable(
             path_of(place),
