@@ -126,11 +126,17 @@ class Named(list[int]):
 
 
 class Noted(dict[str, Any]):
-    note = ""
+    count = 0
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.note = "new"
+    def __init__(self, **entries: Any) -> None:
+        super().__init__(**entries)
+        Noted.count += 1
+        self.number = Noted.count
+        self.root = self
+
+    @cached_property
+    def connection(self) -> Any:
+        return object()
 
 
 @dataclass
@@ -302,13 +308,23 @@ def test_what_objects_were_given_besides_their_fields_comes_back() -> None:
     assert (found["at"], vars(found["at"])) == (corner, {"radius": 0.5})
 
 
-def test_an_attribute_of_a_dict_that_is_the_root_is_refused_once_it_differs() -> None:
+def test_an_attribute_of_a_dict_that_is_the_root_is_refused_unless_a_new_one_has_it() -> None:
     codec, data = ValueCodec(Noted), Noted()
     data["a"] = 1
+    assert data.connection
     assert codec.encode(data, {}, LIMIT) == {"a": 1}
-    data.note = "changed"
-    with pytest.raises(SessionDataError, match=r"\$\.note is an attribute of Noted"):
+    data.other = "changed"  # type: ignore[attr-defined]
+    with pytest.raises(SessionDataError, match=r"\$\.other is an attribute of Noted"):
         codec.encode(data, {}, LIMIT)
+
+
+def test_a_dict_that_is_the_root_is_made_once_to_know_its_attributes() -> None:
+    codec, data = ValueCodec(Noted), Noted(a=1)
+    first = codec.encode_changed(data, None, {}, LIMIT)
+    assert first is not None
+    count = Noted.count
+    assert codec.encode_changed(data, first.fingerprint, {}, LIMIT) is None
+    assert Noted.count == count
 
 
 def test_what_is_plain_costs_no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import cached_property
 from typing import Any
 
 import telegram
 
 from ..codec import (
+    ROOT,
     SORTED,
     Codec,
     Decoded,
@@ -21,6 +23,7 @@ from ..codec import (
 )
 from ..exceptions import SessionDataError
 from ..records import Json
+from .attributes import attributes
 from .comparing import declared_parts, difference
 from .packing import REMEDY, TYPE, WITH_CONTENTS, packed, unpacked
 
@@ -129,16 +132,21 @@ class ValueCodec(Codec[Any]):
         is_object = hasattr(data, "__dict__") and not isinstance(data, WITH_CONTENTS)
         return vars(data) if is_object and type(data) is self._root else data
 
+    @cached_property
+    def _own_attributes(self) -> Collection[str]:
+        """The attributes of a new object of the root, which it makes itself."""
+        return attributes(self._root(), ()).keys()
+
     def _refuse_attributes(self, data: Any) -> None:
-        """Raise SessionDataError if a dict has other attributes than a new one."""
-        made = self._root() if type(data) is self._root else {}
-        names = getattr(data, "__dict__", {})
-        if (place := difference(names, getattr(made, "__dict__", {}))) is not None:
-            raise unstorable(
-                path_of(place),
-                f"is an attribute of {type(data).__name__}, which is not stored: only what a dict "
-                "holds is. Keep it there",
-            )
+        """Raise SessionDataError if a dict has an attribute that a new one has not."""
+        own = self._own_attributes if type(data) is self._root else ()
+        for name in attributes(data, ()):
+            if name not in own:
+                raise unstorable(
+                    path_of((ROOT, name)),
+                    f"is an attribute of {type(data).__name__}, which is not stored: only what a "
+                    "dict holds is. Keep it there",
+                )
 
     def _refuse_changed(self, data: Any, value: Json, fingerprint: bytes) -> None:
         """Raise SessionDataError if something would not come back as it was."""
