@@ -20,7 +20,7 @@ from .exceptions import (
 from .promises import Promise
 from .records import About, Address, Record
 from .snapshots import Exchanged, Snapshot, copy_of, restored
-from .storages.layers import read_places
+from .storages.layers import read_one, read_places
 from .stored import Stored, nobody
 
 T = TypeVar("T")
@@ -84,7 +84,9 @@ class Tracked(Generic[T]):
             await self.expect(record)
 
     def take(self, record: Record | None) -> None:
-        """Go on with what other code has read or written, in the same object if possible.
+        """Go on with what other code has read or written, as the layers show it.
+
+        It stays the same object if possible.
 
         Raises:
             SessionDataError: it cannot be shown.
@@ -92,12 +94,20 @@ class Tracked(Generic[T]):
         assert self.stored is not None
         found = self.stored.take(record)
         self._data = ABSENT if found is None else restored(self._data, found)
-        self._assigned = False
+        self._assigned, self.error = False, None
+
+    async def reread(self) -> None:
+        """Go on with what is stored now, in the same object if possible; changes are lost."""
+        assert self.stored is not None
+        before, self._data, self._assigned = self._data, ABSENT, False
+        await self.accept(await read_one(self.fragment.place(self.stored.address)))
+        if not isinstance(self._data, Absent):
+            self._data = restored(before, self._data)
 
     def _take_in(self, error: Exception | None = None) -> None:
         """Take note that what is stored was read, or could not be."""
         self._exchanged = Exchanged(error=error)
-        if error is not None and not self._assigned:
+        if not self._assigned:
             self.error = error
 
     async def expect(self, record: Record) -> None:

@@ -8,7 +8,6 @@ from typing import Any, Generic, TypeVar
 
 from msgspec.structs import replace
 
-from .codec import SORTED
 from .conf import max_bytes
 from .declaration import Fragment
 from .exceptions import SessionDataError
@@ -54,25 +53,35 @@ class Stored(Generic[T]):
         self.is_known = True
         self.record = self.raw = record
         logger.debug("Session %s was read: revision %s.", self.address, record and record.revision)
-        fragment = self.fragment
-        if record is not None and record.value is not None:
-            refuse_unreadable(self.address, record)
-            if fragment.layers:
-                record = await incoming(fragment.layers, self.address, record)
-            if record.version is not None or fragment.newest_version is not None:
-                refuse_newer(self.address, record.version, fragment.newest_version)
-        data = self.take(record)
+        data = self.take(await self._shown(record))
         self._note()
         return data
 
+    async def _shown(self, record: Record | None) -> Record | None:
+        """Return what was read as the layers show it, of a version that the code knows.
+
+        Raises:
+            SessionError: it cannot be shown.
+        """
+        if record is None or record.value is None:
+            return record
+        fragment = self.fragment
+        refuse_unreadable(self.address, record)
+        if fragment.layers:
+            record = await incoming(fragment.layers, self.address, record)
+        if record.version is not None or fragment.newest_version is not None:
+            refuse_newer(self.address, record.version, fragment.newest_version)
+        return record
+
     def take(self, record: Record | None) -> T | None:
-        """Take note of what other code has read or written, and return its data.
+        """Take note of what was read or written, as the layers show it, and return its data.
 
         Raises:
             SessionDataError: it cannot be shown.
         """
         self.is_known = True
         self.record = record
+        self._unknown, self._fingerprint = {}, None
         if record is None or record.value is None:
             return None
         fragment = self.fragment
@@ -162,11 +171,9 @@ class Stored(Generic[T]):
         if self.record.value is None:
             return None
         if self.record.stale:
-            found = await read_one(self.fragment.place(self.address))
-            if found is not None and found.value is not None:
-                found = await incoming(self.fragment.layers, self.address, found)
-                if found.value == self.record.value:
-                    return found.revision
+            found = await self._shown(await read_one(self.fragment.place(self.address)))
+            if found is not None and found.value == self.record.value:
+                return found.revision
         return self.revision
 
     async def merged(self, refused: Record) -> Record:
@@ -175,9 +182,7 @@ class Stored(Generic[T]):
         found = await read_one(fragment.place(self.address))
         if fragment.merge is None or (found and found.revision) == refused.revision:
             return refused
-        if found is not None and found.value is not None:
-            found = await incoming(fragment.layers, self.address, found)
-            refuse_newer(self.address, found.version, fragment.newest_version)
+        found = await self._shown(found)
         before = None if self.record is None else self.record.value
         now = None if found is None else found.value
         if before is not None and now is None:  # What somebody has deleted stays deleted.
@@ -185,8 +190,8 @@ class Stored(Generic[T]):
         value = fragment.merge(before, refused.value, now)
         if value is None:
             return refused
-        self.record = found
-        self._writing = SORTED.encode(value)
+        both = fragment.codec.decode(value)
+        self.record, self._unknown, self._writing = found, both.unknown, both.fingerprint
         return replace(refused, value=value, revision=found and found.revision)
 
     async def follow(self, target: Address) -> None:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from django.test import SimpleTestCase, TransactionTestCase
 from hypothesis import given
 from hypothesis import strategies as st
-from telegram.ext import CommandHandler
+from telegram.ext import CommandHandler, ContextTypes
 
 from botsessions import enhance_storage, multi_session
 from botsessions.exceptions import SessionConflict
 from botsessions.models import BotSession
 from botsessions.persistence import BotPersistence
+from botsessions.persistence.fragments import BOT_DATA
 from botsessions.persistence.merging import merged
 from botsessions.persistence.values import ValueCodec
+from botsessions.ptb.context import SessionContext
+from botsessions.storages import ANY, Address, Record
 from botsessions.testing import AsyncBotClient
 
 from .harness import Store, client
@@ -79,6 +83,11 @@ def test_it_does_not_matter_who_comes_first(before: Any, mine: Any, theirs: Any)
     assert merged(before, before, theirs) == theirs
 
 
+@dataclass
+class Settings:
+    n: int = 0
+
+
 class Merged(SimpleTestCase):
     async def test_e2_updates_that_change_different_entries_do_not_meet(self) -> None:
         store, begun, go = Store(), asyncio.Event(), asyncio.Event()
@@ -104,6 +113,33 @@ class Merged(SimpleTestCase):
         await first
         users = {"__type__": "set", "value": [5, 6]}
         assert store.values["bot"] == {"users": users, "last": 6}
+
+    async def test_e2_fields_that_the_type_does_not_know_stay_as_others_have_changed_them(
+        self,
+    ) -> None:
+        place = Address("1", BOT_DATA, "bot")
+        store = Store({"bot": {"n": 1, "more": 1}}, name=BOT_DATA)
+
+        async def change(update: Any, context: Any) -> None:
+            context.bot_data.n = 2
+            await store.write(place, Record({"n": 1, "more": 2}, revision=ANY))
+            await context.save_session()
+            assert store.values["bot"] == {"n": 2, "more": 2}
+            writes = store.operations.count("write")
+            await context.save_session()
+            assert store.operations.count("write") == writes
+            context.bot_data.n = 3
+
+        bot = client(
+            multi_session(),
+            change,
+            builder=lambda b: b.persistence(BotPersistence(storage=store)).context_types(
+                ContextTypes(SessionContext, bot_data=Settings)
+            ),
+            raise_errors=True,
+        )
+        await bot.user("Maria").send("x")
+        assert store.values["bot"] == {"n": 3, "more": 2}
 
     async def _beside(self, change: Any, *, migrations: Any = None) -> tuple[Any, list[Any]]:
         """Let a step with ``block=False`` end after a change of its user's and chat's data.

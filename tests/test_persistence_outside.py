@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.test import SimpleTestCase, TransactionTestCase
 from telegram.ext import MessageHandler, filters
 
-from botsessions import multi_session
-from botsessions.exceptions import SessionConflict
+from botsessions import enhance_storage, multi_session
+from botsessions.exceptions import SessionConflict, SessionDataError, SessionVersionError
 from botsessions.models import BotSession
 from botsessions.persistence import BotPersistence
+from botsessions.persistence.fragments import BOT_DATA
 from botsessions.persistence.outside import OutsideBotData
+from botsessions.storages import ANY, Address, Record
 from botsessions.testing import AsyncBotClient
 
 from .harness import Store, client
 
 LOGGER = OutsideBotData.__module__
+PLACE = Address("1", BOT_DATA, "bot")
 
 
 def bot_with(store: Store, *handlers: Any) -> AsyncBotClient:
@@ -142,6 +146,56 @@ class Running(SimpleTestCase):
         await maria.send("x")
         assert "task" in bot.application.bot_data
         del bot.application.bot_data["task"]
+        assert bot.application.bot_data == {"n": 2}
+
+    async def test_e2_what_is_stored_after_a_conflict_is_migrated_once_it_is_read(self) -> None:
+        store = Store({"bot": {"n": 1}}, name=BOT_DATA)
+        newer = enhance_storage(store, migrations={1: lambda data: {"count": data["n"]}})
+        bot = bot_with(newer)  # type: ignore[arg-type]
+        await bot.conversation._start()
+        kept = bot.application.bot_data
+        kept["count"] = 100
+        await store.write(PLACE, Record({"n": 7}, revision=ANY))
+        with pytest.raises(SessionConflict):
+            await bot.application.update_persistence()
+        assert bot.application.bot_data is kept == {"count": 7}
+        kept["task"] = 1
+        await bot.application.update_persistence()
+        assert store.values["bot"] == {"count": 7, "task": 1}
+        assert store.records[PLACE].version == 1
+
+    async def test_e2_newer_data_that_is_stored_after_a_conflict_is_left_as_it_is(self) -> None:
+        store = Store({"bot": {"n": 1}}, name=BOT_DATA)
+        bot = bot_with(store)
+        await bot.conversation._start()
+        bot.application.bot_data["n"] = 100
+        await store.write(PLACE, Record({"n": 7}, Decimal(9), revision=ANY))
+        for _ in range(2):
+            with pytest.raises(SessionVersionError):
+                await bot.application.update_persistence()
+                _ = bot.application.bot_data
+        assert store.records[PLACE].version == 9
+
+    async def test_f12_what_is_put_there_after_a_deletion_is_stored_though_it_was_there(
+        self,
+    ) -> None:
+        store = Store({"bot": {"a": 1}}, name=BOT_DATA)
+        bot = bot_with(store)
+        await bot.conversation._start()
+        assert bot.application.bot_data == {"a": 1}
+        await bot.application.persistence.update_bot_data(None)  # type: ignore[union-attr]
+        bot.application.bot_data = {"a": 1}
+        await bot.application.update_persistence()
+        assert store.values == {"bot": {"a": 1}}
+
+    async def test_f12_what_could_not_be_read_is_seen_once_somebody_has_mended_it(self) -> None:
+        store = Store({"bot": {"__type__": "nothing like that"}}, name=BOT_DATA)
+        bot = bot_with(store, count)
+        await bot.conversation._start()
+        with pytest.raises(SessionDataError):
+            _ = bot.application.bot_data
+        await store.write(PLACE, Record({"n": 1}, revision=ANY))
+        await bot.user("Maria").send("x")
         assert bot.application.bot_data == {"n": 2}
 
 

@@ -9,10 +9,9 @@ from typing import Any
 from ..absent import ABSENT, Absent
 from ..data import Data
 from ..declaration import Fragment
-from ..exceptions import SessionConflict, SessionError
+from ..exceptions import SessionConflict
 from ..records import Json, Record
 from ..sources import Source
-from ..storages.layers import read_one
 from ..unit import Unit
 from .merging import Clash, entries_of, kind_of, merge, merged, remade
 
@@ -42,7 +41,7 @@ class OutsideBotData:
     def data(self) -> Data[Any]:
         """As the process knows it last, unless such code has changed it since."""
         data = self._unit.data(self._name)
-        if not isinstance(self.newest, Absent) and not is_changed(data):
+        if not isinstance(self.newest, Absent) and not data.is_changed:
             data.take(self.newest)
             self.newest = ABSENT
         return data
@@ -62,9 +61,7 @@ class OutsideBotData:
         try:
             await self._unit.save()
         except SessionConflict:
-            data = self._unit.data(self._name)
-            assert data.address is not None
-            data.take(await read_one(data.fragment.place(data.address)))
+            await self._unit.data(self._name).reread()
             self.newest = ABSENT
             raise
         finally:
@@ -85,13 +82,6 @@ class OutsideBotData:
             )
         value: Json = mine_first(before, mine, theirs)
         return value
-
-
-def is_changed(data: Data[Any]) -> bool:
-    try:
-        return data.change() is not None
-    except SessionError:  # It cannot be stored.
-        return True
 
 
 def mine_first(before: Any, mine: Any, theirs: Any) -> Any:
