@@ -25,7 +25,6 @@ from .stored import Stored, nobody
 
 T = TypeVar("T")
 
-
 OVER = (
     "The update that this session belonged to is over. Keep data, not the context. "
     "In a task that outlives it, use application.create_task(…, update=update)."
@@ -84,9 +83,7 @@ class Tracked(Generic[T]):
             await self.expect(record)
 
     def take(self, record: Record | None) -> None:
-        """Go on with what other code has read or written, as the layers show it.
-
-        It stays the same object if possible.
+        """Go on with what other code has read or written, in the same object if possible.
 
         Raises:
             SessionDataError: it cannot be shown.
@@ -101,8 +98,7 @@ class Tracked(Generic[T]):
         assert self.stored is not None
         before, self._data, self._assigned = self._data, ABSENT, False
         await self.accept(await read_one(self.fragment.place(self.stored.address)))
-        if not isinstance(self._data, Absent):
-            self._data = restored(before, self._data)
+        self._data = restored(before, self._data)
 
     def _take_in(self, error: Exception | None = None) -> None:
         """Take note that what is stored was read, or could not be."""

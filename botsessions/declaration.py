@@ -39,7 +39,8 @@ class Fragment(Generic[T]):
     """Its only key, whatever an update or job is about; ``None``: it is made by the function."""
     merge: Callable[[Json, Json, Json], Json] | None = None
     """Makes one value of what was read, what it has become here, and what others have made of it
-    meanwhile; ``None`` if that cannot be. Without it, a change of others is a conflict."""
+    meanwhile; ``None`` if that cannot be. Without it, a change of others is a conflict. What is not
+    stored, or was deleted, is ``None`` for it."""
     noted: Callable[[Record | None], object] | None = None
     """Is told of each record that was read or written."""
     yields: bool = False

@@ -184,10 +184,7 @@ class Stored(Generic[T]):
             return refused
         found = await self._shown(found)
         before = None if self.record is None else self.record.value
-        now = None if found is None else found.value
-        if before is not None and now is None:  # What somebody has deleted stays deleted.
-            return refused
-        value = fragment.merge(before, refused.value, now)
+        value = fragment.merge(before, refused.value, None if found is None else found.value)
         if value is None:
             return refused
         both = fragment.codec.decode(value)

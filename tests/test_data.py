@@ -469,7 +469,9 @@ class GoingBack(SimpleTestCase):
 
 
 def longest(before: Any, mine: Any, theirs: Any) -> Any:
-    """Put two changes together unless one of them shortened the list."""
+    """Put two changes together unless one of them shortened the list, or deleted it."""
+    if before is not None and theirs is None:
+        return None
     found = [*(before or []), *mine[len(before or []) :], *(theirs or [])[len(before or []) :]]
     return None if len(mine) < len(before or []) else found
 

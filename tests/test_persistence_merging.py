@@ -61,6 +61,12 @@ def test_changes_of_different_entries_go_together(
 
 
 @pytest.mark.once
+def test_what_somebody_has_deleted_stays_deleted() -> None:
+    assert merged({"a": 1}, {"a": 1, "b": 2}, None) is None
+    assert merged(None, {"b": 2}, None) == {"b": 2}
+
+
+@pytest.mark.once
 @pytest.mark.parametrize(("before", "after"), [(1, True), (1, 1.0), (False, 0), ([1], [True])])
 def test_what_is_equal_but_not_the_same_is_a_change(before: Any, after: Any) -> None:
     changed = both({"a": before}, {"a": after}, {"a": before, "b": 1})

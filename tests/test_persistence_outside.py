@@ -53,13 +53,14 @@ class Starting(SimpleTestCase):
 
     async def test_f12_of_processes_that_start_at_once_the_last_has_its_entries(self) -> None:
         store = Store()
-        with self.assertLogs(LOGGER, "INFO") as told:
+        with self.assertLogs(LOGGER, "WARNING") as told:
             await self._start(
                 store,
                 {"started": "10:00", "boots": 1, "of": {"a": 1, "n": 1}, "first": 1},
                 {"started": "10:01", "boots": 1, "of": {"b": 1, "n": 2}},
             )
-        assert len(told.output) == 1
+        (line,) = told.output
+        assert line.endswith("What it has put there replaces theirs: $.started, $.of.n.")
         assert store.values["bot"] == {
             "started": "10:01",
             "boots": 1,
@@ -72,6 +73,33 @@ class Starting(SimpleTestCase):
         with self.assertNoLogs(LOGGER, "INFO"):
             await self._start(store, {"languages": ["it"]}, {"languages": ["it"]})
         assert store.values["bot"] == {"languages": ["it"]}
+
+    async def test_f12_the_log_names_what_handlers_changed_while_it_started(self) -> None:
+        store = Store({"bot": {"users": [1], "n": 1}}, name=BOT_DATA)
+
+        async def add(update: Any, context: Any) -> None:
+            context.bot_data["users"].append(5)
+            context.bot_data["n"] += 1
+
+        running, starting = bot_with(store, add), bot_with(store)
+        await starting.application.initialize()
+        starting.application.bot_data["users"].append(99)
+        await running.user("Maria").send("x")
+        with self.assertLogs(LOGGER, "WARNING") as told:
+            await starting.application.start()
+        assert told.output[0].endswith("replaces theirs: $.users.")
+        await starting.conversation.close()
+        assert store.values["bot"] == {"users": [1, 99], "n": 2}
+
+    async def test_f12_what_was_deleted_meanwhile_holds_what_it_has_put_there(self) -> None:
+        store = Store({"bot": {"old": 1}}, name=BOT_DATA)
+        bot = bot_with(store)
+        await bot.application.initialize()
+        bot.application.bot_data["started"] = 1
+        await store.delete(PLACE, ANY)
+        await bot.application.start()
+        await bot.conversation.close()
+        assert store.values["bot"] == {"started": 1}
 
 
 class Running(SimpleTestCase):

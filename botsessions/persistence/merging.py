@@ -18,8 +18,11 @@ class Clash(Exception):
 def merged(before: Json, mine: Json, theirs: Json) -> Json:
     """Return what both changes together have made of ``before``; ``None`` if they clash.
 
-    Entries of dicts are compared each for itself, and members of sets.
+    Entries of dicts are compared each for itself, and members of sets. What somebody has deleted
+    stays deleted.
     """
+    if before is not None and theirs is None:
+        return None
     try:
         both = merge({} if before is None else before, mine, {} if theirs is None else theirs)
     except Clash:

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from ..absent import ABSENT, Absent
+from ..codec import ROOT, Place, path_of
 from ..data import Data
 from ..declaration import Fragment
 from ..exceptions import SessionConflict
-from ..records import Json, Record
+from ..records import DECODER, Json, Record
 from ..sources import Source
 from ..unit import Unit
 from .merging import Clash, entries_of, kind_of, merge, merged, remade
@@ -50,8 +51,8 @@ class OutsideBotData:
         """Write what such code has changed, if anything.
 
         Args:
-            starting: changes of others to the same entries are replaced, as they are by the last
-                of several processes that put something there when they start.
+            starting: changes of others to the same entries are replaced, with a warning. If they
+                have deleted all, what such code has changed is stored alone.
 
         Raises:
             SessionConflict: others have changed the same; then this is what they have made of it.
@@ -74,25 +75,41 @@ class OutsideBotData:
         both = merged(before, mine, theirs)
         if both is not None or not self._starting:
             return both
-        if mine != theirs:
-            logger.info(
-                "Bot %r: another process has put something into the same entries of bot_data when "
-                "it started. What this one has put there replaces it.",
+        replaced: list[Place] = []
+        value: Json = mine_first(before, mine, {} if theirs is None else theirs, replaced)
+        if replaced:
+            logger.warning(
+                "Bot %r: while this process started, others have changed entries of bot_data that "
+                "it has changed, too. What it has put there replaces theirs: %s.",
                 self._bot,
+                ", ".join(map(path_of, replaced)),
             )
-        value: Json = mine_first(before, mine, theirs)
         return value
 
 
-def mine_first(before: Any, mine: Any, theirs: Any) -> Any:
-    """Return what both changes together have made of ``before``; where they clash, mine."""
+def mine_first(
+    before: Any, mine: Any, theirs: Any, replaced: list[Place], place: Place = ROOT
+) -> Any:
+    """Return what both changes together have made of ``before``; where they clash, mine.
+
+    Args:
+        replaced: is given the places where mine replaces another value.
+        place: where the three are.
+    """
     try:
         return merge(before, mine, theirs)
     except Clash:
         if kind_of(mine) != "dict" or kind_of(theirs) != "dict":
+            if mine != theirs:
+                replaced.append(place)
             return mine
     before = before if kind_of(before) == "dict" else ABSENT
     found = [entries_of("dict", value) for value in (before, mine, theirs)]
     names = dict.fromkeys(name for entries in found[::-1] for name in entries)
-    both = {name: mine_first(*(entries.get(name, ABSENT) for entries in found)) for name in names}
+    both = {}
+    for name in names:
+        key = DECODER.decode(name)
+        there = place, key if isinstance(key, str | int) else name.decode()
+        was, my, their = (entries.get(name, ABSENT) for entries in found)
+        both[name] = mine_first(was, my, their, replaced, there)
     return remade("dict", {name: value for name, value in both.items() if value is not ABSENT})
