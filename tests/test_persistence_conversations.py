@@ -344,6 +344,21 @@ class States(SimpleTestCase):
         with pytest.raises(ImproperlyConfigured, match="Two conversations"):
             bot.application.add_handler(dialogues.ordering())
 
+    async def test_f12_a_handler_of_the_projects_may_have_handlers_of_its_own(self) -> None:
+        class Busy(MessageHandler[Any, Any]):
+            handlers = 3
+
+        async def answer(update: Any, context: Any) -> None:
+            await update.message.reply_text("here")
+
+        def build(builder: Any) -> Any:
+            application = builder.build()
+            application.add_handler(Busy(filters.ALL, answer))
+            return application
+
+        maria = AsyncBotClient(build=with_store(build, Store())).user("Maria", id=5)
+        assert (await maria.send("x")).text == "here"
+
     async def test_f12_one_behind_a_step_goes_on_after_each_restart(self) -> None:
         def build(builder: Any) -> Any:
             application = builder.build()

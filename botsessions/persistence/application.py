@@ -16,6 +16,7 @@ from ..database.storage import DatabaseStorage
 from ..due import CONVERSATION
 from ..lookout import Lookout, Watched
 from ..sources import Source
+from ..steps import StepHandler
 from ..storages.layers import peel
 from ..unit import Unit
 from .callback_data import CALLBACK_DATA, KeptCallbackData
@@ -220,7 +221,7 @@ class PersistentApplication(DataApplication):
 
 def conversations_in(handler: BaseHandler[Any, Any, Any]) -> Iterator[ConversationHandler[Any]]:
     """Yield a handler, or those among the handlers of a ``StepHandler``, that are conversations."""
-    for one in (handler, *getattr(handler, "handlers", ())):
+    for one in handler.handlers if isinstance(handler, StepHandler) else [handler]:
         if isinstance(one, ConversationHandler):
             yield one
 
