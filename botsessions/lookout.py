@@ -109,6 +109,11 @@ class Lookout:
         shelf.watched = [*(other for other in shelf.watched if other.name != one.name), one]
         self._pause = min(self._pause, max(FEWEST_SECONDS, one.seconds))
 
+    def unwatch(self, name: str) -> None:
+        """Look no longer for what has this name."""
+        for shelf in self._shelves.values():
+            shelf.watched = [one for one in shelf.watched if one.name != name]
+
     def start(self) -> None:
         self._started = True
         for shelf in self._shelves.values():
@@ -172,6 +177,8 @@ class Shelf:
             is_all: also with what has come due long ago.
         """
         room = AT_ONCE - len(self.tasks)
+        if not self.watched:
+            return False
         if room <= 0:
             return True
         now = time.monotonic()
@@ -218,7 +225,10 @@ class Shelf:
 
     async def _do(self, due: Due) -> None:
         try:
-            await next(one for one in self.watched if one.includes(due)).do(due)
+            for one in self.watched:
+                if one.includes(due):
+                    await one.do(due)
+                    break
         except NotNow as exc:
             self._left[due.pk] = time.monotonic() + exc.seconds
             if exc.whole_fragment:

@@ -64,6 +64,13 @@ class Looking(TransactionTestCase):
         assert not await doing.lookout.look()
         assert sorted(doing.done) == ["1", "2"]
 
+    async def test_what_is_not_watched_any_more_is_left_alone(self) -> None:
+        doing = Doing()
+        await make("1")
+        doing.lookout.unwatch("job:")
+        assert not await doing.lookout.look()
+        assert doing.done == []
+
     async def test_what_cannot_be_done_is_left_alone_for_a_while(self) -> None:
         doing = Doing()
         await make("1")

@@ -225,6 +225,16 @@ class Processes(TransactionTestCase):
                 await maria.send("/order")
                 assert (await bot.let_time_pass(LONG_AGO)).texts == [name]
 
+    @pytest.mark.filterwarnings("ignore:A persistent `ConversationHandler` was passed")
+    async def test_f12_one_that_was_removed_does_not_end_what_has_its_name(self) -> None:
+        async with AsyncBotClient("shop") as bot:
+            await bot.user("Maria", id=5).send("/order")
+            (handler,) = bot.application.handlers[0]
+            bot.application.remove_handler(handler)
+            bot.application.add_handler(dialogues.ordering())
+            assert (await bot.let_time_pass(LONG_AGO)).texts == []
+            assert await BotSession.objects.filter(name__startswith="ptb:conv").acount() == 1
+
     async def test_f12_one_whose_last_update_somebody_has_deleted_ends_in_silence(self) -> None:
         await self._begin()
         await BotSession.objects.filter(name__startswith="ptb:conv").aupdate(data={"state": 0})

@@ -84,7 +84,10 @@ class PersistentApplication(DataApplication):
                 logger.warning(IN_MEMORY, self.session_bot)
 
     def remove_handler(self, handler: BaseHandler[Any, Any, Any], group: int = 0) -> None:
-        """Remove a handler; see PTB. Another conversation may then have its name, and go on."""
+        """Remove a handler; see PTB. Its conversations stay stored, and do not come due any more.
+
+        Another one may then have its name, and go on.
+        """
         super().remove_handler(handler, group)
         there = [
             one
@@ -93,9 +96,13 @@ class PersistentApplication(DataApplication):
             for one in conversations_in(other)
         ]
         self._conversations = [known for known in self._conversations if known.handler in there]
-        self._by_name = {
-            one.fragment.name: one for known in self._conversations for one in known.all()
-        }
+        before, self._by_name = (
+            self._by_name,
+            {one.fragment.name: one for known in self._conversations for one in known.all()},
+        )
+        if self._lookout is not None:
+            for name in before.keys() - self._by_name.keys():
+                self._lookout.unwatch(name)
 
     def _keep(self, conversations: Conversations) -> None:
         self._conversations.append(conversations)
