@@ -503,6 +503,20 @@ def test_conversations_belong_to_whom_their_handler_says(tmp_path: Path) -> None
     }
 
 
+def test_the_application_is_built_once(settings: Any, tmp_path: Path) -> None:
+    built = []
+
+    def build(builder: Any) -> Any:
+        built.append(builder)
+        return build_typed(builder)
+
+    settings.BOTSESSIONS = {"BOTS": {"shop": {"APPLICATION": build, "PERSISTENCE": True}}}
+    path = tmp_path / "bot.pickle"
+    pickled(path, {name: {(MARIA, MARIA): 0, (GROUP, TOM): 0} for name in ("both", "a", "b")})
+    imported("pickle", str(path), "--data", "conversations", MINE)
+    assert len(built) == 1
+
+
 @pytest.mark.usefixtures("typed")
 def test_conversations_that_are_over_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "bot.pickle"

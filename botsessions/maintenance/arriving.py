@@ -29,7 +29,7 @@ from ..storages import About, Address, MemoryStorage, Record
 from ..storages.layers import outgoing, peel
 from ..storages.migrations import exact_version
 from .batches import Failure
-from .declared import declared, declared_in_code
+from .declared import DeclaredInCode, declared
 from .ids import Keying
 from .origins import Found, Place
 
@@ -74,6 +74,7 @@ class Arrivals:
     def __init__(self, *, versions: bool = True) -> None:
         self._versions = versions
         self._destinations: dict[tuple[Place, bool], Destination] = {}
+        self._in_code = DeclaredInCode()
 
     def arrival(self, found: Found) -> Arrival | Outcome | Failure:
         if found.data is None:
@@ -92,8 +93,10 @@ class Arrivals:
             return Failure(found.where, f"Its key function raised {type(exc).__name__}.")
 
     def _destination(self, place: Place, is_stored: bool) -> Destination:
+        # What is not JSON as this app stores it is of the types that the bot's code names.
         if (place, is_stored) not in self._destinations:
-            self._destinations[place, is_stored] = Destination(place, is_stored)
+            declared_by = declared if is_stored else self._in_code.fragment
+            self._destinations[place, is_stored] = Destination(place, declared_by(*place))
         return self._destinations[place, is_stored]
 
 
@@ -101,17 +104,14 @@ class Destination:
     """The fragment that a session moves into.
 
     Args:
-        is_stored: whether what moves is JSON as this app stores it. What is not is of the types
-            that the bot's code names.
+        fragment: what is declared of it.
 
     Raises:
-        ImproperlyConfigured: the bot's settings are wrong, or its application cannot be built.
         SessionKeyError: the settings know none.
         SessionStorageError: it would be lost there.
     """
 
-    def __init__(self, place: Place, is_stored: bool) -> None:
-        fragment = declared(*place) if is_stored else declared_in_code(*place)
+    def __init__(self, place: Place, fragment: Fragment[Any] | None) -> None:
         if fragment is None:
             name = f"fragment {place.name!r}" if place.name else "single session"
             raise SessionKeyError(f"The settings declare no {name} of a bot {place.bot!r}.")

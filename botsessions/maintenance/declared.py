@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..bots import all_bots
@@ -36,18 +37,27 @@ def declared(bot: str, name: str) -> Fragment[Any] | None:
     return bots[bot].fragments.get(name)
 
 
-def declared_in_code(bot: str, name: str) -> Fragment[Any] | None:
-    """Return the fragment as the bot's application has it, which may know more of what it keeps.
+class DeclaredInCode:
+    """The fragments as the bots' applications have them, which may know more of what they keep.
 
-    That is the types of its data, and whose conversations are.
-
-    Raises:
-        ImproperlyConfigured: the bot's settings are wrong, or its application cannot be built.
+    That is the types of its data, and whose conversations are. Each application is built once.
     """
-    known = all_bots().get(bot)
-    if known is None or known.persistence is None or not name.startswith(KEPT):
-        return declared(bot, name)
-    return kept_fragments(known).get(name) or declared(bot, name)
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Mapping[str, Fragment[Any]]] = {}
+
+    def fragment(self, bot: str, name: str) -> Fragment[Any] | None:
+        """Return a fragment; ``None`` where the settings know none.
+
+        Raises:
+            ImproperlyConfigured: the bot's settings are wrong, or its application cannot be built.
+        """
+        known = all_bots().get(bot)
+        if known is None or known.persistence is None or not name.startswith(KEPT):
+            return declared(bot, name)
+        if bot not in self._kept:
+            self._kept[bot] = kept_fragments(known)
+        return self._kept[bot].get(name) or declared(bot, name)
 
 
 def fragments_in(
