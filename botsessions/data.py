@@ -40,8 +40,7 @@ class Tracked(Generic[T]):
     """
 
     ended: tuple[Collection[object] | None, ...] = ()
-    """Of those that have joined it and ended well the marks, and of those around them; ``None``:
-    what it did was undone."""
+    """The marks of those that have joined it and ended well; ``None``: that was undone."""
 
     def __init__(
         self,
