@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from asgiref.sync import AsyncToSync, SyncToAsync, _restore_context
+from django.conf import settings
 from django.db import connections
 
 from ..forking import at_fork
@@ -72,7 +73,8 @@ class Caller(Executor):
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        used = connections.all(initialized_only=True)  # By this thread.
+        # What this thread uses; without settings, nothing.
+        used = connections.all(initialized_only=True) if settings.configured else []
         self.in_transaction = {c.alias for c in used if c.in_atomic_block}
         """The databases on which it has a transaction open."""
         self._loop = loop
