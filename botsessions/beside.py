@@ -82,12 +82,7 @@ def go_on_with(holder: Unit, unit: Unit) -> None:
 
     What other code of the unit has changed meanwhile stays, and is a conflict when it is saved.
     """
-    now = unit.contents.all
-    unit.contents.replace(
-        {
-            n: data
-            for n, data in holder.contents.all.items()
-            if n not in now or not now[n].is_changed
-        }
-    )
+    changed = {name for name, data in unit.contents.all.items() if data.is_changed}
+    fresher = holder.contents.all.items()
+    unit.contents.replace({name: data for name, data in fresher if name not in changed})
     holder.contents.forget()

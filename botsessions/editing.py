@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,15 +9,8 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar, cast
 
 from .data import Data
-from .database.callers import caller_here, on_caller, wait_for
-from .database.commit import (
-    CallersTransaction,
-    at_rollback,
-    keep,
-    kept_until_commit,
-    transaction_of,
-)
-from .database.connections import running_loop
+from .database.callers import caller_here, on_caller, running_loop, wait_for
+from .database.commit import at_rollback, keep, keeps, kept_until_commit
 from .declaration import Fragment
 from .exceptions import SessionError
 from .locks import Ticket, release
@@ -148,7 +140,7 @@ class Edit(Editing[T]):
         self._is_left = False
         self._look_around()
         try:
-            outer = self._begin(kept_until_commit(self._using) if self._using else [])
+            outer = self._begin(kept_until_commit(self._using))
             return wait_for(self._open(), outer.loop if outer else None)
         except BaseException:
             self._give_up()
@@ -160,16 +152,16 @@ class Edit(Editing[T]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        unit = self._leave()
+        unit, using = self._leave(), self._using
         unit.failed = True
-        keeps = self._using is not None and transaction_of(self._using) is CallersTransaction.REAL
+        saves, releases = error is None, not keeps(using)
         try:
-            if error is None or running_loop() is None:  # The garbage collector may be anywhere.
-                wait_for(end(unit, saves=error is None, releases=not keeps), unit.loop)
-            if self._using is not None and not unit.failed and unit.contents.joined:
-                at_rollback(self._using, unit.contents.undo)
+            if saves or running_loop() is None:  # The garbage collector may be anywhere.
+                wait_for(end(unit, saves=saves, releases=releases), unit.loop)
+            if using is not None and saves and unit.contents.joined:
+                at_rollback(using, unit.contents.undo)
         finally:
-            unit.close(self._release)
+            unit.close(partial(keep, using, release=release))
             self._is_left = True
 
     def __del__(self) -> None:
@@ -177,12 +169,6 @@ class Edit(Editing[T]):
         if self._unit is not None and not self._is_left:
             self._unit.failed = True
             self._unit.close()
-
-    def _release(self, ticket: Ticket) -> None:
-        if self._using is None:
-            release(ticket)
-        else:
-            keep(self._using, ticket, release)
 
 
 async def end(unit: Unit, *, saves: bool, releases: bool) -> None:
@@ -198,8 +184,5 @@ async def end(unit: Unit, *, saves: bool, releases: bool) -> None:
 
 def refuse_event_loop(name: str, instead: str) -> None:
     """Raise SessionError where sync code would block an event loop."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise SessionError(f"{name}() would block the running event loop: use {instead}() there.")
+    if running_loop() is not None:
+        raise SessionError(f"{name}() would block the running event loop: use {instead}() there.")

@@ -25,6 +25,14 @@ from ..forking import at_fork
 T = TypeVar("T")
 
 
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs in this thread, if any does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 def caller_here() -> Executor | None:
     """Return what runs functions on the thread of the sync code that waits for this coroutine.
 

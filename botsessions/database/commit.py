@@ -30,17 +30,22 @@ def transaction_of(using: str) -> CallersTransaction:
     return CallersTransaction.REAL if blocks else CallersTransaction.NONE
 
 
-def kept_until_commit(using: str) -> list[Any]:
-    """Return what this thread's open transaction keeps."""
-    return _kept.get(connections[using], [])
+def kept_until_commit(using: str | None) -> list[Any]:
+    """Return what this thread's open transaction keeps, on a database."""
+    return [] if using is None else _kept.get(connections[using], [])
 
 
-def keep(using: str, kept: T, release: Callable[[T], None]) -> None:
-    """Release something when this thread's transaction ends; now if there is none.
+def keeps(using: str | None) -> bool:
+    """Whether this thread has a transaction open, on a database, that is to keep something.
 
     That of a test does not count: everybody in the test sees what is in it.
     """
-    if transaction_of(using) is not CallersTransaction.REAL:
+    return using is not None and transaction_of(using) is CallersTransaction.REAL
+
+
+def keep(using: str | None, kept: T, release: Callable[[T], None]) -> None:
+    """Release something when this thread's transaction ends; now if there is none."""
+    if using is None or not keeps(using):
         release(kept)
         return
     all_kept = _kept.setdefault(connections[using], [])

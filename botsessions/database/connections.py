@@ -16,7 +16,7 @@ from django.db import connections
 from ..forking import at_fork
 from .batch import carry_out
 from .batching import Batching, Done
-from .callers import caller_here, on_caller
+from .callers import caller_here, on_caller, running_loop
 from .care import discard
 from .errors import Trouble, trouble_of
 from .execution import execute
@@ -258,13 +258,6 @@ def close_on(loop: asyncio.AbstractEventLoop, driver: Any) -> None:
     with suppress(RuntimeError):  # The loop has been closed just now.
         loop.call_soon_threadsafe(close)
         closed.wait(CLOSING_SECONDS)
-
-
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def forget() -> None:

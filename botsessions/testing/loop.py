@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from asgiref.sync import AsyncToSync
 
-from ..database.callers import Caller
+from ..database.callers import Caller, running_loop
 
 T = TypeVar("T")
 
@@ -69,9 +69,7 @@ def abandon(loop: asyncio.AbstractEventLoop, thread: ThreadPoolExecutor) -> None
 @atexit.register
 def close_abandoned() -> None:
     """Close the loops that nobody uses any more."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if running_loop() is None:
         end_all()
     else:  # No other loop can run in this thread now.
         thread = threading.Thread(target=end_all)

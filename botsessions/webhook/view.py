@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from http import HTTPStatus
 from typing import Any
 
@@ -17,6 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
 from ..bots import Bot
+from ..database.callers import running_loop
 from .delivery import MAX_UPDATE_BYTES, METHOD, addressee, update_in
 from .home import home_in_a_thread
 from .shutdown import come_before_the_server
@@ -61,17 +61,9 @@ class WebhookPattern(URLPattern):
 
     def resolve(self, path: str) -> ResolverMatch | None:
         match = super().resolve(path)
-        if match is not None and on_event_loop():
+        if match is not None and running_loop() is not None:
             match.func = webhook_async
         return match
-
-
-def on_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def delivery_in(request: HttpRequest, alias: str) -> tuple[Bot, dict[str, Any]] | HTTPStatus:
