@@ -8,7 +8,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from .commands import TIMEOUT, manage, output
@@ -63,6 +65,29 @@ class Site:
         self.process.terminate()
         self.process.wait()
         assert "Traceback" not in self.log.read_text()
+
+
+def site_with(settings: str, sessions: int = 0) -> Any:
+    """Return a fixture: such a site, for all tests of a module."""
+
+    @pytest.fixture(scope="module")
+    def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+        site = Site(tmp_path_factory.mktemp("site"), settings, sessions)
+        yield site
+        site.stop()
+
+    return site
+
+
+def browser_of_module() -> Any:
+    """Return a fixture: a browser for all tests of a module."""
+
+    @pytest.fixture(scope="module")
+    def browser() -> Iterator[Browser]:
+        with chromium() as browser:
+            yield browser
+
+    return browser
 
 
 @contextmanager

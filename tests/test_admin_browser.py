@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, StorageState, expect
 
 from . import axe
-from .browser import CHROMIUM, PHONE, Site, chromium, log_in_as_admin
+from .browser import CHROMIUM, PHONE, Site, browser_of_module, log_in_as_admin, site_with
 from .commands import manage, output
 from .sessions import LIST
 
@@ -24,17 +24,8 @@ if not CHROMIUM.exists() and not os.environ.get("CI"):
     pytest.skip(f"There is no {CHROMIUM}.", allow_module_level=True)
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("site"), "tests.strict_settings")
-    yield site
-    site.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
+site = site_with("tests.strict_settings")
+browser = browser_of_module()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from .browser import CHROMIUM, PHONE, Site, chromium, log_in_as_admin
+from .browser import CHROMIUM, PHONE, Site, chromium, log_in_as_admin, site_with
 from .sessions import LIST
 
 pytestmark = pytest.mark.once
@@ -21,11 +21,7 @@ if not CHROMIUM.exists() and not os.environ.get("CI"):
 PAGES = ("/admin/botsessions/", LIST, f"{LIST}?sort=largest", f"{LIST}activity/")
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("site"), "tests.unfold_settings", sessions=60)
-    yield site
-    site.stop()
+site = site_with("tests.unfold_settings", sessions=60)
 
 
 @pytest.fixture(scope="module")

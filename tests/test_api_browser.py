@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from . import axe
-from .browser import CHROMIUM, Site, chromium, log_in_as_admin
+from .browser import CHROMIUM, Site, browser_of_module, log_in_as_admin, site_with
 
 pytestmark = pytest.mark.once
 
@@ -21,17 +20,8 @@ if not CHROMIUM.exists() and not os.environ.get("CI"):
     pytest.skip(f"There is no {CHROMIUM}.", allow_module_level=True)
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("site"), "tests.browsing_settings")
-    yield site
-    site.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
+site = site_with("tests.browsing_settings")
+browser = browser_of_module()
 
 
 @pytest.fixture

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .botapi import BotApi, serving
+from .botapi import BotApi
 from .test_docs import PAGES, ROOT
 
 pytestmark = pytest.mark.once
@@ -83,12 +82,6 @@ from botsessions.models import BotSession
 long_ago = timezone.now() - timedelta(days=1)
 BotSession.objects.create(bot="shop", key="5", chat_id=5, data=["pizza"], expires_at=long_ago)
 """
-
-
-@pytest.fixture
-def api() -> Iterator[BotApi]:
-    with serving() as api:
-        yield api
 
 
 class Machine:

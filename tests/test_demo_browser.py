@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from . import axe
-from .browser import CHROMIUM, PHONE, Site, chromium, log_in_as_admin
+from .browser import CHROMIUM, PHONE, Site, browser_of_module, log_in_as_admin, site_with
 
 pytestmark = pytest.mark.once
 
@@ -77,17 +77,8 @@ class Chat:
             self.errors.append(message.text)
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("site"), "project.demo_settings")
-    yield site
-    site.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
+site = site_with("project.demo_settings")
+browser = browser_of_module()
 
 
 @pytest.fixture

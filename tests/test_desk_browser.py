@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from .browser import CHROMIUM, Site, chromium, log_in_as_admin
+from .browser import CHROMIUM, Site, browser_of_module, log_in_as_admin, site_with
 from .commands import manage, output
 from .sessions import LIST
 
@@ -26,17 +26,8 @@ MOST_CLICKS = 3
 HOLD = "from project.bot import pizza\nwith pizza.edit(chat=424242):\n print('held'); input()"
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("site"), "tests.desk_settings", sessions=60)
-    yield site
-    site.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
+site = site_with("tests.desk_settings", sessions=60)
+browser = browser_of_module()
 
 
 class Desk:

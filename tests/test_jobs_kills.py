@@ -8,17 +8,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
-from project.settings import DATABASE
-
-from .botapi import BotApi, serving
+from .botapi import BotApi
 from .commands import manage, output
 from .servers import wait_until
 from .sites import TOKEN
@@ -35,17 +31,9 @@ TELLING = {**REMINDING, "TOKEN": TOKEN, "APPLICATION": "tests.bots.reminding.bui
 
 
 @pytest.fixture
-def api() -> Iterator[BotApi]:
-    with serving() as api:
-        api.account(TOKEN)
-        yield api
-
-
-@pytest.fixture
-def table(tmp_path: Path, django_db_blocker: Any) -> Iterator[Tables]:
-    name = str(tmp_path / "db.sqlite3") if DATABASE == "sqlite" else f"kills_{uuid4().hex}"
-    with django_db_blocker.unblock(), Tables(name).made() as tables:
-        yield tables
+def api(api: BotApi) -> BotApi:
+    api.account(TOKEN)
+    return api
 
 
 @pytest.mark.parametrize("server", ["middleware", "gunicorn"])

@@ -9,19 +9,15 @@ import asyncio
 import json
 import os
 import random
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
 
-from project.settings import DATABASE
-
-from .botapi import SECRET_HEADER, BotApi, serving
+from .botapi import SECRET_HEADER, BotApi
 from .commands import manage, output
 from .servers import wait_until
 from .sites import SECRET, TOKEN
@@ -66,17 +62,9 @@ def content(number: int, person: int, text: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def api() -> Iterator[BotApi]:
-    with serving() as api:
-        api.account(TOKEN)
-        yield api
-
-
-@pytest.fixture
-def table(tmp_path: Path, django_db_blocker: Any) -> Iterator[Tables]:
-    name = str(tmp_path / "db.sqlite3") if DATABASE == "sqlite" else f"kills_{uuid4().hex}"
-    with django_db_blocker.unblock(), Tables(name).made() as tables:
-        yield tables
+def api(api: BotApi) -> BotApi:
+    api.account(TOKEN)
+    return api
 
 
 @pytest.mark.parametrize("server", ["gunicorn", "middleware"])

@@ -102,6 +102,16 @@ class Starting(SimpleTestCase):
         assert store.values["bot"] == {"started": 1}
 
 
+async def changed_outside(store: Store, **changes: Any) -> AsyncBotClient:
+    """Return a bot that counts, after changes of its ``bot_data`` between two updates."""
+    bot = bot_with(store, count)
+    maria = bot.user("Maria")
+    await maria.send("x")
+    bot.application.bot_data.update(changes)
+    await maria.send("x")
+    return bot
+
+
 class Running(SimpleTestCase):
     async def test_f12_a_filter_sees_what_handlers_have_changed(self) -> None:
         class Banned(filters.UpdateFilter):
@@ -130,22 +140,14 @@ class Running(SimpleTestCase):
 
     async def test_f12_what_it_has_changed_since_is_not_replaced(self) -> None:
         store = Store()
-        bot = bot_with(store, count)
-        maria = bot.user("Maria")
-        await maria.send("x")
-        bot.application.bot_data["task"] = 1
-        await maria.send("x")
+        bot = await changed_outside(store, task=1)
         assert bot.application.bot_data == {"n": 1, "task": 1}
         await bot.application.update_persistence()
         assert bot.application.bot_data == store.values["bot"] == {"n": 2, "task": 1}
 
     async def test_e2_a_lost_change_is_a_conflict_once(self) -> None:
         store = Store()
-        bot = bot_with(store, count)
-        maria = bot.user("Maria")
-        await maria.send("x")
-        bot.application.bot_data["n"] = 100
-        await maria.send("x")
+        bot = await changed_outside(store, n=100)
         with pytest.raises(SessionConflict):
             await bot.application.update_persistence()
         assert bot.application.bot_data == {"n": 2}
@@ -155,11 +157,7 @@ class Running(SimpleTestCase):
 
     async def test_e2_a_bot_that_ends_with_one_ends_and_the_log_tells_it(self) -> None:
         store = Store()
-        bot = bot_with(store, count)
-        maria = bot.user("Maria")
-        await maria.send("x")
-        bot.application.bot_data["n"] = 100
-        await maria.send("x")
+        bot = await changed_outside(store, n=100)
         with self.assertLogs("botsessions.persistence.data", "ERROR") as told:
             await bot.aclose()
         assert "SessionConflict" in told.output[0]
@@ -167,11 +165,7 @@ class Running(SimpleTestCase):
 
     async def test_f12_what_cannot_be_stored_stays_until_that_is_mended(self) -> None:
         store = Store()
-        bot = bot_with(store, count)
-        maria = bot.user("Maria")
-        await maria.send("x")
-        bot.application.bot_data["task"] = object()
-        await maria.send("x")
+        bot = await changed_outside(store, task=object())
         assert "task" in bot.application.bot_data
         del bot.application.bot_data["task"]
         assert bot.application.bot_data == {"n": 2}

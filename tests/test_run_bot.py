@@ -17,9 +17,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
-from project.settings import DATABASE
-
-from .botapi import BROKEN, CRASH, FLOOD, LOST, Account, BotApi, serving
+from .botapi import BROKEN, CRASH, FLOOD, LOST, Account, BotApi
 from .commands import ROOT, TIMEOUT, manage
 from .tables import Tables
 
@@ -66,21 +64,8 @@ class RunBot:
 
 
 @pytest.fixture
-def api() -> Iterator[BotApi]:
-    with serving() as api:
-        yield api
-
-
-@pytest.fixture
 def account(api: BotApi) -> Account:
     return api.account(TOKEN)
-
-
-@pytest.fixture
-def table(tmp_path: Path, django_db_blocker: Any) -> Iterator[Tables]:
-    name = str(tmp_path / "db.sqlite3") if DATABASE == "sqlite" else f"run_bot_{uuid4().hex}"
-    with django_db_blocker.unblock(), Tables(name).made() as table:
-        yield table
 
 
 @pytest.fixture

@@ -39,6 +39,15 @@ def counting() -> dict[str, int]:
     return {"count": 0}
 
 
+async def nested(declared: Any) -> tuple[Unit, Unit]:
+    """Return the open units of some code and of code in it, with the same key."""
+    outer = Unit(declared.fragments, "1", FromKey("1001"))
+    await outer.open()
+    inner = Unit(declared.fragments, "1", FromKey("1001"), outer=outer)
+    await inner.open()
+    return outer, inner
+
+
 def beside(callback: Any) -> Any:
     return TypeHandler(object, callback, block=False)
 
@@ -307,10 +316,7 @@ class Around(SimpleTestCase):
     async def test_e8_data_whose_keys_are_held_around_are_shared_and_saved_there(self) -> None:
         store = Store()
         declared = session(initial=counting, storage=store)
-        outer = Unit(declared.fragments, "1", FromKey("1001"))
-        await outer.open()
-        inner = Unit(declared.fragments, "1", FromKey("1001"), outer=outer)
-        await inner.open()
+        outer, inner = await nested(declared)
         assert inner.data("") is outer.data("")
         assert await inner.value("") is outer.data("").get()
         inner.data("").get()["count"] = 1
@@ -339,10 +345,7 @@ class Around(SimpleTestCase):
     async def test_e8_one_that_is_saved_early_has_the_holder_saved(self) -> None:
         store = Store()
         declared = session(initial=counting, storage=store)
-        outer = Unit(declared.fragments, "1", FromKey("1001"))
-        await outer.open()
-        inner = Unit(declared.fragments, "1", FromKey("1001"), outer=outer)
-        await inner.open()
+        outer, inner = await nested(declared)
         inner.data("").get()["count"] = 1
         await inner.save()
         assert store.values == {"1001": {"count": 1}}
@@ -404,10 +407,7 @@ class Around(SimpleTestCase):
 
     async def test_e8_one_that_outlives_the_holder_cannot_save(self) -> None:
         declared = session(initial=counting, storage=Store())
-        outer = Unit(declared.fragments, "1", FromKey("1001"))
-        await outer.open()
-        inner = Unit(declared.fragments, "1", FromKey("1001"), outer=outer)
-        await inner.open()
+        outer, inner = await nested(declared)
         outer.close()
         with pytest.raises(SessionClosed):
             await inner.save()

@@ -20,7 +20,7 @@ from botsessions.webhook.delivery import MAX_UPDATE_BYTES
 from project.settings import DATABASE
 
 from . import servers
-from .botapi import CRASH, SECRET_HEADER, Account, BotApi, post, serving
+from .botapi import CRASH, SECRET_HEADER, Account, BotApi, post
 from .commands import ROOT, TIMEOUT, manage, output
 from .sites import BOT, SECRET, SERVERS, TOKEN, Site, served
 from .tables import Tables
@@ -59,12 +59,6 @@ else:
 
 each_way = pytest.mark.parametrize("server", ["uvicorn", "gunicorn", "middleware"])
 each_server = pytest.mark.parametrize("server", [name for name in SERVERS if "middleware" in name])
-
-
-@pytest.fixture
-def api() -> Iterator[BotApi]:
-    with serving() as api:
-        yield api
 
 
 @pytest.fixture
