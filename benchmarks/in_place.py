@@ -8,21 +8,16 @@ again and again, as a bot's updates do, and removes the database.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import os
 import random
-import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
-import django
-
 from .databases import database
-from .pages import FILL, declare
+from .pages import FILL, declare, rows_wanted
 
 CHATS = 5_000
 SAVES = 10
@@ -35,15 +30,9 @@ SETTLED_SECONDS = 3.0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", type=int, default=2_000_000)
-    rows = parser.parse_args().rows
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
-    django.setup()
+    rows = rows_wanted(__doc__)
     from django.db import connection  # noqa: PLC0415 (once Django is set up)
 
-    if connection.vendor != "postgresql":
-        sys.exit("Only PostgreSQL counts that: set BOTSESSIONS_DATABASE=postgresql.")
     declare()
     with database("in_place"):
         with connection.cursor() as cursor:

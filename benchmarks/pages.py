@@ -88,22 +88,29 @@ FROM generate_series(1, {rows}) AS n
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", type=int, default=2_000_000)
-    rows = parser.parse_args().rows
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
-    django.setup()
+    rows = rows_wanted(__doc__)
     from django.conf import settings  # noqa: PLC0415 (once Django is set up)
-    from django.db import connection  # noqa: PLC0415
 
-    if connection.vendor != "postgresql":
-        sys.exit("Its table is filled by PostgreSQL: set BOTSESSIONS_DATABASE=postgresql.")
     settings.DEBUG = False
     settings.ALLOWED_HOSTS = ["testserver"]
     declare()
     with database("pages"):
         slow = measure(rows)
     sys.exit(f"{slow} pages are over the limit." if slow else 0)
+
+
+def rows_wanted(about: str) -> int:
+    """Set Django up, and return how many rows the command line asks for."""
+    parser = argparse.ArgumentParser(description=about.partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    rows: int = parser.parse_args().rows
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+    django.setup()
+    from django.db import connection  # noqa: PLC0415 (once Django is set up)
+
+    if connection.vendor != "postgresql":
+        sys.exit("Its table is filled by PostgreSQL: set BOTSESSIONS_DATABASE=postgresql.")
+    return rows
 
 
 def measure(rows: int) -> int:
