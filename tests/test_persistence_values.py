@@ -262,7 +262,6 @@ def test_a_value_comes_back_as_it_was(value: Any) -> None:
         {math.nan: 1, "a": 2},
         OrderedDict([(Item(3), "a")]),
     ],
-    ids=repr,
 )
 def test_what_is_equal_only_to_itself_comes_back(value: Any) -> None:
     codec = ValueCodec()
