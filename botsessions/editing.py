@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from types import TracebackType
 from typing import Any, Generic, TypeVar, cast
 
@@ -36,7 +36,7 @@ class Editing(StandsForData, Generic[T]):
         read: bool = True,
         patience: float | None = None,
     ) -> None:
-        self._fragment = replace(fragment, lazy=not read, is_held=True)
+        self._fragment = held(fragment, lazy=not read)
         self._read = read
         self._arguments: dict[str, Any] = {"lock": lock, "patience": patience}
         self._bot, self._source = bot, source
@@ -169,6 +169,12 @@ class Edit(Editing[T]):
         if self._unit is not None and not self._is_left:
             self._unit.failed = True
             self._unit.close()
+
+
+@lru_cache
+def held(fragment: Fragment[T], *, lazy: bool) -> Fragment[T]:
+    """Return a fragment whose key is held while it is edited."""
+    return replace(fragment, lazy=lazy, is_held=True)
 
 
 async def end(unit: Unit, *, saves: bool, releases: bool) -> None:

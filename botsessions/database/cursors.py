@@ -1,4 +1,4 @@
-"""Cursors of our own threads, kept from one statement to the next.
+"""Cursors of our own threads, kept from one work to the next.
 
 To make one takes Django and the driver longer than to use it.
 """
@@ -21,7 +21,7 @@ def keep_cursors_in_this_thread() -> None:
 
 
 def cursor_of(connection: BaseDatabaseWrapper) -> AbstractContextManager[Any]:
-    """Return a cursor to be entered, for one statement; its rows have to be fetched inside."""
+    """Return a cursor to be entered; rows have to be fetched before the next statement."""
     kept: dict[str, tuple[Any, Any]] | None = getattr(_here, "kept", None)
     if kept is None:
         return connection.cursor()

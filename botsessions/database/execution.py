@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import DatabaseError, Error, transaction
@@ -52,19 +54,21 @@ class Execution:
         self._manner = manner_of(connection)
         self._block: transaction.Atomic | None = None
         self._begun = False
+        self._leaving = ExitStack()
 
     def do(self, work: Work[T]) -> T:
-        try:
-            statements = next(work)
-            while True:
-                statements = work.send(self._answers(statements))
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        finally:
-            work.close()
-            if self._is_within:
-                self._answer(ROLLBACK)
+        with self._leaving:
+            try:
+                statements = next(work)
+                while True:
+                    statements = work.send(self._answers(statements))
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            finally:
+                work.close()
+                if self._is_within:
+                    self._answer(ROLLBACK)
 
     def _answers(self, statements: Sequence[Statement]) -> list[Answer]:
         answers: list[Answer] = []
@@ -115,7 +119,7 @@ class Execution:
                 self._block = transaction.atomic(using=connection.alias)
                 self._block.__enter__()
             else:
-                self._execute(BEGINNINGS.get(connection.vendor, "START TRANSACTION"))
+                self._cursor.execute(BEGINNINGS.get(connection.vendor, "START TRANSACTION"))
                 self._begun = True
         elif self._block is not None:
             block, self._block = self._block, None
@@ -125,15 +129,16 @@ class Execution:
         elif self._begun:
             self._begun = False
             try:
-                self._execute(statement.text)
+                self._cursor.execute(statement.text)
             except Error:  # Nor is there a transaction without a connection.
                 if statement is ROLLBACK:
                     connection.close()
                 raise
 
-    def _execute(self, text: str) -> None:
-        with cursor_of(self._connection) as cursor:
-            cursor.execute(text)
+    @cached_property
+    def _cursor(self) -> Any:
+        """One for all statements of the work: to make one takes longer than to use it."""
+        return self._leaving.enter_context(cursor_of(self._connection))
 
     def _note_patience(self, statement: Statement) -> None:
         manner = self._manner
@@ -142,22 +147,21 @@ class Execution:
         if manner.prefix:
             manner.prefix = local(statement)
         else:
-            self._execute(statement.text)
+            self._cursor.execute(statement.text)
 
     def _fetched(self, statement: Statement) -> Result:
         """Execute a statement and return what has come of it."""
         prefix = self._manner.prefix if self._manner is not None else ""
-        with cursor_of(self._connection) as cursor:
-            rows: Sequence[Any] = ()
-            if statement.each:
-                cursor.executemany(statement.text, statement.parameters)
-            else:
-                cursor.execute(prefix + statement.text, statement.parameters)
-                if prefix:
-                    cursor.nextset()
-                if cursor.description:
-                    rows = cursor.fetchall()
-            changed = len(rows) or cursor.rowcount
+        rows: Sequence[Any] = ()
+        if statement.each:
+            self._cursor.executemany(statement.text, statement.parameters)
+        else:
+            self._cursor.execute(prefix + statement.text, statement.parameters)
+            if prefix:
+                self._cursor.nextset()
+            if self._cursor.description:
+                rows = self._cursor.fetchall()
+        changed = len(rows) or self._cursor.rowcount
         if statement.expects not in (None, max(0, changed)):
             raise Unexpected(f"{changed} rows instead of {statement.expects}.")
         return Result(rows, changed)
