@@ -119,6 +119,9 @@ class OnCaller:
         def tell(carried_out: Future[Sequence[Any]]) -> None:
             error = carried_out.exception()
             outcomes = carried_out.result() if error is None else None
+            if running_loop() is loop:
+                done(outcomes, error)
+                return
             with suppress(RuntimeError):  # The loop is closed: nobody waits any more.
                 loop.call_soon_threadsafe(done, outcomes, error)
 
