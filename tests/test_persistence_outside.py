@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.test import SimpleTestCase, TransactionTestCase
@@ -20,6 +21,7 @@ from botsessions.storages import ANY, Address, Record
 from botsessions.testing import AsyncBotClient
 
 from .harness import Store, client
+from .locked import eventually
 
 LOGGER = OutsideBotData.__module__
 PLACE = Address("1", BOT_DATA, "bot")
@@ -162,6 +164,27 @@ class Running(SimpleTestCase):
             await bot.aclose()
         assert "SessionConflict" in told.output[0]
         assert store.values["bot"] == {"n": 2}
+
+    @patch.object(BotPersistence, "update_interval", 0.01)
+    async def test_f12_it_is_saved_in_time_also_after_an_error(self) -> None:
+        store = Store()
+        bot = bot_with(store)
+        await bot.conversation._start()
+        await store.write(PLACE, Record({"n": 2}, revision=ANY))
+        bot.application.bot_data["n"] = 100
+        with self.assertLogs("botsessions.persistence.data", "ERROR") as told:
+            await eventually(lambda: told.output)
+            store.fails["write"] = OSError("no space")
+            bot.application.bot_data["task"] = 1
+            await eventually(lambda: len(told.output) > 1)
+            del store.fails["write"]
+            await eventually(lambda: "task" in store.values["bot"])
+            await bot.aclose()
+        assert [record.getMessage().rpartition("bot_data ")[2] for record in told.records] == [
+            "is lost.",
+            *["is not saved yet."] * (len(told.records) - 1),
+        ]
+        assert store.values["bot"] == {"n": 2, "task": 1}
 
     async def test_f12_what_cannot_be_stored_stays_until_that_is_mended(self) -> None:
         store = Store()

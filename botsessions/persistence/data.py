@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LOST = "what code outside of updates has changed in bot_data is lost."
+NOT_SAVED = "Bot %r: what code outside of updates has changed in bot_data is %s."
 
 
 class DataApplication(
@@ -60,8 +60,8 @@ class DataApplication(
     def bot_data(self) -> Any:
         """That of the running update; outside of updates, as the process has last read or saved it.
 
-        What is changed outside is saved when the bot starts, when it stops, and by
-        ``update_persistence()``.
+        What is changed outside is saved when the bot starts, once a minute while it runs, when it
+        stops, and by ``update_persistence()``.
         """
         data = self._kept_bot_data()
         return self._in_memory if data is None else data.get()
@@ -119,8 +119,19 @@ class DataApplication(
             if self.kept is not None:
                 await self.update_persistence()
         except SessionConflict:
-            logger.exception("Bot %r: %s", self.session_bot, LOST)
+            logger.exception(NOT_SAVED, self.session_bot, "lost")
         await super().shutdown()
+
+    async def _persistence_updater(self) -> None:
+        if self.kept is None:
+            return await super()._persistence_updater()
+        while True:  # An error would end PTB's for good, and stop() would raise it.
+            try:
+                return await super()._persistence_updater()
+            except SessionConflict:
+                logger.exception(NOT_SAVED, self.session_bot, "lost")
+            except Exception:
+                logger.exception(NOT_SAVED, self.session_bot, "not saved yet")
 
     def drop_user_data(self, user_id: int) -> None:
         """Delete a user's ``user_data``; see PTB.

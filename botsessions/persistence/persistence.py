@@ -31,8 +31,9 @@ class BotPersistence(BasePersistence[Any, Any, Any]):
     """Keeps ``user_data``, ``chat_data``, ``bot_data`` and conversations with the bot's sessions.
 
     They are read with the update's session, in the same statement, and saved with it, in the same
-    transaction; nothing waits for python-telegram-bot's ``update_interval``. The application needs
-    a session, if only ``multi_session()``, which has none of its own.
+    transaction; only what code outside of updates changes in ``bot_data`` waits for
+    python-telegram-bot's ``update_interval``. The application needs a session, if only
+    ``multi_session()``, which has none of its own.
 
     Args:
         store_data: what to keep; ``None`` is all. The rest is python-telegram-bot's, in memory.
