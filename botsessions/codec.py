@@ -133,7 +133,7 @@ class Codec(Generic[T]):
             self._refuse_loss(data, self._convert(value))
         if unknown and isinstance(value, dict):
             value = {**strict(unknown), **value}
-        refuse_larger(value, max_bytes)
+        refuse_longer(ENCODER.encode(value), max_bytes)
         return value
 
     def _refuse_loss(self, data: T, back: T) -> None:
@@ -278,10 +278,10 @@ def step(name: str | int) -> str:
     return f"[{json.dumps(name, ensure_ascii=False)}]".encode("utf-8", "backslashreplace").decode()
 
 
-def refuse_larger(value: Json, max_bytes: int) -> None:
+def refuse_longer(encoded: bytes, max_bytes: int) -> None:
     """Raise SessionDataError for JSON of more than ``max_bytes`` bytes."""
-    if (size := len(ENCODER.encode(value))) > max_bytes:
-        raise too_large(size, max_bytes)
+    if len(encoded) > max_bytes:
+        raise too_large(len(encoded), max_bytes)
 
 
 def too_large(size: int, max_bytes: int) -> SessionDataError:

@@ -11,7 +11,7 @@ from asgiref.sync import async_to_sync
 from django.db import connections, transaction
 from django.db.models import Q, QuerySet
 
-from ..codec import refuse_larger
+from ..codec import refuse_longer
 from ..conf import max_bytes
 from ..database.changes import Change
 from ..database.sessions_table import Table
@@ -21,7 +21,7 @@ from ..finding import any_of
 from ..history import kept
 from ..models import AbstractBotSession
 from ..reading import UNREADABLE, as_text, value_of
-from ..records import new_revision
+from ..records import ENCODER, new_revision
 from ..storages import Address, Record
 from ..storages.layers import migrated
 from ..storages.migrations import refuse_newer
@@ -147,7 +147,7 @@ async def migrate_one(
     refuse_newer(address, record.version, fragment.newest_version)
     new = await migrated(fragment.storage, address, record)
     fragment.codec.decode(new.value)
-    refuse_larger(new.value, most_bytes)
+    refuse_longer(ENCODER.encode(new.value), most_bytes)
     return new
 
 

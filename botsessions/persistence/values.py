@@ -15,14 +15,14 @@ from ..codec import (
     Decoded,
     Encoded,
     path_of,
-    refuse_larger,
+    refuse_longer,
     strict,
     too_deep,
     type_name,
     unstorable,
 )
 from ..exceptions import SessionDataError
-from ..records import Json
+from ..records import ENCODER, Json
 from .attributes import attributes
 from .comparing import declared_parts, difference
 from .packing import REMEDY, TYPE, WITH_CONTENTS, packed, unpacked
@@ -44,7 +44,7 @@ class TypedCodec(Codec[Any]):
         """
         value = strict(self._builtins(value))
         self._convert(value)
-        refuse_larger(value, max_bytes)
+        refuse_longer(ENCODER.encode(value), max_bytes)
         return value
 
     def _refuse_loss(self, data: Any, back: Any) -> None:
@@ -78,10 +78,9 @@ class ValueCodec(Codec[Any]):
         Raises:
             SessionDataError: it holds something that would not come back as it was, or too much.
         """
-        value = self._packed(data)
-        self._refuse_changed(data, value, SORTED.encode(value))
-        refuse_larger(value, max_bytes)
-        return value
+        encoded = self.encode_changed(data, None, unknown, max_bytes)
+        assert encoded is not None
+        return encoded.value
 
     def encode_stored(self, value: Json, max_bytes: int) -> Json:
         """Return what was stored elsewhere, to be stored here.
@@ -96,12 +95,16 @@ class ValueCodec(Codec[Any]):
         self, data: Any, stored: bytes | None, unknown: dict[str, Json], max_bytes: int
     ) -> Encoded | None:
         """Do the same, unless the fingerprint is that of what is ``stored``."""
-        value = self._packed(data)
+        contents = self._contents(data)
+        try:
+            value: Json = strict(packed(contents))
+        except RecursionError:
+            raise too_deep("$") from None
         fingerprint = SORTED.encode(value)
         if fingerprint == stored:
             return None
-        self._refuse_changed(data, value, fingerprint)
-        refuse_larger(value, max_bytes)
+        self._refuse_changed(contents, value, fingerprint)
+        refuse_longer(fingerprint, max_bytes)
         return Encoded(value, fingerprint)
 
     def decode(self, value: Json) -> Decoded:
@@ -114,13 +117,6 @@ class ValueCodec(Codec[Any]):
         fingerprint = SORTED.encode(value)
         data = unpacked(value, self._bot()) if TYPE_TEXT in fingerprint else value
         return Decoded(self._rooted(data), {}, fingerprint)
-
-    def _packed(self, data: Any) -> Json:
-        try:
-            value: Json = strict(packed(self._contents(data)))
-        except RecursionError:
-            raise too_deep("$") from None
-        return value
 
     def _contents(self, data: Any) -> Any:
         """Return what is stored of the root: what a dict holds, or the attributes of an object."""
@@ -148,12 +144,12 @@ class ValueCodec(Codec[Any]):
                     "dict holds is. Keep it there",
                 )
 
-    def _refuse_changed(self, data: Any, value: Json, fingerprint: bytes) -> None:
+    def _refuse_changed(self, contents: Any, value: Json, fingerprint: bytes) -> None:
         """Raise SessionDataError if something would not come back as it was."""
         if TYPE_TEXT not in fingerprint:
             return
         try:
-            place = difference(self._contents(data), unpacked(value, self._bot()))
+            place = difference(contents, unpacked(value, self._bot()))
             path = None if place is None else path_of(place)
         except SessionDataError as exc:
             path = exc.path
