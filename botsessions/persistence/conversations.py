@@ -62,8 +62,8 @@ class Conversations(MutableMapping[Key, Any]):
         self.fragment = conversation_of(name, storage, ConversationKey(handler))
         self.nested = [adopt(child, application) for child in handler._child_conversations]
         self._pending: dict[Key, PendingState] = {}
-        self._waiting: WeakKeyDictionary[Unit, Update] = WeakKeyDictionary()
-        """By the unit, the updates after which the conversation is to go on in time."""
+        self._waiting: WeakKeyDictionary[Unit, dict[str, Any]] = WeakKeyDictionary()
+        """By the unit, what is stored of an update after which it is to go on in time."""
         self._beside: WeakSet[Unit] = WeakSet()
         """Of the updates whose step runs beside others."""
 
@@ -126,10 +126,10 @@ class Conversations(MutableMapping[Key, Any]):
         data, unit = self._data(key), current.get()
         if data is None or unit is None or unit.origin in self._beside:
             return  # The step that runs beside others sees to it when it has ended.
-        self._waiting[unit] = update
+        self._waiting[unit] = waiting = kept_update(update)
         conversation = data.get()
         if conversation is not None:
-            data.assign(self._kept(conversation["state"], update, conversation))
+            data.assign(self._kept(conversation["state"], waiting, conversation))
 
     def touch(self, key: Key) -> None:
         """Note that the running update is handled, whether or not the state changes."""
@@ -177,17 +177,16 @@ class Conversations(MutableMapping[Key, Any]):
             "code, or delete the conversation in the admin."
         )
 
-    def _kept(self, state: Any, waiting: Any, before: dict[str, Any] | None) -> dict[str, Any]:
+    def _kept(
+        self, state: Any, waiting: dict[str, Any] | None, before: dict[str, Any] | None
+    ) -> dict[str, Any]:
         """Return what is stored of a conversation.
 
         Args:
-            waiting: the update after which it is to go on in time; ``None``: it has no timeout.
+            waiting: of the update after which it is to go on in time; ``None``: it has no timeout.
             before: what was.
         """
-        conversation: dict[str, Any] = {"state": state}
-        if waiting is not None:
-            conversation |= kept_update(waiting)
-        return self._stamped(conversation, before)
+        return self._stamped({"state": state, **(waiting or {})}, before)
 
     def _stamped(
         self, conversation: dict[str, Any], before: dict[str, Any] | None
@@ -224,13 +223,12 @@ class Conversations(MutableMapping[Key, Any]):
                 # Unless the next update has found it already.
                 if self._pending.get(key) is pending:
                     state = result_of(pending)
-                    ended = state is None or state == self.handler.END
-                    waits = has_timeouts(self.handler, application)
-                    edit.data = (
-                        None
-                        if ended
-                        else self._kept(state, source.subject if waits else None, conversation)
-                    )
+                    if state is None or state == self.handler.END:
+                        edit.data = None
+                    else:
+                        waits = has_timeouts(self.handler, application)
+                        waiting = kept_update(cast("Update", source.subject)) if waits else None
+                        edit.data = self._kept(state, waiting, conversation)
         finally:
             if self._pending.get(key) is pending:
                 del self._pending[key]
