@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..absent import ABSENT, Absent
@@ -38,14 +38,25 @@ def merge(before: Any, mine: Any, theirs: Any) -> Any:
     kinds = {kind_of(value) for value in (before, mine, theirs) if value is not ABSENT}
     if len(kinds) == 1 and ABSENT not in (mine, theirs) and kinds != {""}:
         (kind,) = kinds
-        found = [entries_of(kind, value) for value in (before, mine, theirs)]
-        names = dict.fromkeys(name for entries in found[::-1] for name in entries)
-        both = {name: merge(*(entries.get(name, ABSENT) for entries in found)) for name in names}
-        return remade(kind, {name: value for name, value in both.items() if value is not ABSENT})
+        return by_entry(kind, (before, mine, theirs), lambda name, *entry: merge(*entry))
     # Two numbers, or lists, that are the same may have been added to twice.
     if is_same(mine, theirs) and (mine is ABSENT or mine is None or isinstance(mine, (str, bool))):
         return mine
     raise Clash
+
+
+def by_entry(kind: str, values: Iterable[Any], merge_one: Callable[..., Any]) -> Any:
+    """Return the dict or set whose entries ``merge_one`` makes of those of ``values``.
+
+    Args:
+        merge_one: is given the entry's name, as JSON, and what it is in each of them.
+    """
+    found = [entries_of(kind, value) for value in values]
+    names = dict.fromkeys(name for entries in found[::-1] for name in entries)
+    both = {
+        name: merge_one(name, *(entries.get(name, ABSENT) for entries in found)) for name in names
+    }
+    return remade(kind, {name: value for name, value in both.items() if value is not ABSENT})
 
 
 def is_same(one: Any, other: Any) -> bool:

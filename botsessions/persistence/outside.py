@@ -14,7 +14,7 @@ from ..exceptions import SessionConflict
 from ..records import DECODER, Json, Record
 from ..sources import Source
 from ..unit import Unit
-from .merging import Clash, entries_of, kind_of, merge, merged, remade
+from .merging import Clash, by_entry, kind_of, merge, merged
 
 logger = logging.getLogger(__name__)
 
@@ -103,13 +103,11 @@ def mine_first(
             if mine != theirs:
                 replaced.append(place)
             return mine
-    before = before if kind_of(before) == "dict" else ABSENT
-    found = [entries_of("dict", value) for value in (before, mine, theirs)]
-    names = dict.fromkeys(name for entries in found[::-1] for name in entries)
-    both = {}
-    for name in names:
+
+    def entry_mine_first(name: bytes, before: Any, mine: Any, theirs: Any) -> Any:
         key = DECODER.decode(name)
         there = place, key if isinstance(key, str | int) else name.decode()
-        was, my, their = (entries.get(name, ABSENT) for entries in found)
-        both[name] = mine_first(was, my, their, replaced, there)
-    return remade("dict", {name: value for name, value in both.items() if value is not ABSENT})
+        return mine_first(before, mine, theirs, replaced, there)
+
+    before = before if kind_of(before) == "dict" else ABSENT
+    return by_entry("dict", (before, mine, theirs), entry_mine_first)
