@@ -31,17 +31,13 @@ class Timeout(WrappedStorage):
     ) -> None:
         super().__init__(inner)
         self._handler = handler
-        self._timed_out = timed_out
-        self.on_expire = self._expire
+        self.on_expire = timed_out
 
     def outgoing(self, record: Record) -> Record:
         """Return what is stored of ``record``: it expires if the handler has begun to wait."""
         if not isinstance(record.value, dict) or UPDATE not in record.value:
             return replace(record, expires_at=None)
         return replace(record, expires_at=utcnow() + patience_of(self._handler))
-
-    async def _expire(self, key: str, stored: Any) -> None:
-        await self._timed_out(key, stored)
 
 
 def patience_of(handler: ConversationHandler[Any]) -> timedelta:
