@@ -133,9 +133,9 @@ class Tracked(Generic[T]):
     async def merge(self, refused: Record) -> Record:
         """Take others' changes into the data; return the record of both, the same if they clash."""
         assert self.stored is not None
-        record = await self.stored.merged(refused)
-        if record is not refused:
-            self._data = restored(self._data, self.fragment.codec.decode(record.value).data)
+        record, data = await self.stored.merged(refused)
+        if data is not None:
+            self._data = restored(self._data, data)
         return record
 
     def snapshot(self) -> Snapshot:

@@ -108,9 +108,7 @@ async def as_it_is_now(change: Change) -> Change | None:
     revision = await change.data.stored.revision_now()
     if revision != change.record.revision:
         return change._replace(record=replace(change.record, revision=revision))
-    if change.data.fragment.merge is not None:
-        return change._replace(record=await change.data.merge(change.record))
-    return change
+    return change._replace(record=await change.data.merge(change.record))
 
 
 async def tell_of_conflict(change: Change) -> None:

@@ -176,20 +176,25 @@ class Stored(Generic[T]):
                 return found.revision
         return self.revision
 
-    async def merged(self, refused: Record) -> Record:
-        """Return the record of a refused change and of others', the same if they clash."""
+    async def merged(self, refused: Record) -> tuple[Record, T | None]:
+        """Return record and data of a refused change and of others'.
+
+        If they clash it is the refused record, without data.
+        """
         fragment = self.fragment
+        if fragment.merge is None:
+            return refused, None
         found = await read_one(fragment.place(self.address))
-        if fragment.merge is None or (found and found.revision) == refused.revision:
-            return refused
+        if (found and found.revision) == refused.revision:
+            return refused, None
         found = await self._shown(found)
         before = None if self.record is None else self.record.value
         value = fragment.merge(before, refused.value, None if found is None else found.value)
         if value is None:
-            return refused
+            return refused, None
         both = fragment.codec.decode(value)
         self.record, self._unknown, self._writing = found, both.unknown, both.fingerprint
-        return replace(refused, value=value, revision=found and found.revision)
+        return replace(refused, value=value, revision=found and found.revision), both.data
 
     async def follow(self, target: Address) -> None:
         """Go on under the new key that what is stored was given by whoever holds the key."""
