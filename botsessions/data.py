@@ -13,7 +13,6 @@ from .exceptions import (
     SessionClosed,
     SessionError,
     SessionKeyError,
-    SessionNotInitialized,
     SessionStorageError,
     SessionVersionError,
 )
@@ -63,6 +62,11 @@ class Tracked(Generic[T]):
     @property
     def address(self) -> Address | None:
         return None if self.stored is None else self.stored.address
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known what is stored; never where the fragment has no key."""
+        return self.stored is not None and self.stored.is_known
 
     async def accept(self, record: Record | None) -> None:
         """Take what was read, unless something was assigned meanwhile.
@@ -200,7 +204,7 @@ class Data(Tracked[T]):
             raise self.error
         self._seen = True
         if isinstance(self._data, Absent):
-            self._data = initial_data(self.fragment, self.stored.address)
+            self._data = self.fragment.initial_data(self.stored.address)
             if not self.fragment.stores_initial:
                 self.stored.take_for_stored(self._data)
         return self._data
@@ -319,7 +323,7 @@ class Data(Tracked[T]):
         if self._reading is None:
             self._reading = asyncio.ensure_future(self._read(telling))
         await asyncio.wait([self._reading])  # Which a reader that is cancelled does not cancel.
-        if self._closed and not (self.stored and self.stored.is_known):
+        if self._closed and not self.is_known:
             raise SessionClosed(OVER)
 
     async def _read(self, telling: bool) -> None:
@@ -334,17 +338,3 @@ class Data(Tracked[T]):
             what = f"the read was ended by {type(exc).__name__}"
             self._take_in(SessionStorageError(f"Session {self.address} is not known: {what}."))
             raise
-
-
-def initial_data(fragment: Fragment[T], address: Address) -> T | None:
-    """Return the data of a session of which nothing is stored.
-
-    Raises:
-        SessionNotInitialized: none was declared.
-    """
-    if fragment.initial is None:
-        raise SessionNotInitialized(
-            f"Nothing is stored for session {address}, and it declares no initial data. "
-            "Give session() an initial=…, or assign data before reading it."
-        )
-    return fragment.initial()

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from .arguments import check_function, check_storage, wrong
 from .codec import Codec, is_data_type
+from .exceptions import SessionNotInitialized
 from .keys import KeyFunction
 from .records import Address, Json, Record, Storage
 from .storages import DatabaseStorage
@@ -65,6 +66,19 @@ class Fragment(Generic[T]):
     @cached_property
     def newest_version(self) -> Decimal | None:
         return getattr(self.storage, "newest_version", None)
+
+    def initial_data(self, address: Address) -> T | None:
+        """Return the data of a session of which nothing is stored.
+
+        Raises:
+            SessionNotInitialized: none was declared.
+        """
+        if self.initial is None:
+            raise SessionNotInitialized(
+                f"Nothing is stored for session {address}, and it declares no initial data. "
+                "Give session() an initial=…, or assign data before reading it."
+            )
+        return self.initial()
 
 
 class Declaration:

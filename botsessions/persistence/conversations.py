@@ -84,9 +84,7 @@ class Conversations(MutableMapping[Key, Any]):
         if key in self._pending:
             return self._pending[key]
         data = self._data(key)
-        if data is None or data.stored is None or not data.stored.is_known:
-            raise KeyError(key)
-        conversation = data.get()
+        conversation = data.get() if data is not None and data.is_known else None
         if conversation is None:
             raise KeyError(key)
         if conversation.get(WAITING, 0) > time.time():  # In another process.
@@ -140,9 +138,7 @@ class Conversations(MutableMapping[Key, Any]):
 
     def has_handled(self, unit: Unit, update: Update) -> bool:
         """Whether the conversation has seen an update that the bot is given again."""
-        data = unit.contents.all.get(self.fragment.name)
-        conversation = None if data is None or data.error is not None else data.get()
-        number, seconds, *bot = (conversation or {}).get(HANDLED, (0, 0))
+        number, seconds, *bot = (self._read_in(unit) or {}).get(HANDLED, (0, 0))
         # After a week without updates Telegram may begin to count anew; it keeps them for a day.
         # It counts for each bot, and the alias may have got another one's token.
         is_same = bot in ([], [self.application.bot.id])
@@ -165,17 +161,22 @@ class Conversations(MutableMapping[Key, Any]):
 
     def unknown_state(self, unit: Unit) -> ConversationStateError | None:
         """Return the error that a unit's conversation is in a state that the code does not have."""
-        data = unit.contents.all.get(self.fragment.name)
-        conversation = None if data is None or data.error is not None else data.get()
+        conversation = self._read_in(unit)
         if conversation is None or conversation["state"] in {*self.handler.states, None}:
             return None
         # A state's name is the code's: it says nothing of a person.
+        address = unit.contents.all[self.fragment.name].address
         return ConversationStateError(
-            f"Conversation {data and data.address} is in state {conversation['state']!r}, which "
+            f"Conversation {address} is in state {conversation['state']!r}, which "
             "its ConversationHandler does not have (any more). It stays stored; fallbacks, and "
             "entry points with allow_reentry, still take its updates. Give the state back to the "
             "code, or delete the conversation in the admin."
         )
+
+    def _read_in(self, unit: Unit) -> dict[str, Any] | None:
+        """Return what is stored of a unit's conversation; ``None`` if it cannot be read."""
+        data = unit.contents.all.get(self.fragment.name)
+        return None if data is None or data.error is not None else data.get()
 
     def _kept(
         self, state: Any, waiting: dict[str, Any] | None, before: dict[str, Any] | None

@@ -78,7 +78,7 @@ class DataApplication(
         if self.kept is None or BOT_DATA not in self.kept.fragments:
             return None
         data = data_here(BOT_DATA, THE_BOT)
-        if data is not None and data.stored is not None and data.stored.is_known:
+        if data is not None and data.is_known:
             return data
         return None if self._outside is None else self._outside.data
 

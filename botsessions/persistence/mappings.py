@@ -42,7 +42,7 @@ class OpenData(Mapping[int, Any]):
 
     def __getitem__(self, identifier: int) -> Any:
         data = data_here(self._fragment, str(identifier))
-        if data is None or data.stored is None or not data.stored.is_known:
+        if data is None or not data.is_known:
             raise self._elsewhere(identifier)
         found = data.get()
         if found is None:  # It was dropped.
