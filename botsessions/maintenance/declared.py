@@ -25,16 +25,14 @@ def declared(bot: str, name: str) -> Fragment[Any] | None:
     Raises:
         ImproperlyConfigured: the bot's settings are wrong.
     """
-    bots = all_bots()
-    if bot not in bots:
+    known = all_bots().get(bot)
+    if known is None:
         return None
-    persistence = bots[bot].persistence
-    if persistence is not None and name.startswith(CONVERSATION):
-        conversation: Fragment[Any] = conversation_of(name, persistence.storage)
-        return conversation
+    if name.startswith(CONVERSATION) and (persistence := known.persistence) is not None:
+        return conversation_of(name, persistence.storage)
     if is_job(name):
-        return fragment_of(name, storage_of_jobs(bots[bot].fragments))
-    return bots[bot].fragments.get(name)
+        return fragment_of(name, storage_of_jobs(known.fragments))
+    return known.fragments.get(name)
 
 
 class DeclaredInCode:
@@ -53,10 +51,10 @@ class DeclaredInCode:
             ImproperlyConfigured: the bot's settings are wrong, or its application cannot be built.
         """
         known = all_bots().get(bot)
-        if known is None or known.persistence is None or not name.startswith(KEPT):
+        if known is None or not name.startswith(KEPT):
             return declared(bot, name)
         if bot not in self._kept:
-            self._kept[bot] = kept_fragments(known)
+            self._kept[bot] = {} if known.persistence is None else kept_fragments(known)
         return self._kept[bot].get(name) or declared(bot, name)
 
 
