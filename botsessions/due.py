@@ -6,7 +6,9 @@ from typing import Final
 
 from django.db.models import Q
 
-CONVERSATION: Final = "ptb:conversation:"
+KEPT: Final = "ptb:"
+"""What the names of fragments begin with that a persistence keeps."""
+CONVERSATION: Final = f"{KEPT}conversation:"
 """What the names of conversations' fragments begin with; the handler's name follows."""
 JOB: Final = "job:"
 """What the names of stored jobs' fragments begin with; the callback's name follows."""

@@ -8,15 +8,12 @@ from typing import Any
 from ..bots import all_bots
 from ..callbacks import fragment_of, storage_of_jobs
 from ..declaration import Fragment
-from ..due import CONVERSATION, is_job
+from ..due import CONVERSATION, KEPT, is_job
 from ..models import AbstractBotSession
 from ..persistence.conversations import conversation_of
 from ..ptb.builder import kept_fragments
 from ..storages import DatabaseStorage, Storage
 from ..storages.layers import peel
-
-KEPT = "ptb:"
-"""What the names of fragments begin with that a persistence keeps."""
 
 
 def declared(bot: str, name: str) -> Fragment[Any] | None:

@@ -9,6 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS
 
 from ..bots import get_bot
+from ..due import KEPT
 from ..maintenance.origins import (
     KINDS,
     DjangoPersistence,
@@ -140,7 +141,7 @@ def way(options: Options) -> Way:
         raise CommandError(f"Say which data, with --data: {', '.join(KINDS)}.")
     bot = get_bot(options["bot"])
     if bot.persistence is not None and options["name"] is None:
-        return Way(data, Place(bot.alias, f"ptb:{data}"), THE_BOT if data == "bot_data" else key)
+        return Way(data, Place(bot.alias, f"{KEPT}{data}"), THE_BOT if data == "bot_data" else key)
     if data == "conversations":
         raise CommandError(
             f"Conversations become those of a bot with PERSISTENCE: bot {bot.alias!r} has none."

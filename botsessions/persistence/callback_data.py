@@ -20,6 +20,7 @@ from ..database.connections import run
 from ..database.storage import DatabaseStorage
 from ..declaration import Fragment
 from ..deleting import delete_rows
+from ..due import KEPT
 from ..exceptions import SessionError
 from ..records import ANY, Address, Record, Storage, utcnow
 from ..storages.layers import WrappedStorage, peel, write_all
@@ -28,7 +29,7 @@ from ..when import localized
 from .fragments import nothing
 from .values import ValueCodec
 
-CALLBACK_DATA: Final = "ptb:callback_data"
+CALLBACK_DATA: Final = f"{KEPT}callback_data"
 LIFE: Final = timedelta(days=90)
 """So long a keyboard is kept after it was sent, or a button of it pressed."""
 ID_LENGTH = 32

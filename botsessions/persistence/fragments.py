@@ -10,14 +10,15 @@ from telegram.ext import ContextTypes, PersistenceInput
 
 from ..codec import is_data_type
 from ..declaration import Fragment
+from ..due import KEPT
 from ..keys import KeyFunction
 from ..records import Storage
 from .merging import merged
 from .values import TypedCodec, ValueCodec
 
-USER_DATA: Final = "ptb:user_data"
-CHAT_DATA: Final = "ptb:chat_data"
-BOT_DATA: Final = "ptb:bot_data"
+USER_DATA: Final = f"{KEPT}user_data"
+CHAT_DATA: Final = f"{KEPT}chat_data"
+BOT_DATA: Final = f"{KEPT}bot_data"
 THE_BOT: Final = "bot"
 """The key of ``bot_data``."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..data import Data
+from ..due import KEPT
 from ..exceptions import SessionError
 from ..unit import current
 
@@ -82,6 +83,6 @@ class OpenData(Mapping[int, Any]):
 def not_in_memory(fragment: str) -> SessionError:
     """Return the error that somebody asks for the data of everybody."""
     return SessionError(
-        f"The {fragment.removeprefix('ptb:')} of the whole bot is not in memory. Find it in the "
+        f"The {fragment.removeprefix(KEPT)} of the whole bot is not in memory. Find it in the "
         f"database: BotSession.objects.filter(bot=…, name={fragment!r})."
     )

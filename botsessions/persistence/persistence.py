@@ -13,7 +13,7 @@ from telegram.ext import BasePersistence, ContextTypes, ExtBot, PersistenceInput
 
 from ..arguments import check_storage, telling_usage, wrong
 from ..declaration import Fragment
-from ..due import CONVERSATION
+from ..due import CONVERSATION, KEPT
 from ..editing import AsyncEdit
 from ..records import Record, Storage
 from ..sources import FromIds, FromKey, Source
@@ -96,7 +96,7 @@ class BotPersistence(BasePersistence[Any, Any, Any]):
     def _place(self, name: str, source: Source) -> tuple[Fragment[Any], str, Source, str]:
         if self._bot_alias is None or name not in self.fragments:
             raise ImproperlyConfigured(
-                f"{name.partition(':')[2]} is not kept: "
+                f"{name.removeprefix(KEPT)} is not kept: "
                 + (NOT_INSTALLED if self._bot_alias is None else "see store_data.")
             )
         return self.fragments[name], self._bot_alias, source, self._lock
