@@ -312,7 +312,7 @@ def of_keys(session: Declaration, where: str) -> Iterator[CheckMessage]:
 
 def of_caches(session: Declaration, where: str) -> Iterator[CheckMessage]:
     """Tell of caches that are none; what others do when they are out, CacheStorage sees to."""
-    storages = [peel(fragment.storage)[1] for fragment in session.fragments.values()]
+    storages = [fragment.innermost for fragment in session.fragments.values()]
     for alias in sorted(
         {storage.alias for storage in storages if isinstance(storage, CacheStorage)}
     ):

@@ -16,7 +16,6 @@ from ..declaration import Fragment
 from ..finding import fragments
 from ..models import AbstractBotSession
 from ..storages import DatabaseStorage
-from ..storages.layers import peel
 from .incidents import IncidentFigures, incidents_lately
 from .known import Place
 from .numbers import NONE, Number
@@ -81,7 +80,7 @@ def tables() -> dict[Table, dict[Place, Fragment[Any]]]:
     """Return the tables, and which fragments they hold; of a bot that is broken, nothing."""
     found: dict[Table, dict[Place, Fragment[Any]]] = {}
     for bot, fragment in fragments():
-        storage = peel(fragment.storage)[1]
+        storage = fragment.innermost
         if isinstance(storage, DatabaseStorage):
             found.setdefault((storage.model, storage.using), {})[bot, fragment.name] = fragment
     default = DatabaseStorage()

@@ -18,7 +18,6 @@ from ..database.sessions_rows import for_column
 from ..database.statements import one
 from ..models import AbstractBotSession
 from ..storages import DatabaseStorage
-from ..storages.layers import peel
 
 KEPT_FOR = timedelta(days=7)
 """So long it can be undone what was changed by hand, where no history is kept."""
@@ -65,5 +64,5 @@ def length(bot: str, name: str) -> int:
     """Return how many versions are kept of the sessions of a bot's fragment."""
     declared = all_bots().get(bot)
     fragment = declared.fragments.get(name) if declared is not None else None
-    storage = None if fragment is None else peel(fragment.storage)[1]
+    storage = None if fragment is None else fragment.innermost
     return storage.history if isinstance(storage, DatabaseStorage) else 0

@@ -26,7 +26,7 @@ from ..keys import check_key
 from ..records import ENCODER, Json, utcnow
 from ..sources import updates_only
 from ..storages import About, Address, MemoryStorage, Record
-from ..storages.layers import outgoing, peel
+from ..storages.layers import outgoing
 from ..storages.migrations import exact_version
 from .batches import Failure
 from .declared import DeclaredInCode, declared
@@ -115,7 +115,7 @@ class Destination:
         if fragment is None:
             name = f"fragment {place.name!r}" if place.name else "single session"
             raise SessionKeyError(f"The settings declare no {name} of a bot {place.bot!r}.")
-        if isinstance(peel(fragment.storage)[1], MemoryStorage):
+        if isinstance(fragment.innermost, MemoryStorage):
             raise SessionStorageError("It would be kept in a MemoryStorage, until the import ends.")
         self._place = place
         self._fragment = fragment

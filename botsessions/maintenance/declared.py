@@ -13,7 +13,6 @@ from ..models import AbstractBotSession
 from ..persistence.conversations import conversation_of
 from ..ptb.builder import kept_fragments
 from ..storages import DatabaseStorage, Storage
-from ..storages.layers import peel
 
 
 def declared(bot: str, name: str) -> Fragment[Any] | None:
@@ -80,5 +79,5 @@ def unlisted() -> list[tuple[str, str, Storage]]:
         for alias, bot in all_bots().items()
         for name, fragment in bot.fragments.items()
         if fragment.newest_version is not None
-        and not isinstance(storage := peel(fragment.storage)[1], DatabaseStorage)
+        and not isinstance(storage := fragment.innermost, DatabaseStorage)
     ]

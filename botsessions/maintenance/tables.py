@@ -7,7 +7,6 @@ from ..callbacks import fragments_of_jobs, storage_of_jobs
 from ..database.model import check_database
 from ..models import AbstractBotSession
 from ..storages import DatabaseStorage
-from ..storages.layers import peel
 
 
 def tables(using: str | None = None) -> list[tuple[type[AbstractBotSession], str]]:
@@ -27,7 +26,7 @@ def tables(using: str | None = None) -> list[tuple[type[AbstractBotSession], str
         storage
         for bot in all_bots().values()
         for fragment in bot.fragments.values()
-        if isinstance(storage := peel(fragment.storage)[1], DatabaseStorage)
+        if isinstance(storage := fragment.innermost, DatabaseStorage)
     }
     if fragments_of_jobs():
         storages |= {

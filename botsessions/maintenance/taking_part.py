@@ -17,7 +17,6 @@ from ..keys import KeyFunction, key_of, per_topic, per_user_chat, takes_ids
 from ..models import AbstractBotSession
 from ..records import MAX_ID
 from ..storages import Address, DatabaseStorage, Storage
-from ..storages.layers import peel
 from .tables import tables
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ def places(bot: str | None) -> Iterator[Place]:
     for alias, declared in all_bots().items():
         if bot in (None, alias):
             for fragment in declared.fragments.values():
-                yield Place(alias, fragment, peel(fragment.storage)[1])
+                yield Place(alias, fragment, fragment.innermost)
 
 
 def is_in(place: Place, model: type[AbstractBotSession], using: str) -> bool:

@@ -17,7 +17,6 @@ from ..due import CONVERSATION
 from ..lookout import Lookout, Watched
 from ..sources import Source
 from ..steps import StepHandler
-from ..storages.layers import peel
 from ..unit import Unit
 from .callback_data import CALLBACK_DATA, KeptCallbackData
 from .conversations import Conversations, adopt
@@ -235,7 +234,7 @@ def conversations_in(handler: BaseHandler[Any, Any, Any]) -> Iterator[Conversati
 
 def watched_of(one: Conversations) -> Iterator[Watched]:
     """Yield what comes due of a conversation if that has a timeout."""
-    storage = peel(one.fragment.storage)[1]
+    storage = one.fragment.innermost
     if one.handler.conversation_timeout and isinstance(storage, DatabaseStorage):
         seconds = patience_of(one.handler).total_seconds() / 10
         yield Watched(storage, one.fragment.name, one.end, seconds)

@@ -23,7 +23,7 @@ from ..deleting import delete_rows
 from ..due import KEPT
 from ..exceptions import SessionError
 from ..records import ANY, Address, Record, Storage, utcnow
-from ..storages.layers import WrappedStorage, peel, write_all
+from ..storages.layers import WrappedStorage, write_all
 from ..unit import Unit, current, open_unit
 from ..when import localized
 from .fragments import nothing
@@ -157,7 +157,7 @@ class CallbackDataStore:
         Raises:
             SessionError: the storage is not a database.
         """
-        storage = peel(self.fragment.storage)[1]
+        storage = self.fragment.innermost
         if not isinstance(storage, DatabaseStorage):
             raise SessionError(
                 f"{type(storage).__name__} cannot be asked for all callback data of bot "

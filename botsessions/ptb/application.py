@@ -19,7 +19,6 @@ from ..lookout import NotNow, Watched
 from ..persistence.application import PersistentApplication
 from ..records import ANY, awaited
 from ..sources import FromUpdate
-from ..storages.layers import peel
 from ..unit import Unit, current, enclosing, open_unit
 from .connections import look_after_connections
 from .delivery import Delivery
@@ -73,7 +72,7 @@ class SessionApplication(PersistentApplication):
         if self.session_lock == "database":
             check_django()
         for fragment in self.fragments.values():
-            if check := getattr(peel(fragment.storage)[1], "check", None):
+            if check := getattr(fragment.innermost, "check", None):
                 check()
         await super().initialize()
         register(self, asyncio.get_running_loop())

@@ -19,7 +19,6 @@ from ...maintenance import BATCH_SIZE, Sweep
 from ...models import AbstractBotSession
 from ...records import Json
 from ...storages import ANY, Address, DatabaseStorage, Record
-from ...storages.layers import peel
 from ...storages.migrations import exact_version
 from ...storages.value import looks_packed, pack, unpack
 from .answers import Refusal
@@ -115,7 +114,7 @@ class FreeSessions:
 def table_of(bot: Bot) -> DatabaseStorage:
     """Return where the bot keeps its one session in Python, if that is a table; or the default."""
     fragment = bot.session.fragments.get("")
-    storage = fragment and peel(fragment.storage)[1]
+    storage = fragment and fragment.innermost
     return storage if isinstance(storage, DatabaseStorage) else DatabaseStorage()
 
 
