@@ -150,7 +150,7 @@ def stored_elsewhere(
     """Yield what is stored outside the database under the keys that the user's id gives."""
     for place in elsewhere(bot, using):
         address = place.address(user_id)
-        record = address and async_to_sync(read)(place.storage, address)
+        record = address and async_to_sync(read)(place.fragment.innermost, address)
         if address and record:
             yield place, address, record
 

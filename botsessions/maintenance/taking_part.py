@@ -16,7 +16,8 @@ from ..finding import BeginsWith
 from ..keys import KeyFunction, key_of, per_topic, per_user_chat, takes_ids
 from ..models import AbstractBotSession
 from ..records import MAX_ID
-from ..storages import Address, DatabaseStorage, Storage
+from ..storages import Address, DatabaseStorage
+from .declared import is_kept_in
 from .tables import tables
 
 if TYPE_CHECKING:
@@ -28,15 +29,14 @@ BEGIN_WITH_A_USER: tuple[KeyFunction, ...] = (per_user_chat, per_topic)
 
 @dataclass(frozen=True)
 class Place:
-    """A fragment of a bot of the settings, and where it is stored inside all layers."""
+    """A fragment of a bot of the settings."""
 
     bot: str
     fragment: Fragment[Any]
-    storage: Storage
 
     def __str__(self) -> str:
         name = f"fragment {self.fragment.name!r} of " if self.fragment.name else ""
-        return f"{name}bot {self.bot!r} ({type(self.storage).__name__})"
+        return f"{name}bot {self.bot!r} ({type(self.fragment.innermost).__name__})"
 
     def key(self, user_id: int) -> str | None:
         """Return the key of the user, or of the user's private chat."""
@@ -69,7 +69,8 @@ def in_tables(user_id: int, bot: str | None, using: str | None) -> Iterator[Sess
         rows = model._default_manager.using(alias)
         if bot is not None:
             rows = rows.filter(bot=bot)
-        keys = [by_key(place, user_id) for place in places(bot) if is_in(place, model, alias)]
+        there = [one for one in places(bot) if is_kept_in(one.fragment, model, alias)]
+        keys = [by_key(place, user_id) for place in there]
         for condition in (Q(user_id=user_id), Q(chat_id=user_id), *filter(None, keys)):
             yield rows.filter(condition)
             rows = rows.exclude(condition)
@@ -79,19 +80,16 @@ def elsewhere(bot: str | None, using: str | None) -> list[Place]:
     """Return the places that cannot be searched: those outside the database."""
     if using is not None:
         return []
-    return [place for place in places(bot) if not isinstance(place.storage, DatabaseStorage)]
+    return [
+        place for place in places(bot) if not isinstance(place.fragment.innermost, DatabaseStorage)
+    ]
 
 
 def places(bot: str | None) -> Iterator[Place]:
     for alias, declared in all_bots().items():
         if bot in (None, alias):
             for fragment in declared.fragments.values():
-                yield Place(alias, fragment, fragment.innermost)
-
-
-def is_in(place: Place, model: type[AbstractBotSession], using: str) -> bool:
-    storage = place.storage
-    return isinstance(storage, DatabaseStorage) and (storage.model, storage.using) == (model, using)
+                yield Place(alias, fragment)
 
 
 def by_key(place: Place, user_id: int) -> Q | None:
