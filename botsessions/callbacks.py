@@ -17,7 +17,7 @@ from .conf import max_bytes
 from .declaration import Fragment
 from .due import JOB
 from .exceptions import SessionDataError, SessionKeyError, StoredJobError
-from .keys import check_key, joined
+from .keys import check_key, joined, no_key
 from .records import About, Address, Json, Record, Storage
 from .storages import DatabaseStorage
 from .storages.layers import WrappedStorage
@@ -225,10 +225,6 @@ class At(WrappedStorage):
 def fragment_of(name: str, storage: Storage, moment: datetime | None = None) -> Fragment[Any]:
     """Return the fragment of that name for one job, or for its rows."""
     return Fragment(name, None, no_key, At(storage, moment), Codec(), lazy=False, yields=True)
-
-
-def no_key(update: object) -> None:
-    """Return the key of the update's job: there is none."""
 
 
 def storage_of_jobs(fragments: Mapping[str, Fragment[Any]]) -> DatabaseStorage:

@@ -166,6 +166,10 @@ def in_text(number: int) -> re.Pattern[str]:
     return re.compile(rf"(?<![^\W_]){number}(?![^\W_])")
 
 
+def no_key(update: object) -> None:
+    """Return the key of an update where updates do not tell it."""
+
+
 async def key_of(function: KeyFunction, ids: Mapping[str, int]) -> str | None:
     key = function(**ids)
     return await key if inspect.isawaitable(key) else key

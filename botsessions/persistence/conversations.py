@@ -17,7 +17,7 @@ from ..data import Data
 from ..declaration import Fragment
 from ..editing import AsyncEdit
 from ..exceptions import ConversationStateError, SessionClosed
-from ..keys import KeyFunction, joined
+from ..keys import KeyFunction, joined, no_key
 from ..lookout import Due
 from ..records import Storage
 from ..sources import Source
@@ -251,13 +251,9 @@ def adopt(handler: ConversationHandler[Any], application: PersistentApplication)
     return conversations
 
 
-def conversation_of(name: str, storage: Storage, key: KeyFunction | None = None) -> Fragment[Any]:
+def conversation_of(name: str, storage: Storage, key: KeyFunction = no_key) -> Fragment[Any]:
     """Return the fragment of that name, without a handler if only its rows are of interest."""
-    return Fragment(name, nothing, key or no_key, storage, ValueCodec(), lazy=False)
-
-
-def no_key(update: object) -> None:
-    """Return what is known of a conversation's key without its handler."""
+    return Fragment(name, nothing, key, storage, ValueCodec(), lazy=False)
 
 
 class NotDone:
