@@ -16,7 +16,7 @@ import inspect
 import secrets
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from datetime import datetime, timezone, tzinfo
+from datetime import datetime, tzinfo
 from functools import update_wrapper
 from typing import Any, Final, Generic, TypeAlias, TypeVar, overload
 
@@ -38,7 +38,7 @@ from .sources import FromJob
 from .storages import DatabaseStorage
 from .storages.layers import write_all
 from .unit import Unit, current, enclosing
-from .when import When, moment_of
+from .when import When, moment_of, zone_of
 
 T = TypeVar("T")
 Function: TypeAlias = "Callable[[Any], Coroutine[Any, Any, object]]"
@@ -262,10 +262,7 @@ class Place:
     @property
     def zone(self) -> tzinfo | None:
         """That of times without a zone; ``None`` where the bot does not run."""
-        if self.application is None:
-            return None
-        defaults = self.application.bot.defaults
-        return timezone.utc if defaults is None else defaults.tzinfo
+        return None if self.application is None else zone_of(self.application.bot)
 
     def whose(self, chat: Any, user: Any, name: str) -> tuple[Whose, About]:
         """Return whose job it is to be, and what is known of them."""

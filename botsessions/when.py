@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, time, timedelta, timezone, tzinfo
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from .arguments import wrong
 from .records import utcnow
@@ -60,6 +60,12 @@ def localized(moment: datetime, zone: tzinfo) -> datetime:
     localize = getattr(zone, "localize", None)
     found: datetime = moment.replace(tzinfo=zone) if localize is None else localize(moment)
     return found
+
+
+def zone_of(bot: Any) -> tzinfo:
+    """Return the zone of times without one, as the ``Defaults`` of a running bot say."""
+    zone: tzinfo = timezone.utc if bot.defaults is None else bot.defaults.tzinfo
+    return zone
 
 
 def refuse_naive(when: datetime | time) -> NoReturn:

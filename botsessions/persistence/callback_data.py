@@ -25,7 +25,7 @@ from ..exceptions import SessionError
 from ..records import ANY, Address, Record, Storage, utcnow
 from ..storages.layers import WrappedStorage, write_all
 from ..unit import Unit, current, open_unit
-from ..when import localized
+from ..when import localized, zone_of
 from .fragments import nothing
 from .values import ValueCodec
 
@@ -113,8 +113,7 @@ class KeptCallbackData(CallbackDataCache):
         """
         moment: datetime | None = None
         if isinstance(time_cutoff, datetime):
-            defaults = self.bot.defaults
-            moment = localized(time_cutoff, defaults.tzinfo if defaults else timezone.utc)
+            moment = localized(time_cutoff, zone_of(self.bot))
         elif time_cutoff:
             moment = datetime.fromtimestamp(time_cutoff, timezone.utc)
         self.store.clear(moment)
