@@ -36,7 +36,6 @@ from .ptb.registry import application_in
 from .records import ANY, MAX_NAME_LENGTH, About, Address, Json, Record, Revision
 from .sources import FromJob
 from .storages import DatabaseStorage
-from .storages.layers import write_all
 from .unit import Unit, current, enclosing
 from .when import When, moment_of, zone_of
 
@@ -327,11 +326,8 @@ class Planned:
 
     async def write(self) -> None:
         """Do it now."""
-        storage = At(self.storage, self.moment)
         record = Record(self.value, revision=ANY, about=self.about)
-        (outcome,) = await write_all([(storage, self.address, record)])
-        if isinstance(outcome, Exception):
-            raise outcome
+        await At(self.storage, self.moment).write_many([(self.address, record)])
 
 
 def running(alias: str, unit: Unit | None) -> SessionApplication | None:

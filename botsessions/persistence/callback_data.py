@@ -23,7 +23,7 @@ from ..deleting import delete_rows
 from ..due import KEPT
 from ..exceptions import SessionError
 from ..records import ANY, Address, Record, Storage, utcnow
-from ..storages.layers import WrappedStorage, write_all
+from ..storages.layers import WrappedStorage
 from ..unit import Unit, current, open_unit
 from ..when import localized, zone_of
 from .fragments import nothing
@@ -127,12 +127,14 @@ class CallbackDataStore:
     press it at once, and the update that has sent it may still fail.
     """
 
-    def __init__(self, alias: str, fragment: Fragment[Any]) -> None:
-        self.fragment = fragment
-        self._alias = alias
-        self._under_way: dict[asyncio.Task[None], str] = {}
+    def __init__(self, alias: str, storage: Storage, codec: ValueCodec) -> None:
+        self._alias, self._storage = alias, Kept(storage)
+        self.fragment: Fragment[Any] = Fragment(
+            CALLBACK_DATA, nothing, keyboard_key, self._storage, codec, lazy=False
+        )
+        self._under_way: dict[asyncio.Task[object], str] = {}
         """By the task, the keyboard that is written."""
-        self._begun: WeakKeyDictionary[Unit, list[asyncio.Task[None]]] = WeakKeyDictionary()
+        self._begun: WeakKeyDictionary[Unit, list[asyncio.Task[object]]] = WeakKeyDictionary()
         """By the unit of an update or job, what its handlers have begun to write."""
 
     def save(self, keyboard: str, buttons: dict[str, Any]) -> None:
@@ -180,9 +182,9 @@ class CallbackDataStore:
 
     def _begin(self, keyboard: str, record: Record) -> None:
         address = Address(self._alias, CALLBACK_DATA, keyboard)
-        self._start(keyboard, self._write(address, record))
+        self._start(keyboard, self._storage.write_many([(address, record)]))
 
-    def _start(self, keyboard: str, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, keyboard: str, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.ensure_future(work)
         self._under_way[task] = keyboard
         task.add_done_callback(self._under_way.pop)
@@ -190,13 +192,8 @@ class CallbackDataStore:
         if unit is not None and not unit.origin.over:
             self._begun.setdefault(unit.origin, []).append(task)
 
-    async def _write(self, address: Address, record: Record) -> None:
-        (outcome,) = await write_all([(self.fragment.storage, address, record)])
-        if isinstance(outcome, Exception):
-            raise outcome
-
     async def _clear(
-        self, storage: DatabaseStorage, before: datetime | None, writes: list[asyncio.Task[None]]
+        self, storage: DatabaseStorage, before: datetime | None, writes: list[asyncio.Task[object]]
     ) -> None:
         await asyncio.gather(*writes, return_exceptions=True)  # Who began them is told.
         rows = storage.model._default_manager.using(storage.using)
@@ -204,10 +201,6 @@ class CallbackDataStore:
         if before is not None:
             rows = rows.filter(expires_at__lt=before + LIFE)
         await run(storage.using, partial(delete_rows, rows))
-
-
-def fragment_of(storage: Storage, codec: ValueCodec) -> Fragment[Any]:
-    return Fragment(CALLBACK_DATA, nothing, keyboard_key, Kept(storage), codec, lazy=False)
 
 
 def keyboard_key(update: Update) -> str | None:

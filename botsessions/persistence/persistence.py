@@ -19,8 +19,7 @@ from ..records import Record, Storage
 from ..sources import FromIds, FromKey, Source
 from ..storages import DatabaseStorage
 from ..unit import open_unit
-from . import callback_data
-from .callback_data import CallbackDataStore
+from .callback_data import CALLBACK_DATA, CallbackDataStore
 from .fragments import BOT_DATA, CHAT_DATA, THE_BOT, USER_DATA, fragments_of, nothing
 from .mappings import not_in_memory
 from .outside import OutsideBotData
@@ -127,8 +126,7 @@ class BotPersistence(BasePersistence[Any, Any, Any]):
     def callback_data(self) -> CallbackDataStore:
         """Return where keyboards are stored."""
         assert self._bot_alias is not None
-        codec = ValueCodec(bot=self.telegram_bot)
-        return CallbackDataStore(self._bot_alias, callback_data.fragment_of(self.storage, codec))
+        return CallbackDataStore(self._bot_alias, self.storage, ValueCodec(bot=self.telegram_bot))
 
     async def bot_data_outside(self) -> OutsideBotData:
         """Return ``bot_data`` for code that runs outside of updates and jobs."""
@@ -164,7 +162,7 @@ class BotPersistence(BasePersistence[Any, Any, Any]):
         self._refuse(BOT_DATA)
 
     async def get_callback_data(self) -> NoReturn:
-        self._refuse(callback_data.CALLBACK_DATA)
+        self._refuse(CALLBACK_DATA)
 
     async def get_conversations(self, name: str) -> NoReturn:
         self._refuse(f"{CONVERSATION}{name}")
