@@ -10,6 +10,7 @@ from telegram import Update
 from telegram.ext import BaseHandler, ConversationHandler
 
 from ..keys import joined
+from ..steps import taking
 
 Key: TypeAlias = "tuple[Any, ...]"
 """A conversation's, as python-telegram-bot makes it: the ids of chat, user, message."""
@@ -81,7 +82,6 @@ def takes(handler: BaseHandler[Any, Any, Any], update: object) -> bool:
     if isinstance(handler, ConversationHandler):
         return may_take(handler, update)
     try:
-        check = handler.check_update(update)
+        return any(taking([handler], update))
     except Exception:  # Whoever handles the update will meet it.
         return True
-    return check is not None and check is not False

@@ -19,6 +19,7 @@ from ..lookout import NotNow, Watched
 from ..persistence.application import PersistentApplication
 from ..records import ANY, awaited
 from ..sources import FromUpdate
+from ..steps import taking
 from ..unit import Unit, current, enclosing, open_unit
 from .connections import look_after_connections
 from .delivery import Delivery
@@ -200,11 +201,9 @@ class SessionApplication(PersistentApplication):
             try:
                 await context.refresh_data()
                 with failing(outer):
-                    for handler in handlers:
-                        check = handler.check_update(update)
-                        if check is not None and check is not False:
-                            with suppress(ApplicationHandlerStop):
-                                await handler.handle_update(update, self, check, context)
+                    for handler, check in taking(handlers, update):
+                        with suppress(ApplicationHandlerStop):
+                            await handler.handle_update(update, self, check, context)
             except Exception as exc:
                 if unit.unloaded:
                     raise
