@@ -148,13 +148,13 @@ class PersistentApplication(DataApplication):
         Raises:
             AlreadyHandled: a conversation has seen the update before.
         """
-        known = self._by_name.values() if may_be_known else ()
         if may_be_known:
             self.given.add(unit.source)
-        if isinstance(update, Update) and any(one.has_handled(unit, update) for one in known):
-            told = f"Update {update.update_id} of bot {self.session_bot!r} was handled before."
-            logger.info("%s It is skipped.", told)
-            raise AlreadyHandled(told)
+            known = self._by_name.values()
+            if isinstance(update, Update) and any(one.has_handled(unit, update) for one in known):
+                told = f"Update {update.update_id} of bot {self.session_bot!r} was handled before."
+                logger.info("%s It is skipped.", told)
+                raise AlreadyHandled(told)
         if self._buttons is not None and CALLBACK_DATA in unit.fragments:
             assert isinstance(update, Update)
             self._buttons.fill_in(update, unit.data(CALLBACK_DATA))

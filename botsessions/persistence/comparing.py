@@ -32,9 +32,11 @@ def parts(value: Any) -> Parts | None:
         return dict.fromkeys(value)
     if isinstance(value, TelegramObject):
         return attributes(value, names_of(type(value)))
+    if isinstance(value, Enum):
+        return None
     kind: Any = type(value)
-    names = None if isinstance(value, Enum) else attributes_of(kind)
-    if names is None and (isinstance(value, Enum) or not hasattr(value, "__dict__")):
+    names = attributes_of(kind)
+    if names is None and not hasattr(value, "__dict__"):
         return None
     return attributes(value, names or ())
 
