@@ -150,10 +150,10 @@ class BaseSessionContext(
         """Open the session. PTB awaits this before the first handler that takes an update."""
         unit = self._unit
         if unit is not None:
-            ids = {"chat": self._chat_id, "user": self._user_id}
-            is_other = type(unit.source) is FromUpdate and not is_update(unit.source.subject)
-            if is_other and any(ids.values()):
-                unit.source = FromOther(unit.source.subject, ids)
+            if type(unit.source) is FromUpdate and not is_update(unit.source.subject):
+                ids = {"chat": self._chat_id, "user": self._user_id}
+                if any(ids.values()):
+                    unit.source = FromOther(unit.source.subject, ids)
             try:
                 await unit.open()
             except (AlreadyHandled, ClaimedElsewhere):
