@@ -12,7 +12,7 @@ from ..codec import is_data_type
 from ..declaration import Fragment
 from ..due import KEPT
 from ..keys import KeyFunction
-from ..records import Storage
+from ..records import Record, Storage
 from .merging import merged
 from .values import TypedCodec, ValueCodec
 
@@ -28,6 +28,7 @@ def fragments_of(
     types: ContextTypes[Any, Any, Any, Any],
     storage: Storage,
     bot: Callable[[], Bot | None],
+    noted: Callable[[Record | None], object],
 ) -> Mapping[str, Fragment[Any]]:
     """Return the fragments of an update's data, by name.
 
@@ -35,6 +36,7 @@ def fragments_of(
         kept: which of them there are.
         types: python-telegram-bot's, which name the classes of the data.
         bot: returns what Telegram's objects among the data get.
+        noted: is told of each record of ``bot_data`` that was read or written.
     """
     declared: list[tuple[bool, str, KeyFunction, type[Any]]] = [
         (kept.user_data, USER_DATA, user_key, types.user_data),
@@ -52,6 +54,7 @@ def fragments_of(
             is_held=name != BOT_DATA,
             key=THE_BOT if name == BOT_DATA else None,
             merge=merged,
+            noted=noted if name == BOT_DATA else None,
             stores_initial=False,
         )
         for is_kept, name, function, kind in declared

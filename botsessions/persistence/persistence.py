@@ -139,11 +139,9 @@ class BotPersistence(BasePersistence[Any, Any, Any]):
             self._outside.newest = record
 
     def _declared(self, types: ContextTypes[Any, Any, Any, Any]) -> Mapping[str, Fragment[Any]]:
-        fragments = fragments_of(self.store_data, types, self.storage, self.telegram_bot)
-        return {
-            name: replace(one, noted=self._note_bot_data) if name == BOT_DATA else one
-            for name, one in fragments.items()
-        }
+        return fragments_of(
+            self.store_data, types, self.storage, self.telegram_bot, self._note_bot_data
+        )
 
     def telegram_bot(self) -> Bot | None:
         """Return the bot that Telegram's objects among the data get."""
