@@ -8,6 +8,7 @@ from datetime import timedelta
 from html import unescape
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.admin import AdminSite, site
@@ -68,8 +69,8 @@ def test_it_counts_and_leads_to_what_it_counts(viewer: Client, path: str) -> Non
         "bot=shop&amp;fragment=-": 3,
         "bot=shop&amp;fragment=-&amp;state=expired": 1,
         "bot=shop&amp;fragment=-&amp;version=behind": 1,
-        "bot=gone": 1,
-        "bot=gone&amp;state=live": 1,
+        "bot=gone&amp;fragment=-": 1,
+        "bot=gone&amp;fragment=-&amp;state=live": 1,
         "state=expired": 1,
         "version=behind": 1,
     }.items():
@@ -114,7 +115,7 @@ def test_versions_lead_to_their_sessions_and_to_what_can_be_done(client: Client)
     for where, number in {
         f"{own}=1": 2,
         f"{own}=none": 1,
-        "bot=gone&exact_version=none": 1,
+        "bot=gone&fragment=-&exact_version=none": 1,
     }.items():
         assert f'href="{LIST}?{where}"' in page
         assert html(client, f"{LIST}?{where}").count('class="bs-title"') == number
@@ -124,6 +125,30 @@ def test_versions_lead_to_their_sessions_and_to_what_can_be_done(client: Client)
     assert f"{LIST}action/expire/?bot=gone" in page
     client.force_login(staff("view"))
     assert f"{LIST}action/" not in html(client)
+
+
+@pytest.mark.parametrize(
+    ("bot", "name"),
+    [("shop", "job:remind"), ("shop", "left"), ("gone", "job:remind"), ("gone", "")],
+)
+def test_of_a_fragment_that_the_settings_do_not_know_only_its_own_are_meant(
+    client: Client, bot: str, name: str
+) -> None:
+    make(1, bot=bot, name=name)
+    for other in ("cart", "job:tell", "ptb:conversation:order"):
+        make(2, bot=bot, name=other)
+    client.force_login(staff("change"))
+    page = unescape(html(client))
+    row = urlencode({"bot": bot, "fragment": name or "-"})
+    of_version = f"{row}&exact_version=none"
+    for query in (row, of_version):
+        assert f'href="{LIST}?{query}"' in page
+        listed = html(client, f"{LIST}?{query}")
+        assert listed.count('class="bs-title"') == 1
+    assert f'href="{LIST}action/expire/?{of_version}"' in page
+    client.post(f"{LIST}action/expire/?{of_version}", {"confirmed": "yes"})
+    (ended,) = BotSession.objects.exclude(expires_at=None)
+    assert (ended.bot, ended.name) == (bot, name)
 
 
 def test_sessions_are_searched_for_from_here(viewer: Client) -> None:

@@ -17,7 +17,6 @@ from django.utils.translation import gettext_lazy as _
 from ..bots import all_bots
 from ..callbacks import fragments_of_jobs
 from ..declaration import SINGLE
-from ..due import comes_due
 from ..finding import (
     BY_AGE,
     Age,
@@ -158,16 +157,19 @@ class FragmentFilter(admin.SimpleListFilter):
     parameter_name = "fragment"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        asked = [name for name in request.GET.getlist(self.parameter_name) if comes_due(name)]
-        known = [fragment.name for _bot, fragment in fragments()]
+        # One may have left the settings.
+        asked = [name for name in request.GET.getlist(self.parameter_name) if name]
+        known = [fragment.name or NO_NAME for _bot, fragment in fragments()]
         names = dict.fromkeys([*known, *fragments_of_jobs(), *asked])
-        return [(name or NO_NAME, name or _("Single session")) for name in names]
+        return [(name, _("Single session") if name == NO_NAME else name) for name in names]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if not self.value():
             return queryset
         name = SINGLE if self.value() == NO_NAME else self.value()
-        return queryset.filter(bot__in=[*all_bots()], name=name)
+        # An index has the bots first. One may have left the settings.
+        bots = [*all_bots(), *request.GET.getlist(BotFilter.parameter_name)]
+        return queryset.filter(bot__in=bots, name=name)
 
 
 class VersionFilter(admin.SimpleListFilter):

@@ -218,8 +218,7 @@ def url(site: AdminSite, model: type[AbstractBotSession], name: str, *arguments:
 
 
 def row(found: FragmentFigures, listed: str) -> Row:
-    own = {"fragment": found.name or NO_NAME} if found.declared else {}
-    links = Links(listed, {"bot": found.bot} | own)
+    links = Links(listed, of_fragment(found.bot, found.name))
     tried = gettext("{n} of {tried}").format(n=found.unreadable, tried=found.read)
     cells = [
         links.cell(pgettext_lazy("of bots", "Sessions"), found.total, {}),
@@ -230,6 +229,11 @@ def row(found: FragmentFigures, listed: str) -> Row:
         *(Cell(WINDOWS[hours], str(number)) for hours, number in found.active.items()),
     ]
     return Row(found.bot, found.name, found.declared, cells[0].url, cells)
+
+
+def of_fragment(bot: str, name: str) -> dict[str, str]:
+    """Return what narrows the list to a fragment's sessions."""
+    return {"bot": bot, "fragment": name or NO_NAME}
 
 
 def label_of(state: State) -> Any:
@@ -246,9 +250,8 @@ def version(
 ) -> Version:
     where = f"{found.bot} · {found.name}" if found.name else found.bot
     number = gettext("none") if found.version is None else str(found.version)
-    own = {"fragment": found.name or NO_NAME} if found.age else {}
     exact = NO_VERSION if found.version is None else str(found.version)
-    links = Links(listed, {"bot": found.bot, **own, "exact_version": exact})
+    links = Links(listed, of_fragment(found.bot, found.name) | {"exact_version": exact})
     ways = [
         Way(
             f"{operations[name].short_description}…",
