@@ -11,6 +11,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, StreamingHttpResponse
 
 from . import audit
+from .due import comes_due
 from .maintenance.exporting import in_parts, of_session
 from .masking import masked_fields
 from .records import dumps
@@ -45,8 +46,8 @@ def lines(sessions: Any, user: Any) -> Iterator[str]:
 
 
 def shown(session: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what has expired."""
-    if not session["expired"]:
+    """Leave out what has expired; what is due is there still."""
+    if not session["expired"] or comes_due(session["fragment"]):
         return session
     return {name: value for name, value in session.items() if name != "unreadable"} | {"data": None}
 

@@ -98,6 +98,16 @@ def test_the_data_of_a_due_job_is_shown_and_can_be_edited(admin_client: Client) 
     assert row.expires_at < timezone.now()
 
 
+@pytest.mark.parametrize("from_page", [True, False])
+def test_a_due_job_is_exported_with_its_data(admin_client: Client, from_page: bool) -> None:
+    row = job(-HOUR, data={"tea": "green", "pin": "1234"})
+    gone = make("gone", expires_at=timezone.now() - HOUR)
+    chosen = {"action": "export", "_selected_action": [row.pk, gone.pk], **YES}
+    answer: Any = admin_client.post(url("operation", row, "export") if from_page else LIST, chosen)
+    (line,) = map(json.loads, answer.getvalue().splitlines())
+    assert line["data"] == {"data": {"tea": "green", "pin": "[masked: $.data.pin]"}}
+
+
 def test_it_is_run_by_expire_now_and_put_off_by_extend(admin_client: Client) -> None:
     now, later = job(LATER, "now", "now"), job(HOUR, "later", "later")
     admin_client.post(url("operation", now, "expire"), YES)

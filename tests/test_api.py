@@ -124,6 +124,15 @@ def test_what_has_expired_is_never_shown(login: Login) -> None:
     assert (line["expired"], line["data"]) == (True, None)
 
 
+def test_what_is_due_is_shown_and_exported(login: Login) -> None:
+    row = make(data={"n": 1}, name="job:remind", expires_at=timezone.now() - HOUR)
+    client = login(*EVERYTHING)
+    shown = client.get(url(row)).json()
+    assert (shown["state"], shown["data"]) == ("due", {"n": 1})
+    (line,) = map(json.loads, client.get(f"{LIST}export/").getvalue().splitlines())
+    assert (line["expired"], line["data"]) == (True, {"n": 1})
+
+
 def test_what_has_expired_cannot_be_replaced(login: Login) -> None:
     row = make(expires_at=timezone.now())
     answer = send(login(*EVERYTHING), "PATCH", url(row), {"data": {"pizzas": 9}}, tag(row))

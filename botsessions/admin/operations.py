@@ -8,10 +8,9 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from django import forms
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -234,8 +233,7 @@ class Export(Operation):
         return not contents.expired
 
     def response(self, request: HttpRequest, sessions: QuerySet[Any]) -> HttpResponseBase:
-        live = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
-        return download(request, sessions.filter(live).defer(None))
+        return download(request, live(sessions).defer(None))
 
 
 class ForgetUser(Operation):
