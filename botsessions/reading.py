@@ -20,7 +20,7 @@ UNKNOWN: Any = object()
 
 
 def with_text(sessions: QuerySet[Any], most_bytes: int | None = None) -> QuerySet[Any]:
-    """Have sessions loaded with their data as text, which can be loaded whatever it is.
+    """Have sessions, or what they were, loaded with their data as text, whatever it is.
 
     Args:
         most_bytes: without the data of larger ones.

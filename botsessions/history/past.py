@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Case, F, OuterRef, QuerySet, Subquery, TextField, When
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from ..models import AbstractBotSession, HistoryEntry
+from ..reading import with_text
 from .keeping import length
 
 MOST = 100
@@ -29,7 +30,7 @@ class Past:
     @property
     def text(self) -> str:
         """Its data as it was stored, of one that :func:`past_of` has loaded with that."""
-        return getattr(self.entry, "small_data", None) or self.entry.data
+        return getattr(self.entry, "data_as_text", None) or self.entry.data
 
 
 def entries_of(session: AbstractBotSession) -> QuerySet[HistoryEntry]:
@@ -70,8 +71,7 @@ def past_of(
     has ended it by hand.
     """
     most = newest or length(session.bot, session.name) or MOST
-    small = Case(When(size__lte=with_bytes, then=F("data")), output_field=TextField())
-    entries = entries_of(session).defer("data").annotate(small_data=small)
+    entries = with_text(entries_of(session), with_bytes)
     return list(shown(entries.order_by("-pk")[:most], session))
 
 
