@@ -10,10 +10,10 @@ from django.contrib.admin.utils import quote
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils import formats
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
+from ..figures.numbers import grouped
 from ..finding import among_newest
 from ..models import AbstractBotSession
 from . import columns
@@ -63,7 +63,7 @@ def activity_page(
         "subtitle": session and columns.title_in_full(session),
         "deeds": list(deeds(model_admin, shown, sessions_of(model_admin, request, shown))),
         "older_url": f"?{older.urlencode()}" if len(found) > A_PAGE else "",
-        "looked_at": formats.number_format(LOOKED_AT, force_grouping=True) if session else "",
+        "looked_at": grouped(LOOKED_AT) if session else "",
         "all_url": model_admin.url("activity") if session or who is not None else "",
     }
     title = gettext("Change history") if session else gettext("What people did")

@@ -14,10 +14,10 @@ from django.db import connections
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
-from django.utils import formats
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 
+from ..figures.numbers import grouped
 from ..finding import found, is_bounded, search_parts
 from ..paging import BY_KEY, Take, among, in_order, page, walk
 from .filters import BotFilter, SortFilter
@@ -43,7 +43,7 @@ class Count(int):
 
     def __init__(self, number: int, pattern: str = "{n}") -> None:
         self.is_exact = pattern == "{n}"
-        self.text = pattern.format(n=formats.number_format(number, force_grouping=True))
+        self.text = pattern.format(n=grouped(number))
 
     def __str__(self) -> str:
         return self.text

@@ -6,12 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 from django.template.defaultfilters import filesizeformat
-from django.utils import formats
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy, ngettext, pgettext_lazy
 
 from ..due import comes_due
+from ..figures.numbers import grouped
 from ..finding import SOON, State, state_of
 from ..models import AbstractBotSession
 from .contents import Contents
@@ -117,6 +117,6 @@ def size(session: AbstractBotSession) -> SafeString:
     exact = ngettext("{n} byte", "{n} bytes", session.size)
     return format_html(
         '<span title="{}">{}</span>',
-        exact.format(n=formats.number_format(session.size, force_grouping=True)),
+        exact.format(n=grouped(session.size)),
         filesizeformat(session.size),
     )

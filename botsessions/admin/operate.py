@@ -12,13 +12,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
-from django.utils import formats
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
 from .. import audit
 from ..exceptions import SessionConflict, SessionError
+from ..figures.numbers import grouped
 from ..maintenance import Batch, changing
 from ..masking import mask, masked_fields
 from ..models import AbstractBotSession
@@ -101,7 +101,7 @@ def ask(
     title = str(operation.short_description)
     if affected.count is not None:
         text = ngettext("{what}: {n} session", "{what}: {n} sessions", affected.count)
-        title = text.format(what=title, n=number(affected.count))
+        title = text.format(what=title, n=grouped(affected.count))
     return model_admin.render(request, "confirm.html", title, context)
 
 
@@ -192,14 +192,14 @@ def tell(
     count = outcome.done
     text = ngettext("{what}: {n} session done.", "{what}: {n} sessions done.", count)
     what = operation.short_description
-    texts = [text.format(what=what, n=number(count))]
+    texts = [text.format(what=what, n=grouped(count))]
     if outcome.untouched and not operation.is_anonymous:
         untouched = ngettext(
             "For {n} there was nothing to do.",
             "For {n} there was nothing to do.",
             outcome.untouched,
         )
-        texts.append(untouched.format(n=number(outcome.untouched)))
+        texts.append(untouched.format(n=grouped(outcome.untouched)))
     level = messages.SUCCESS if count else messages.INFO
     said = " ".join(texts)
     is_undoable = operation.can_be_undone and session and not Contents(session).is_refused
@@ -220,12 +220,8 @@ def problem(model_admin: SessionPages, reason: str, left: Left) -> SafeString:
     )
     return format_html(
         '{} {} <span class="bs-links">{}{}</span>',
-        text.format(n=number(left.count)),
+        text.format(n=grouped(left.count)),
         reason,
         format_html_join(" ", '<a href="{}">{}</a>', links),
         " …" if left.count > len(left.first) else "",
     )
-
-
-def number(count: int) -> str:
-    return formats.number_format(count, force_grouping=True)

@@ -11,13 +11,13 @@ from itertools import islice
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from django.utils import formats
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext, ngettext
 from msgspec.inspect import Type
 
 from ..codec import MAX_DEPTH, step
+from ..figures.numbers import grouped
 from .declared_types import name_of, part_of
 from .moments import moment
 from .plain import plain, visible
@@ -70,11 +70,8 @@ class Tree:
         """What is shown of a value that is not shown whole; empty for others."""
         if not self._is_cut:
             return ""
-        values, letters = (
-            formats.number_format(number, force_grouping=True) for number in (MAX_NODES, MAX_TEXT)
-        )
         text = gettext("Only in the first {values} values, and {letters} characters of each.")
-        return text.format(values=values, letters=letters)
+        return text.format(values=grouped(MAX_NODES), letters=grouped(MAX_TEXT))
 
     def node(
         self, name: Any, value: Any, path: str, declared: Type | None, depth: int = 0
