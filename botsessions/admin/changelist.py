@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial, reduce
-from operator import and_
+from functools import partial
 from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR, ChangeList
 from django.core.exceptions import ValidationError
 from django.db import connections
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.text import capfirst
@@ -58,6 +57,8 @@ class SessionChangeList(ChangeList):
     """
 
     result_count: Count
+    unbounded: QuerySet[Any]
+    """All that match, those that the list has not looked at included."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         text, self.query = self.query, ""
@@ -73,13 +74,14 @@ class SessionChangeList(ChangeList):
         specs = self.filter_specs
         sort = next((one.sort for one in specs if isinstance(one, SortFilter)), None)
         hint: Hint | None = hint_of(specs)
-        bound = reduce(and_, (getattr(one, "bound", Q()) for one in specs), Q())
-        self.queryset = sessions = self.queryset.filter(bound)
+        bounds = [one.bound for one in specs if isinstance(one, RangeFilter)]
+        self.unbounded = self.queryset
+        self.queryset = sessions = self.queryset.filter(*bounds)
         self.is_bounded = any(getattr(one, "is_bounded", False) for one in specs)
         if self.query.strip():
             hint = search_parts(self.query, self.model), []
             # PostgreSQL would take a search twice for a rare find.
-            sessions = self.before_search.filter(bound)
+            sessions = self.before_search.filter(*bounds)
             self.is_bounded = self.is_bounded or is_bounded(self.query, self.model)
         keys, self.incomplete = found(sessions, *hint) if hint else ([], False)
         self.is_sure = True

@@ -181,8 +181,7 @@ class SessionPages(SessionLoading):
             return redirect(listed)  # It says what is wrong.
         narrowed_by = " · ".join(f"{label}: {value}" for label, value, _url in changelist.chips)
         origin = operate.Origin(listed, narrowed_by)
-        sessions = changelist.get_queryset(request)
-        return operate.operate(self, request, operation, sessions, origin=origin)
+        return operate.operate(self, request, operation, changelist.unbounded, origin=origin)
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
