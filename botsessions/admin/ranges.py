@@ -99,17 +99,18 @@ class RangeFilter(admin.ListFilter):
 
     @property
     def chosen(self) -> dict[str, Any]:
-        """The values by name; empty where they make no sense."""
+        """What the columns are compared with, by name; empty where that makes no sense."""
         if not self.form.is_valid():
             return {}
-        return {name: v for name, v in self.form.cleaned_data.items() if v is not None}
+        chosen = {name: v for name, v in self.form.cleaned_data.items() if v is not None}
+        return {name: None if v == NO_VERSION else v for name, v in chosen.items()}
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if not self.used_parameters:
             return queryset
         if not self.form.is_valid():
             return queryset.none()
-        chosen = dict(self.chosen)
+        chosen = self.chosen
         if "size_from" in chosen:
             self._larger = self._from(queryset, chosen["size_from"])
             self.bound &= any_of(self._larger)
@@ -118,9 +119,7 @@ class RangeFilter(admin.ListFilter):
             self.bound &= self._newest(queryset, NEWEST)
         if "exact_version" in chosen and self._bot and self._bot != UNKNOWN:
             queryset = queryset.filter(bot=self._bot)  # The index of versions begins with the bot.
-        return queryset.filter(
-            **{COLUMNS[n]: None if value == NO_VERSION else value for n, value in chosen.items()}
-        )
+        return queryset.filter(**{COLUMNS[name]: value for name, value in chosen.items()})
 
     def _newest(self, sessions: QuerySet[Any], most: int) -> Q:
         """Return what holds for the newest of some sessions alone."""
@@ -139,7 +138,7 @@ class RangeFilter(admin.ListFilter):
     def hint(self) -> Hint | None:
         chosen = self.chosen
         if "exact_version" in chosen:
-            version = None if chosen["exact_version"] == NO_VERSION else chosen["exact_version"]
+            version = chosen["exact_version"]
             bots = [self._bot] if self._bot else all_bots()  # One may have left the settings.
             return [Q(bot=bot, version=version) for bot in bots], []
         for column, order in (("created", "-created_at"), ("expires", "-expires_at")):
