@@ -33,20 +33,13 @@ MAX_TEXT = 100_000
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)")
 
 
-def tree(
-    value: Any,
-    masked: Collection[str] = (),
-    declared: Type | None = None,
-    edit_url: str = "",
-) -> SafeString:
+def tree(value: Any, masked: Collection[str] = ()) -> SafeString:
     """Return JSON as nested, foldable HTML.
 
     Args:
         masked: names of fields whose values are not shown, at any depth.
-        declared: what is declared of the value.
-        edit_url: where a single value can be edited, but for its path.
     """
-    return Tree(masked, edit_url).node(None, value, "$", declared)
+    return Tree(masked).node(None, value, "$", None)
 
 
 class Parts(NamedTuple):
@@ -58,9 +51,14 @@ class Parts(NamedTuple):
 
 
 class Tree:
-    """A tree under construction, which counts its nodes."""
+    """A tree under construction, which counts its nodes.
 
-    def __init__(self, masked: Collection[str], edit_url: str) -> None:
+    Args:
+        masked: names of fields whose values are not shown, at any depth.
+        edit_url: where a single value can be edited, but for its path.
+    """
+
+    def __init__(self, masked: Collection[str], edit_url: str = "") -> None:
         self._masked, self._edit_url = masked, edit_url
         self._left = MAX_NODES
         self._is_cut = False
