@@ -16,11 +16,14 @@ for (const heading of document.querySelectorAll("#result_list th[hidden]")) head
 // It looks for the box that selects all by this class.
 document.getElementById("action-toggle")?.classList.add("action-toggle");
 
+// A page to log in is no answer.
+const textOf = (answer) => (answer.ok && !answer.redirected ? answer.text() : Promise.reject());
+
 // What takes long comes after the page.
 for (const place of document.querySelectorAll("[data-fetch]")) {
   place.setAttribute("aria-busy", "true");
   fetch(place.dataset.fetch, { credentials: "same-origin" })
-    .then((answer) => (answer.ok && !answer.redirected ? answer.text() : Promise.reject()))
+    .then(textOf)
     .then((html) => { place.innerHTML = html; })
     .catch(() => {}) // What stands there says that there is no answer yet.
     .finally(() => place.removeAttribute("aria-busy"));
@@ -69,7 +72,7 @@ for (const tree of document.querySelectorAll(".bs-tree")) {
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     fetch(`${link.href}&part=1`, { credentials: "same-origin" })
-      .then((answer) => (answer.ok && !answer.redirected ? answer.text() : Promise.reject()))
+      .then(textOf)
       .then((html) => {
         tree.querySelector(".bs-one-value")?.remove();
         link.parentElement.insertAdjacentHTML("beforeend", html);
@@ -179,7 +182,7 @@ for (const news of document.querySelectorAll(".bs-news")) {
   const look = () => {
     if (document.hidden || !news.hidden) return;
     fetch(news.dataset.url, { credentials: "same-origin" })
-      .then((answer) => (answer.ok && !answer.redirected ? answer.text() : Promise.reject()))
+      .then(textOf)
       .then((revision) => { news.hidden = revision === news.dataset.revision; })
       .catch(() => {}); // The next time, then.
   };

@@ -1,7 +1,7 @@
 "use strict";
 
 // The editor of a session's data. All of it works without this script, but for the line numbers.
-// Of admin.js, which stands before it, it uses what tells that somebody is logged out.
+// Of admin.js, which stands before it, it uses what reads answers and tells that somebody is logged out.
 const form = document.querySelector("form[data-editor]");
 const field = form.elements.text;
 const gutter = form.querySelector(".bs-gutter");
@@ -55,7 +55,7 @@ function ask() {
   fetch(form.action, { method: "POST", body, signal: asking.signal })
     .then((answer) => {
       if (isLoggedOut(answer)) tellLoggedOut(form);
-      return answer.ok && !answer.redirected ? answer.text() : Promise.reject();
+      return textOf(answer);
     })
     .then(show)
     .catch(() => {}); // Saving says what is wrong.
