@@ -10,6 +10,7 @@ from django.db.models import BooleanField, F, Func, Q, QuerySet, Value
 BY_KEY = ("-pk",)
 BY_BOT = ("-bot", "-pk")
 """By primary key, too, where sessions are of one bot alone: so an index on bots has them."""
+BY_EXPIRY = ("-expires_at", "-pk")
 
 Take: TypeAlias = Callable[[bool, Any, int], list[Any]]
 """From a direction (backwards?), a place to begin beyond, and a number to so many places."""
@@ -48,8 +49,8 @@ def walk_by_expiry(sessions: QuerySet[Any], backwards: bool, beyond: Any, size: 
         place, other = row(F("expires_at"), F("pk")), row(*map(Value, beyond))
         # MariaDB enters an index by the limit only, PostgreSQL by the rows.
         sessions = sessions.filter(limit, less(other, place) if backwards else less(place, other))
-    order = ("expires_at", "pk") if backwards else ("-expires_at", "-pk")
-    return list(sessions.order_by(*order).values_list("expires_at", "pk")[:size])
+    places = sessions.order_by(*BY_EXPIRY).values_list("expires_at", "pk")
+    return list((places.reverse() if backwards else places)[:size])
 
 
 def row(*columns: Any) -> Func:

@@ -13,10 +13,9 @@ from rest_framework.response import Response
 from ..database.sessions_rows import for_column, from_column
 from ..finding import LISTED, NEWEST, State, found, hints, is_bounded
 from ..maintenance.batches import with_keys
-from ..paging import BY_BOT, BY_KEY, Take, among, page, walk, walk_by_expiry
+from ..paging import BY_BOT, BY_EXPIRY, BY_KEY, Take, among, page, walk, walk_by_expiry
 from ..records import MAX_ID
 
-BY_EXPIRY = ("-expires_at", "-pk")
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 MICROSECOND = timedelta(microseconds=1)
 
@@ -38,16 +37,18 @@ class SessionPagination(CursorPagination):
         self.ordering = self.get_ordering(request, queryset, view)
         _offset, backwards, beyond = self.decode_cursor(request) or Cursor(0, False, None)
         by_expiry = self.ordering == BY_EXPIRY
-        order = BY_BOT if request.query_params.get("bot") else BY_KEY
-        take: Take = partial(walk, queryset, order=order)
-        if by_expiry:
-            take = partial(walk_by_expiry, queryset)
+        take: Take
         self.incomplete = False
         if hint := hinted(request, queryset):
             keys, self.incomplete = found(queryset, *hint)
             text = request.query_params.get("search", "")
             self.incomplete = self.incomplete or is_bounded(text, queryset.model)
             take = partial(among, keys)
+        elif by_expiry:
+            take = partial(walk_by_expiry, queryset)
+        else:
+            order = BY_BOT if request.query_params.get("bot") else BY_KEY
+            take = partial(walk, queryset, order=order)
         size: Any = self.get_page_size(request)
         self.places, self.has_previous, self.has_next = page(take, backwards, beyond, size)
         self.display_page_controls = self.has_previous or self.has_next
