@@ -15,6 +15,7 @@ from .times import Times
 
 COUNTED = 2_000
 """So many sessions are counted where an index finds them."""
+EVERYTHING: Part = ("1 = 1", ())
 
 Place: TypeAlias = "tuple[str, str]"
 """A bot and a fragment."""
@@ -66,7 +67,7 @@ def exactly(counts: list[int]) -> int | None:
 
 
 def counted(
-    columns: Columns, condition: str, parameters: list[Any], *order: str, only: Part = ("1 = 1", ())
+    columns: Columns, condition: str, parameters: list[Any], *order: str, only: Part = EVERYTHING
 ) -> Part:
     """Return how many rows there are, in the order of an index, which finds no more than needed.
 
@@ -112,7 +113,6 @@ def ages(columns: Columns, place: Place, declared: Declared, times: Times) -> As
     """
     newest, ends = declared[place].newest_version, columns["expires_at"]
     lasting = f"({ends} IS NULL OR {ends} > %s)", [columns.given("expires_at", times.now)]
-    everything = "1 = 1", list[Any]()
     version = columns["version"]
     parts: list[tuple[Age, str, list[Any]]] = [(Age.NEWER, f"{version} IS NOT NULL", [])]
     if newest is not None:
@@ -124,7 +124,7 @@ def ages(columns: Columns, place: Place, declared: Declared, times: Times) -> As
         ]
     same = f"{columns['bot']} = %s AND {columns['name']} = %s AND "
     for n, (age, condition, code) in enumerate(parts):
-        only = lasting if age == Age.BEHIND and not comes_due(place[1]) else everything
+        only = lasting if age == Age.BEHIND and not comes_due(place[1]) else EVERYTHING
         order = ("bot", "version", "name")
         found = counted(columns, same + condition, [*place, *code], *order, only=only)
         yield (place, age, n), found
