@@ -20,19 +20,12 @@ from .answers import Answers
 from .conversation import Build, Conversation
 from .loop import Loop
 from .offline import OfflineTelegram
-from .person import Person
+from .person import A, Person, S
 from .updates import Json, Place
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, TypeVar
+    from typing_extensions import Self
 
-    S = TypeVar("S", default=Any)
-else:
-    from typing import TypeVar
-
-    S = TypeVar("S")
-
-A = TypeVar("A")
 FOREVER_SECONDS = 10 * 365 * 24 * 3600
 
 
