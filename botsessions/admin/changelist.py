@@ -200,7 +200,7 @@ def counted(keys: list[Any], is_more: bool) -> Count:
     return Count(len(keys), gettext("more than {n}") if is_more else "{n}")
 
 
-def count(sessions: QuerySet[Any], order: tuple[str, ...] = BY_KEY) -> Count:
+def count(sessions: QuerySet[Any], order: tuple[str, ...]) -> Count:
     """Return how many there are: exactly where they are few, otherwise as the database thinks."""
     if not sessions.query.where:
         estimated = estimate(sessions)

@@ -80,12 +80,13 @@ def ask(
 ) -> HttpResponseBase:
     affected = operation.affected(sessions)
     session = contents.session if contents else None
+    session_url = model_admin.url("change", quote(session.pk)) if session else ""
     across = request.POST.get("select_across") == "1"
     context = {
         "operation": operation,
         "session": session,
-        "session_url": session and model_admin.url("change", quote(session.pk)),
-        "cancel_url": model_admin.url("change", quote(session.pk)) if session else origin.url,
+        "session_url": session_url,
+        "cancel_url": session_url or origin.url,
         "narrowed_by": origin.narrowed_by,
         "form": form,
         "note": affected.note,
@@ -202,8 +203,7 @@ def tell(
         texts.append(untouched.format(n=grouped(outcome.untouched)))
     level = messages.SUCCESS if count else messages.INFO
     said = " ".join(texts)
-    is_undoable = operation.can_be_undone and session and not Contents(session).is_refused
-    if session is not None and count and is_undoable:
+    if session and count and operation.can_be_undone and not Contents(session).is_refused:
         said = undo(model_admin, session.pk, said)
     model_admin.message_user(request, said, level)
     for reason, left in outcome.left.items():

@@ -102,5 +102,6 @@ def between(before: Past, after: Past) -> Differences:
 def by_hand_alone(version: Past, done: Sequence[LogEntry]) -> str:
     """Return who made what is stored now, if the bot has not changed it since."""
     last = next((deed for deed in done if deed.change_message != EXPORTED), None)
-    is_last = last is not None and version.entry.at <= last.action_time
-    return last.user.get_username() if last and is_last and version.entry.pk == PRESENT else ""
+    if last and version.entry.pk == PRESENT and version.entry.at <= last.action_time:
+        return str(last.user.get_username())
+    return ""
