@@ -42,7 +42,7 @@ class SessionSerializer(serializers.Serializer[Any]):
     etag = serializers.SerializerMethodField()
 
     def get_state(self, session: Any) -> State:
-        """Return whether the session is live, expires soon, or has expired."""
+        """Return whether the session is live, expires soon, is due, or has expired."""
         return state_of(session)
 
     def get_version(self, session: Any) -> str | None:

@@ -36,11 +36,11 @@ class FragmentFigures:
     bot: str
     name: str
     declared: bool
-    """Whether the settings know it."""
+    """Whether the settings know it, or it is one of jobs or of a conversation."""
     total: Number
     states: dict[State, Number]
     behind: Number
-    """Of those that have not expired."""
+    """Of those that have not expired, or are due."""
     newer: Number
     read: int
     """Of so many the data was read,"""
