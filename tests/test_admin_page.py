@@ -413,6 +413,17 @@ def test_text_with_line_ends_that_a_form_would_change_is_edited_as_json(reader: 
     assert row.data == {"note": "a\r\nb!"}
 
 
+def test_text_that_turns_the_line_round_is_edited_as_json(reader: Client) -> None:
+    row = make(data={"note": "ab\u202ecd\n"})
+    reader.force_login(staff("change", "view_contents"))
+    asked = html.unescape(reader.get(url("value", row), {"path": "$.note"}).content.decode())
+    assert "\u202e" not in asked
+    (shown,) = re.findall(r">\n(.*)</textarea>", asked)
+    assert json.loads(shown) == row.data["note"]
+    assert one(reader, row, "$.note", shown, row.data["note"], "json").status_code == 302
+    assert BotSession.objects.get().revision == row.revision
+
+
 @pytest.mark.parametrize("path", ["", "$.gone", "$.pizzas[0]", "nonsense", "$.pizzas x", "$[9]"])
 def test_a_path_that_leads_nowhere_leads_to_the_session(reader: Client, path: str) -> None:
     row = make(data={"pizzas": 1})

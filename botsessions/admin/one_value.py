@@ -80,7 +80,7 @@ def value_page(
         text = gettext("There is no value at {path} (any more).").format(path=visible(path))
         model_admin.message_user(request, text, messages.WARNING)
         return page
-    kind, stored = asked.get("kind") or kind_of(value), ""
+    kind, error, stored = asked.get("kind") or kind_of(value), "", ""
     form = ValueForm(value, path, kind, sent)
     if sent and form.is_valid():
         try:
@@ -97,8 +97,6 @@ def value_page(
             return value_page(model_admin, request, object_id, Contents(now))
         except (NotJson, SessionError) as exc:
             error = str(exc)
-    else:
-        error = ""
     context = {
         "form": form,
         "error": error,
@@ -118,5 +116,5 @@ def value_page(
 def kind_of(value: Any) -> str:
     if isinstance(value, bool):
         return TRUTH
-    # A form knows one kind of line's end.
-    return TEXT if isinstance(value, str) and "\r" not in value else JSON
+    # What nobody sees has escapes in JSON only, and a form knows one kind of line's end.
+    return TEXT if isinstance(value, str) and visible(value) == value else JSON
