@@ -199,6 +199,25 @@ def test_a_text_is_not_lost_when_its_writer_is_logged_out(
     again.goto(site.url)
 
 
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_single_value_is_not_lost_when_its_writer_is_logged_out(
+    log_in: Callable[..., Page], in_place: bool
+) -> None:
+    page = log_in()
+    visit(page, "value")
+    if not in_place:
+        page.goto(str(page.get_by_role("link", name="Edit $.pizza_count").evaluate("a => a.href")))
+    value = page.get_by_label("$.pizza_count", exact=True)
+    value.fill("77")
+    page.context.clear_cookies(name="sessionid")
+    for _again in range(2):
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_role("alert")).to_have_text(
+            "You are logged out. Copy your text, then log in again."
+        )
+    expect(value).to_have_value("77")
+
+
 def say(chat: Page, text: str) -> None:
     field = chat.get_by_label("Message", exact=True)
     field.fill(text)

@@ -105,6 +105,7 @@ def value_page(
         "session": session,
         "session_url": page.url,
         "action": model_admin.url("value", quote(session.pk)),
+        "check": model_admin.url("edit", quote(session.pk)),
         "subtitle": columns.title_in_full(session),
     }
     if "part" in asked:

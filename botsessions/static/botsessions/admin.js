@@ -77,6 +77,7 @@ for (const tree of document.querySelectorAll(".bs-tree")) {
         tree.querySelector(".bs-one-value")?.remove();
         link.parentElement.insertAdjacentHTML("beforeend", html);
         const form = tree.querySelector(".bs-one-value");
+        guard(form);
         form.querySelector("[name=value]").focus();
         const close = (again) => { again.preventDefault(); form.remove(); link.focus(); };
         form.querySelector(`a[href="${location.pathname}"]`)?.addEventListener("click", close);
@@ -150,12 +151,13 @@ function tellLoggedOut(form) {
   if (note.isConnected) return note;
   note.className = "errornote bs-logged-out";
   note.role = "alert";
-  form.querySelector(".submit-row").after(note);
+  form.querySelector(".submit-row, .bs-one-row").after(note);
   note.textContent = form.dataset.loggedOut;
   return note;
 }
 
-for (const form of document.querySelectorAll(".bs-edit")) {
+// Sends a form only to who is logged in: a check, which saves nothing, tells.
+function guard(form) {
   let asking = false;
   let answered = false;
   form.addEventListener("submit", (event) => {
@@ -165,7 +167,7 @@ for (const form of document.querySelectorAll(".bs-edit")) {
     asking = true;
     const token = form.elements.csrfmiddlewaretoken.value;
     const body = new URLSearchParams({ csrfmiddlewaretoken: token, how: "check", part: "1" });
-    fetch(form.action, { method: "POST", body })
+    fetch(form.dataset.check ?? form.action, { method: "POST", body })
       .then(isLoggedOut, () => false) // Sending says what is wrong.
       .then((isOut) => {
         asking = false;
@@ -176,6 +178,8 @@ for (const form of document.querySelectorAll(".bs-edit")) {
       });
   });
 }
+
+for (const form of document.querySelectorAll(".bs-edit, .bs-one-value")) guard(form);
 
 // Whether what is shown is still what is stored.
 for (const news of document.querySelectorAll(".bs-news")) {
