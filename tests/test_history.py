@@ -192,8 +192,8 @@ def editor(client: Client) -> Client:
 
 
 def test_the_page_shows_versions_and_what_differs(editor: Client) -> None:
-    row = write(1, pin="1234")
-    write(20, pin="5678")
+    row = write(1, pin="sesame")
+    write(20, pin="poppy")
     page = editor.get(url("past", row)).content.decode()
     for text in (
         "The last 5 versions are kept.",
@@ -204,8 +204,8 @@ def test_the_page_shows_versions_and_what_differs(editor: Client) -> None:
         assert text in page
     assert "$.n" in page
     assert "Restore the version before" in page
-    assert "1234" not in page
-    assert "5678" not in page
+    assert "sesame" not in page
+    assert "poppy" not in page
     assert url("past", row) in editor.get(url("change", row)).content.decode()
 
 
