@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
@@ -26,9 +26,13 @@ def noted_statements(say: Callable[[str], str]) -> Iterator[list[str]]:
     execute, execute_each = CursorWrapper.execute, CursorWrapper.executemany
     piped = Pipeline.send
 
+    def note_texts(texts: Iterable[str]) -> None:
+        made.extend(
+            say(text.removeprefix(EXACTLY)) for text in texts if not text.startswith(TRANSACTION)
+        )
+
     def note(cursor: Any, sql: str, *args: Any) -> Any:
-        if not sql.startswith(TRANSACTION):
-            made.append(say(sql.removeprefix(EXACTLY)))
+        note_texts(sql.split("; "))  # Several may be sent as one text.
         return execute(cursor, sql, *args)
 
     def note_each(cursor: Any, sql: str, *args: Any) -> Any:
@@ -36,8 +40,7 @@ def noted_statements(say: Callable[[str], str]) -> Iterator[list[str]]:
         return execute_each(cursor, sql, *args)
 
     def note_sent(pipeline: Pipeline, statements: Sequence[Any]) -> None:
-        texts = [s.text.removeprefix(EXACTLY) for s in statements]
-        made.extend(say(text) for text in texts if not text.startswith(TRANSACTION))
+        note_texts(statement.text for statement in statements)
         piped(pipeline, statements)
 
     with (

@@ -416,13 +416,17 @@ class EventLoops(IsolatedAsyncioTestCase):
         assert "SELECT" in [sql.split()[0] for sql in seen]
 
     async def test_a_pool_is_asked_by_the_thread(self) -> None:
-        with noted_jobs() as jobs, set_to(OPTIONS={"pool": True}, CONN_MAX_AGE=0):
-            revision = await self.write({}, None)
-            await self.write({"count": 1}, revision)
-            lock_timeout = await work(lambda: query("SHOW lock_timeout"))
-            await asyncio.to_thread(close_pool)
-        assert jobs
-        assert lock_timeout == "0"  # For whoever has the connection next.
+        revision: Any = None
+        for others in ({}, {"server_side_binding": True}):
+            options = {"pool": True, **others}
+            with self.subTest(options), noted_jobs() as jobs:
+                with set_to(OPTIONS=options, CONN_MAX_AGE=0):
+                    revision = await self.write({}, revision)
+                    revision = await self.write({"count": 1}, revision)
+                    lock_timeout = await work(lambda: query("SHOW lock_timeout"))
+                    await asyncio.to_thread(close_pool)
+                assert jobs
+                assert lock_timeout == "0"  # For whoever has the connection next.
 
     async def write(self, value: Any, revision: Any) -> int:
         return await self.storage.write(ADDRESS, Record(value, revision=revision))

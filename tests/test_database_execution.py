@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection, connections, transaction
 from django.test import TransactionTestCase
+from django.test.utils import CaptureQueriesContext
 
 from botsessions.database.execution import execute
 from botsessions.database.statements import (
@@ -78,6 +79,29 @@ class Execution(TransactionTestCase):
         ]
         assert answers[2] is answers[3] is answers[4]
         assert self.stored == [3]
+
+    def test_a_whole_transaction_takes_postgresql_one_round_trip(self) -> None:
+        selecting = Statement(f"SELECT update_id FROM {TABLE} WHERE bot = %s", ["pizza"])  # noqa: S608
+        inserted = inserting(1, 2)._replace(goes_with_next=True)
+        with CaptureQueriesContext(connection) as sent:
+            begun, deleted, found, committed = self.done(
+                sending(BEGIN, deleting(9), selecting, COMMIT)
+            )
+            assert (deleted.changed, len(found.rows)) == (0, 0)
+            inserted, found = self.done(sending(inserted, selecting))
+            assert inserted.changed == found.changed == 2
+            assert sorted(tuple(row) for row in found.rows) == [(1,), (2,)]
+        assert len(sent) == (2 if connection.vendor == "postgresql" else 6)
+        assert isinstance(begun, Result)
+        assert isinstance(committed, Result)
+
+    def test_it_is_told_which_statement_of_a_whole_transaction_has_failed(self) -> None:
+        answers = self.done(sending(BEGIN, inserting(1), NONE, inserting(2), COMMIT))
+        assert [isinstance(a, DatabaseError) for a in answers] == [False, False, True, True, True]
+        assert self.stored == []
+        first, second = self.done(sending(inserting(1)._replace(goes_with_next=True), NONE))
+        assert isinstance(first, Result)
+        assert isinstance(second, DatabaseError)
 
     def test_a_transaction_may_go_on_over_several_steps(self) -> None:
         def work() -> Work[None]:

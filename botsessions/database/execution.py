@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -71,6 +71,8 @@ class Execution:
                     self._answer(ROLLBACK)
 
     def _answers(self, statements: Sequence[Statement]) -> list[Answer]:
+        if self._are_one(statements) and (found := self._at_once(statements)) is not None:
+            return found
         answers: list[Answer] = []
         error: DatabaseError | None = None
         within = self._is_within
@@ -90,6 +92,40 @@ class Execution:
             answers.append(answer)
         return answers
 
+    def _are_one(self, statements: Sequence[Statement]) -> bool:
+        """Whether statements are a transaction, and can be sent as one text."""
+        connection = self._connection
+        if len(statements) < 2 or connection.vendor != "postgresql" or self._is_within:
+            return False
+        *others, last = statements
+        is_whole = others[0] is BEGIN and last is COMMIT
+        return (
+            (is_whole or all(statement.goes_with_next for statement in others))
+            and not any(statement.each for statement in statements)
+            and connection.autocommit
+            and not connection.in_atomic_block
+            and self._takes_many
+            and not self._prefix
+        )
+
+    def _at_once(self, statements: Sequence[Statement]) -> list[Answer] | None:
+        """Send statements as one text; ``None``: one of them has failed, so nothing was done."""
+        text = "; ".join(statement.text for statement in statements)
+        parameters = [value for statement in statements for value in statement.parameters]
+        try:
+            self._cursor.execute(text, parameters)
+        except Error as exc:
+            self._refuse_lost(exc)
+            if statements[0] is BEGIN:
+                self._begun = True
+                self._answer(ROLLBACK)
+            return None
+        answers: list[Answer] = []
+        for _ in statements:
+            answers.append(self._result())
+            self._cursor.nextset()
+        return answers
+
     @property
     def _is_within(self) -> bool:
         """Whether a transaction of the work's own has begun."""
@@ -105,11 +141,15 @@ class Execution:
                 return Result((), 0)
             return self._fetched(statement)
         except Error as exc:
-            if isinstance(exc, DatabaseError) and trouble_of(exc) is not Trouble.LOST:
-                return exc
-            self._connection.errors_occurred = True
-            self._begun, self._block = False, None
-            raise
+            return self._refuse_lost(exc)
+
+    def _refuse_lost(self, error: Error) -> DatabaseError:
+        """Return an error, unless with it the connection is lost: then raise it."""
+        if isinstance(error, DatabaseError) and trouble_of(error) is not Trouble.LOST:
+            return error
+        self._connection.errors_occurred = True
+        self._begun, self._block = False, None
+        raise error
 
     def _bound(self, statement: Statement) -> None:
         """Begin or end a transaction."""
@@ -151,17 +191,38 @@ class Execution:
 
     def _fetched(self, statement: Statement) -> Result:
         """Execute a statement and return what has come of it."""
-        prefix = self._manner.prefix if self._manner is not None else ""
-        rows: Sequence[Any] = ()
+        cursor, prefix = self._cursor, self._prefix
         if statement.each:
-            self._cursor.executemany(statement.text, statement.parameters)
+            cursor.executemany(statement.text, statement.parameters)
+        elif not prefix:
+            cursor.execute(statement.text, statement.parameters)
+        elif self._takes_many:
+            cursor.execute(prefix + statement.text, statement.parameters)
+            cursor.nextset()
         else:
-            self._cursor.execute(prefix + statement.text, statement.parameters)
-            if prefix:
-                self._cursor.nextset()
-            if self._cursor.description:
-                rows = self._cursor.fetchall()
-        changed = len(rows) or self._cursor.rowcount
-        if statement.expects not in (None, max(0, changed)):
-            raise Unexpected(f"{changed} rows instead of {statement.expects}.")
-        return Result(rows, changed)
+            alias = self._connection.alias
+            with nullcontext() if self._is_within else transaction.atomic(using=alias):
+                cursor.execute(prefix)
+                cursor.execute(statement.text, statement.parameters)
+        result = self._result()
+        if statement.expects not in (None, max(0, result.changed)):
+            raise Unexpected(f"{result.changed} rows instead of {statement.expects}.")
+        return result
+
+    def _result(self) -> Result:
+        rows = self._cursor.fetchall() if self._cursor.description else ()
+        return Result(rows, len(rows) or self._cursor.rowcount)
+
+    @property
+    def _prefix(self) -> str:
+        """What is put before each statement."""
+        return "" if self._manner is None else self._manner.prefix
+
+    @cached_property
+    def _takes_many(self) -> bool:
+        """Whether the connection takes several statements as one text, with their parameters.
+
+        psycopg 3 does, and shows what has come of each, unless the server puts the parameters in.
+        """
+        is_bound_there = self._connection.settings_dict["OPTIONS"].get("server_side_binding")
+        return hasattr(self._connection.connection, "pgconn") and not is_bound_there
