@@ -105,15 +105,16 @@ class Execution:
             and connection.autocommit
             and not connection.in_atomic_block
             and self._takes_many
-            and not self._prefix
         )
 
     def _at_once(self, statements: Sequence[Statement]) -> list[Answer] | None:
         """Send statements as one text; ``None``: one of them has failed, so nothing was done."""
-        text = "; ".join(statement.text for statement in statements)
+        first = 1 if statements[0] is BEGIN else 0
+        texts = [statement.text for statement in statements]
+        texts[first] = self._prefix + texts[first]
         parameters = [value for statement in statements for value in statement.parameters]
         try:
-            self._cursor.execute(text, parameters)
+            self._cursor.execute("; ".join(texts), parameters)
         except Error as exc:
             self._refuse_lost(exc)
             if statements[0] is BEGIN:
@@ -121,7 +122,9 @@ class Execution:
                 self._answer(ROLLBACK)
             return None
         answers: list[Answer] = []
-        for _ in statements:
+        for number, _ in enumerate(statements):
+            if number == first and self._prefix:
+                self._cursor.nextset()
             answers.append(self._result())
             self._cursor.nextset()
         return answers
