@@ -213,8 +213,10 @@ class Execution:
         return result
 
     def _result(self) -> Result:
-        rows = self._cursor.fetchall() if self._cursor.description else ()
-        return Result(rows, len(rows) or self._cursor.rowcount)
+        cursor = self._cursor
+        found = getattr(cursor, "pgresult", None)  # psycopg describes each column by an object.
+        rows = cursor.fetchall() if (found.nfields if found else cursor.description) else ()
+        return Result(rows, len(rows) or cursor.rowcount)
 
     @property
     def _prefix(self) -> str:
