@@ -163,6 +163,7 @@ def is_data_type(thing: object) -> bool:
         or issubclass(thing, msgspec.Struct)
         or hasattr(thing, "__attrs_attrs__")
         or is_typed_dict(thing)
+        or (issubclass(thing, tuple) and hasattr(thing, "_fields"))
     )
 
 

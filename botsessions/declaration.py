@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final, Generic, TypeVar
 
-from .arguments import check_function, check_storage, wrong
+from .arguments import check_function, check_storage, kind_of, wrong
 from .codec import Codec, is_data_type
 from .exceptions import SessionNotInitialized
 from .keys import KeyFunction
@@ -127,8 +127,20 @@ def declared(
     check_storage(storage)
     if data_type is None and is_data_type(initial):
         data_type = initial
+    elif data_type is None:
+        refuse_subclass(initial)
     own = None if initial is None else Own(initial)
     return Fragment(SINGLE, own, get_session_key, storage, codec(data_type), lazy)
+
+
+def refuse_subclass(initial: object) -> None:
+    """Raise TypeError for a class whose objects would come back as plain dicts or lists."""
+    for plain in (dict, list):
+        if isinstance(initial, type) and issubclass(initial, plain) and initial is not plain:
+            raise TypeError(
+                f"initial must not be {kind_of(initial)}: what is stored comes back as a plain "
+                f"{plain.__name__}. Give initial={plain.__name__}, or a dataclass."
+            )
 
 
 INITIAL = "a class or a function without arguments that returns the data of a new chat"

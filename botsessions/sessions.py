@@ -63,7 +63,7 @@ def session(
 
     Args:
         initial: called for a chat without data. A class (dataclass, attrs, ``msgspec.Struct``,
-            ``TypedDict``) also names the type that stored JSON is decoded into.
+            ``TypedDict``, ``NamedTuple``) also names the type that stored JSON is decoded into.
         get_session_key: from an update to the key that its data is stored under, ``None`` for no
             session; may be ``async``. See :mod:`botsessions.keys`.
         storage: where the data is stored; ``None`` is :class:`DatabaseStorage`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -118,6 +119,7 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
         lambda: session(initial=asynchronous),
         "that returns the data of a new chat, and is not async",
     ),
+    (lambda: session(initial=Counter), "initial must not be the class Counter: what is stored co"),
     (lambda: declare(get_session_key="chat"), "get_session_key must be a function from an update"),
     (lambda: session(get_session_key=lambda: "1"), "<lambda>(update) fails: too many positional"),
     (lambda: declare(storage=DatabaseStorage), "like DatabaseStorage(), not the class Database"),

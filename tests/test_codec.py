@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import msgspec
@@ -130,6 +130,12 @@ class TypedPizza(TypedDict):
     count: int
     toppings: NotRequired[list[Topping]]
     extra: NotRequired[Any]
+
+
+class NamedPizza(NamedTuple):
+    count: int = 0
+    toppings: tuple[Topping, ...] = ()
+    extra: Any = None
 
 
 TYPES = [Pizza, AttrsPizza, StructPizza]
@@ -385,6 +391,28 @@ def test_renamed_and_tagged_structs_come_back_as_they_were() -> None:
     assert through_json(codec, RenamedPizza()) == RenamedPizza()
 
 
+def test_named_tuples_come_back_as_they_were_from_lists() -> None:
+    @dataclass
+    class Menu:
+        best: NamedPizza
+
+    pizza = NamedPizza(2, (Topping("olives"),))
+    assert encode(Codec(NamedPizza), pizza) == [2, [{"name": "olives", "price": "0.50"}], None]
+    for codec, data in (Codec(NamedPizza), pizza), (Codec(Menu), Menu(pizza)):
+        decoded = through_json(codec, data)
+        assert (decoded, type(decoded)) == (data, type(data))
+        stored = codec.decode(encode(codec, data)).fingerprint
+        assert codec.encode_changed(data, stored, {}, PLENTY) is None
+
+
+def test_a_named_tuple_may_get_further_fields_at_its_end_and_loses_none_without_a_word() -> None:
+    codec = Codec(NamedPizza)
+    assert codec.decode([2]).data == NamedPizza(2)
+    error = refusal(lambda: codec.decode([2, [], None, SECRET]))
+    assert "$ does not fit NamedPizza: Expected `array` of length 0 to 3, got 4" in str(error)
+    assert "add a migration" in str(error)
+
+
 @pytest.mark.parametrize(
     ("data_type", "data"),
     [(dict[str, Topping], {"a": Topping("x")}), (list[Size], [Size.SMALL]), (set[int], {1, 2})],
@@ -603,12 +631,14 @@ def test_data_that_did_not_change_may_be_too_large(data_type: Any) -> None:
 # Types that name what JSON is decoded into.
 
 
-@pytest.mark.parametrize("data_type", [*TYPES, TypedPizza, RenamedPizza])
+@pytest.mark.parametrize("data_type", [*TYPES, TypedPizza, RenamedPizza, NamedPizza])
 def test_classes_with_fields_are_data_types(data_type: Any) -> None:
     assert is_data_type(data_type)
 
 
-@pytest.mark.parametrize("thing", [dict, list, int, Size, Pizza(), lambda: Pizza(), None, sys])
+@pytest.mark.parametrize(
+    "thing", [dict, list, tuple, int, Size, Pizza(), lambda: Pizza(), None, sys]
+)
 def test_functions_and_plain_classes_are_no_data_types(thing: Any) -> None:
     assert not is_data_type(thing)
 

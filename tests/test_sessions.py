@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from django.test import SimpleTestCase
@@ -33,6 +33,11 @@ pytestmark = pytest.mark.once
 class Pizza:
     count: int = 0
     toppings: list[str] = field(default_factory=list)
+
+
+class Step(NamedTuple):
+    name: str = "begin"
+    tries: int = 0
 
 
 def counting() -> dict[str, Any]:
@@ -461,6 +466,27 @@ class StrictSessions(SimpleTestCase):
         assert store.values == {"1001": {"count": 2, "toppings": [], "colour": "red"}}
         await client(session(initial=Pizza, storage=store), replace).user().send("x")
         assert store.values == {"1001": {"count": 9, "toppings": [], "colour": "red"}}
+
+    async def test_a_named_tuple_is_the_type_of_a_session_and_of_a_fragment(self) -> None:
+        async def try_again(update: Any, context: Any) -> None:
+            context.session = context.session._replace(tries=context.session.tries + 1)
+
+        async def try_fragment(update: Any, context: Any) -> None:
+            step = context.session.step
+            context.session.step = step._replace(tries=step.tries + 1)
+
+        for declared, handler in (
+            (session(initial=Step, storage=(single := Store())), try_again),
+            (session(initial=lambda: Step(), data_type=Step, storage=Store()), try_again),
+            (multi_session(step=session(initial=Step, storage=Store())), try_fragment),
+        ):
+            maria = client(declared, handler, raise_errors=True).user(id=7)
+            for _ in range(3):
+                await maria.send("x")
+            stored = await maria.session
+            step = stored.step if declared.is_multi else stored
+            assert (type(step), step) == (Step, ("begin", 3))
+        assert single.values == {"7": ["begin", 3]}
 
     async def test_data_that_does_not_fit_its_type_any_more_is_refused_and_kept(self) -> None:
         store = Store({"1001": {"count": "many"}})
