@@ -12,6 +12,7 @@ import re
 import sys
 import unittest
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,13 +30,24 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\S+)\.py\n")
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]+)?\)")
 
+EXTRAS = {
+    "context.job_queue.": "django-botsessions[jobs]",
+    "conversation_timeout": "django-botsessions[jobs]",
+    "arbitrary_callback_data(": "python-telegram-bot[callback-data]",
+    'include("botsessions.api.urls")': "django-botsessions[api]",
+    'include("botsessions.metrics.urls")': "django-botsessions[metrics]",
+}
+"""What does not work without further packages."""
+
 user_ids = itertools.count(1_000_001)
 
 
 # A TestCase, as some examples are, closes the connection in the end.
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_examples_run(page: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_run(
+    page: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, django_db_blocker: Any
+) -> None:
     module = ModuleType(f"examples_of_{page.stem}")
     names = vars(module)
     names["person"] = person
@@ -47,7 +59,14 @@ def test_examples_run(page: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
         if "BOTSESSIONS" in names:
             settings.BOTSESSIONS = names.pop("BOTSESSIONS")
             assert check_settings(None) == []
-        run_tests(names)
+        run_tests(names, django_db_blocker)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_say_what_has_to_be_installed_for_them(page: Path) -> None:
+    text = page.read_text()
+    for example, extra in EXTRAS.items():
+        assert example not in text or extra in text, example
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -68,11 +87,14 @@ def blocks(page: Path) -> Iterator[tuple[str, Any]]:
         yield file[1] if file else "", compile(above + block[1], page, "exec")
 
 
-def run_tests(names: dict[str, Any]) -> None:
-    """Run the tests that a block has defined, and forget them."""
+def run_tests(names: dict[str, Any], blocker: Any) -> None:
+    """Run the tests that a block has defined, as pytest would, and forget them."""
     for name in list(names):
         if name.startswith("test_"):
-            names.pop(name)()
+            test = names.pop(name)
+            marks = {mark.name for mark in getattr(test, "pytestmark", ())}
+            with nullcontext() if "django_db" in marks else blocker.block():
+                test()
         elif name.endswith("Tests"):
             result = unittest.TestResult()
             unittest.defaultTestLoader.loadTestsFromTestCase(names.pop(name)).run(result)
