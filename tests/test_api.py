@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,6 +15,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection, transaction
 from django.test import AsyncClient, Client, override_settings
 from django.test.utils import CaptureQueriesContext
@@ -719,3 +722,15 @@ def test_an_asynchronous_server_sends_an_export_while_it_is_made(login: Login) -
     make("1")
     (part,) = async_to_sync(parts)(login("view", "view_contents", "export").cookies)
     assert json.loads(part)["key"] == "1"
+
+
+@pytest.mark.parametrize("package", ["rest_framework", "drf_spectacular"])
+def test_without_its_packages_it_says_what_to_install(
+    package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in list(sys.modules):
+        if name == "botsessions.api.urls" or name.startswith(f"{package}."):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImproperlyConfigured, match=r"pip install 'django-botsessions\[api\]'"):
+        importlib.import_module("botsessions.api.urls")

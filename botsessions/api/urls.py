@@ -1,8 +1,17 @@
 """``path("api/", include("botsessions.api.urls"))``."""
 
 from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
 from django.urls import include, path
-from rest_framework.routers import SimpleRouter
+
+try:
+    import drf_spectacular  # noqa: F401
+    from rest_framework.routers import SimpleRouter
+except ImportError as exc:
+    raise ImproperlyConfigured(
+        "The REST API needs Django REST framework and drf-spectacular: "
+        "pip install 'django-botsessions[api]'."
+    ) from exc
 
 from .docs import DocsView
 from .schema import SchemaView
