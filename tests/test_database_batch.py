@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 from django.db import DatabaseError, connection, connections, transaction
@@ -346,6 +347,28 @@ class Leases(Base):
         assert kinds(self.come_to(reading(PEOPLE[0], lease=lease))) == [NotHeldYet]
         assert not lease.held
         assert not BotSessionLease.objects.filter(holder=lease.holder).exists()
+
+    def test_one_that_is_given_up_meanwhile_fails_nobody_else(self) -> None:
+        def giving_up(work: Any) -> Any:
+            """Give the lease up just before the statements of a step are sent."""
+            answers = None
+            for step in count():
+                try:
+                    statements = next(work) if answers is None else work.send(answers)
+                except StopIteration as end:
+                    return end.value
+                lease.given_up = step >= given_up_at
+                answers = yield statements
+
+        for given_up_at in range(6):
+            with self.subTest(given_up_at=given_up_at):
+                BotSessionLease.objects.all().delete()
+                lease, here = new_lease(*PEOPLE[:2]), connections["default"]
+                other = change(PEOPLE[2], given_up_at, ANY)
+                requests = [reading(*PEOPLE[:2], lease=lease), reading(PEOPLE[0]), writing(other)]
+                left, found, written = execute(here, giving_up(carry_out(requests, here)))
+                assert left == {} or isinstance(left, NotHeldYet)
+                assert (found, written) == ({}, None)
 
     def test_who_has_lost_it_changes_nothing_and_others_do(self) -> None:
         revisions = self.store(*PEOPLE[:2])

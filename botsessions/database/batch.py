@@ -249,6 +249,8 @@ class Reads:
                 self._outcomes[read] = NotHeldYet()
         if left:
             yield self._read(left), left
+            for read in left:  # Its lease may have been given up meanwhile.
+                self._outcomes.setdefault(read, NotHeldYet())
 
     def _of_one_key(self) -> tuple[list[Read], list[Read]]:
         """Return who waits for a lease of one key, and who wants one anew: the first of each."""
