@@ -13,10 +13,11 @@ from .database.callers import caller_here, on_caller, running_loop, wait_for
 from .database.commit import at_rollback, keep, keeps, kept_until_commit
 from .declaration import Fragment
 from .exceptions import SessionError
+from .forking import at_fork
 from .locks import Ticket, release
 from .sources import Source
 from .standing import StandsForData
-from .unit import Unit, current, open_unit
+from .unit import Unit, current, enclosing, open_unit
 
 T = TypeVar("T")
 
@@ -192,3 +193,13 @@ def refuse_event_loop(name: str, instead: str) -> None:
     """Raise SessionError where sync code would block an event loop."""
     if running_loop() is not None:
         raise SessionError(f"{name}() would block the running event loop: use {instead}() there.")
+
+
+def leave_to_parent() -> None:
+    """In a forked child: what the code around has open is its parent's, which saves it."""
+    for unit in enclosing(current.get()):
+        unit.closed, unit.loop = True, None
+    current.set(None)
+
+
+at_fork(after_in_child=leave_to_parent)

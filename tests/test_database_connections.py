@@ -513,6 +513,45 @@ async def fork():
 asyncio.run(fork())
 """
 
+FORKING_IN_A_BLOCK = """
+import os
+import django
+from django.conf import settings
+bots = {{"shop": {{"SESSION": "__main__.counted", "TOKEN": "1:OFFLINE", "LOCK": "database"}}}}
+settings.configure(
+    DATABASES={databases!r}, INSTALLED_APPS=["botsessions"], BOTSESSIONS={{"BOTS": bots}}
+)
+django.setup()
+from botsessions import session
+from botsessions.database.connections import close_databases
+from botsessions.exceptions import SessionClosed
+from botsessions.models import BotSessionLease
+
+counted = session(initial=lambda: {{"count": 0}})
+
+def leases():
+    return BotSessionLease.objects.exclude(holder=0).count()
+
+block = counted.edit("parents")
+block.__enter__()["count"] += 1
+child = os.fork()
+if child == 0:
+    with counted.edit("childs") as data:
+        data["count"] += 1
+    try:
+        block.__exit__(None, None, None)
+    except SessionClosed:
+        print("closed", flush=True)
+    del block
+    close_databases()
+    print("child", leases(), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+print("parent", leases())
+block.__exit__(None, None, None)
+print(counted.get("parents"), counted.get("childs"), leases())
+"""
+
 
 class Forks(TransactionTestCase):
     def test_g5_a_forked_process_has_a_thread_and_a_connection_of_its_own(self) -> None:
@@ -525,6 +564,14 @@ class Forks(TransactionTestCase):
 
     def test_g5_a_fork_inside_a_handler_leaves_the_parent_its_connection(self) -> None:
         assert self.run_program(FORKING_IN_A_LOOP) == "parent\n"
+
+    def test_g5_a_fork_inside_a_block_leaves_its_session_and_key_to_the_parent(self) -> None:
+        assert self.run_program(FORKING_IN_A_BLOCK).splitlines() == [
+            "closed",
+            "child 1",
+            "parent 1",
+            "{'count': 1} {'count': 1} 0",
+        ]
 
     def run_program(self, program: str) -> str:
         sql = BACKENDS.get(connection.vendor, ["SELECT 1"])[0]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+
 
 class Right:
     """A lease or a claim, or a wish for one."""
 
-    __slots__ = ("asking", "ends_at", "given_up", "is_over", "using", "was_asked_for")
+    __slots__ = ("asking", "ends_at", "given_up", "is_over", "process", "using", "was_asked_for")
 
     def __init__(self, using: str) -> None:
         self.using = using
+        self.process = os.getpid()
+        """Whose right it is; a forked child gives nothing back of its parent's."""
         self.asking = 0
         """How many requests under way may get it."""
         self.was_asked_for = False
@@ -40,4 +44,5 @@ class Right:
     @property
     def is_to_be_given_back(self) -> bool:
         """Whether nobody wants it, and it may be had."""
-        return self.given_up and self.was_asked_for and not self.asking and not self.is_over
+        is_left = self.given_up and self.was_asked_for and not self.asking and not self.is_over
+        return is_left and self.process == os.getpid()
