@@ -21,6 +21,7 @@ from ..records import ANY, awaited
 from ..sources import FromUpdate
 from ..steps import taking
 from ..unit import Unit, current, enclosing, open_unit
+from .building import BuiltApplication
 from .connections import look_after_connections
 from .delivery import Delivery
 from .registry import register, unregister
@@ -29,7 +30,7 @@ from .stored_jobs import StoredJobs
 from .tasks import InSession, start_task
 
 
-class SessionApplication(PersistentApplication):
+class SessionApplication(BuiltApplication, PersistentApplication):
     """An application whose handlers have ``context.session``."""
 
     def __init__(

@@ -13,6 +13,7 @@ from telegram.ext import JobQueue as PlainJobQueue
 from ..arguments import wrong
 from ..bots import LOCKS, Bot, check_alias
 from .application import SessionApplication
+from .building import building
 from .context import BaseSessionContext, LazySessionContext, SessionContext
 from .jobs import SessionJobQueue
 
@@ -68,7 +69,9 @@ class SessionBuilder(
             ImproperlyConfigured: a later call replaced what the session's installation had set.
         """
         check(self)
-        return cast(SessionApplication, super().build())
+        application = cast(SessionApplication, super().build())
+        application.built_by = self
+        return application
 
 
 def install(
@@ -91,7 +94,8 @@ def install(
         )
     if "session" in builder._application_kwargs:
         raise ImproperlyConfigured(
-            "This builder has a session already; for several use one multi_session()."
+            "This builder has a session already, as the one that APPLICATION is given has: leave "
+            "install() out of it. For several sessions use one multi_session()."
         )
     application_class, context, job_queue = parts(builder)
     if application_class is Application:
@@ -121,8 +125,8 @@ def build_application(bot: Bot, builder: AnyBuilder | None = None) -> SessionApp
         builder = ApplicationBuilder().token(bot.token.reveal() if bot.token else "")
     if (persistence := bot.persistence) is not None:
         builder.persistence(persistence)
-    built = bot.application(install(builder, bot.session, bot.alias, bot.lock))
-    application = built_application(built, f"APPLICATION of bot {bot.alias!r}")
+    install(builder, bot.session, bot.alias, bot.lock)
+    application = call(bot.application, builder, f"APPLICATION of bot {bot.alias!r}")
     if persistence is not None and application.kept is None:
         raise ImproperlyConfigured(
             f"APPLICATION of bot {bot.alias!r} replaces what PERSISTENCE keeps data in by "
@@ -149,18 +153,32 @@ def kept_fragments(bot: Bot) -> Mapping[str, Fragment[Any]]:
         ) from exc
 
 
-def built_application(built: object, function: str) -> SessionApplication:
-    """Return what an author's function has built.
+def call(function: Any, builder: AnyBuilder, name: str) -> SessionApplication:
+    """Return what an author's function, which messages call so, builds with that builder.
 
     Raises:
-        ImproperlyConfigured: it is no application with a session.
+        ImproperlyConfigured: it is no application with a session, or not that builder's.
     """
-    if isinstance(built, SessionApplication):
+    is_installed = "session" in builder._application_kwargs
+    token = building.set(name)
+    try:
+        built = function(builder)
+    finally:
+        building.reset(token)
+    if isinstance(built, SessionApplication) and built.built_by is builder:
         return built
     if inspect.iscoroutine(built):
         built.close()
-    if isinstance(built, Application):
-        problem = "an application without a session: let it install() one into its builder"
+    if isinstance(built, Application) and (is_installed or isinstance(built, SessionApplication)):
+        problem = (
+            "an application of another builder, for which the bot's settings do not hold: let it "
+            "use the builder that it is given, instead of one of its own"
+        )
+    elif isinstance(built, Application):
+        problem = (
+            "an application without a session: let it install() one into the builder that it is "
+            "given"
+        )
     elif inspect.isawaitable(built):
         problem = "something to await: write it with def, not async def"
     elif isinstance(built, ApplicationBuilder):
@@ -168,7 +186,7 @@ def built_application(built: object, function: str) -> SessionApplication:
     else:
         kind = type(built).__name__
         problem = f"{kind}: let it return the application, as in `return builder.build()`"
-    raise ImproperlyConfigured(f"{function} returned {problem}.")
+    raise ImproperlyConfigured(f"{name} returned {problem}.")
 
 
 def parts(builder: AnyBuilder) -> tuple[type, type, Any]:
@@ -215,7 +233,9 @@ def with_checks(builder: AnyBuilder) -> SessionBuilder:
 
         def build(self: AnyBuilder) -> Any:
             check(self)
-            return plain.build(self)
+            application: Any = plain.build(self)
+            application.built_by = self
+            return application
 
         builder.__class__ = type(plain.__name__, (plain,), {"__slots__": (), "build": build})
     return cast(SessionBuilder, builder)

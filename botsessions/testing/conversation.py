@@ -18,7 +18,7 @@ from ..bots import get_bot
 from ..database.connections import run
 from ..database.storage import DatabaseStorage
 from ..ptb import SessionApplication, build_application
-from ..ptb.builder import built_application
+from ..ptb.builder import call
 from ..sources import FromUpdate
 from ..unit import Unit
 from .answers import Answers
@@ -159,4 +159,4 @@ def application_of(
     if bot is not None:
         raise TypeError("Give either a bot's alias or build, not both.")
     check_function("build", build, "a function from a builder to an application", "builder")
-    return built_application(build(builder), "build")
+    return call(build, builder, "build")
