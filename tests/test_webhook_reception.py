@@ -202,3 +202,17 @@ def test_an_error_in_a_handler_is_no_reason_to_deliver_again(bot: Bot) -> None:
     assert [deliver(), deliver()] == [200, 200]
     assert noted == ["one", "The handler raised."]
     assert not BotSession.objects.exists()
+
+
+def test_a_forgotten_migrate_is_told_in_a_line_and_telegram_delivers_again(
+    bot: Bot, caplog: pytest.LogCaptureFixture
+) -> None:
+    noted = bot(count)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BotSession._meta, "db_table", "botsessions_nowhere")
+        assert deliver() == 503
+    (record,) = (record for record in caplog.records if record.name.startswith("botsessions"))
+    assert "'notes' cannot be started: DATABASES['default']" in record.getMessage()
+    assert record.getMessage().endswith("run manage.py migrate.")
+    assert record.exc_info is None
+    assert (deliver(), noted) == (200, ["one"])

@@ -36,6 +36,8 @@ POSTGRESQL_LOCKED = {"40", "55"}
 MYSQL_LOST = {1040, 1047, 1053, 1158, 1159, 1160, 1161, 1290, 1317, 1792, 1836, 1927}
 """Too many connections, a node that is not ready, shut down, network, read-only, killed;
 besides those of the connection, from 2000 on."""
+MISSING: set[object] = {"42P01", "42703", 1146, 1054}
+"""SQLSTATE and MySQL's numbers, where there is no such table or column."""
 READ_ONLY: set[object] = {"25006", 1290, 1792, 1836}
 """SQLSTATE and MySQL's numbers, when a server is no longer the one that is written to."""
 MYSQL_LOCKED = {1020, 1205, 1213, 3572}
@@ -98,6 +100,13 @@ def is_of_connection(error: BaseException) -> bool:
     """Whether a connection that may well answer is of no more use after an error."""
     state = sqlstate(error)
     return state in OUTDATED or state in READ_ONLY or number_of(error) in READ_ONLY
+
+
+def is_missing(error: BaseException) -> bool:
+    """Whether a statement has named a table or column that there is not."""
+    if type(error.__cause__).__module__ == "sqlite3":
+        return str(error).startswith("no such ")
+    return sqlstate(error) in MISSING or number_of(error) in MISSING
 
 
 def is_refusal(error: BaseException) -> bool:

@@ -17,6 +17,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import reset_queries
 
 from ..maintenance import BATCH_SIZE, Batch, Failure, Work, tables
+from ..models import (
+    AbstractBotSession,
+    BotSessionLease,
+    HandledUpdate,
+    Incident,
+    MaintenanceRun,
+)
+from ..unmigrated import refuse_unmigrated, routed
 from .places import refuse_impossible
 from .process import on_signal
 from .progress import Progress
@@ -29,6 +37,7 @@ EXIT_STATUS = (
     "Exit status: 0 all done, 1 an error or sessions that were left as they were, 2 wrong usage, "
     "75 ended early by --max-seconds or SIGTERM."
 )
+BESIDE_SESSIONS = (BotSessionLease, HandledUpdate, Incident, MaintenanceRun)
 LARGEST_BATCH = 10_000
 NAMED = 100
 """So many failures are named unless more is asked for; the others are counted."""
@@ -44,6 +53,10 @@ class BatchCommand(BaseCommand):
 
     def tasks(self, options: dict[str, Any]) -> list[Task]:
         raise NotImplementedError
+
+    def tables(self, options: dict[str, Any]) -> list[tuple[type[AbstractBotSession], str]]:
+        """Return the tables of sessions that the command is for."""
+        return tables(options["database"])
 
     def unreached(self, options: dict[str, Any]) -> list[str]:
         """Return which sessions the tasks do not reach, and why."""
@@ -76,6 +89,7 @@ class BatchCommand(BaseCommand):
     def handle(self, **options: Any) -> None:
         try:
             refuse_impossible(options)
+            refuse_unmigrated([*self.tables(options), *routed(*BESIDE_SESSIONS)])
             self.work(options)
         except ImproperlyConfigured as exc:
             raise CommandError(str(exc)) from exc
@@ -137,7 +151,7 @@ class BatchCommand(BaseCommand):
 
     def parts(self, task: Task, options: dict[str, Any]) -> Iterator[Part]:
         """Yield the tables."""
-        for model, using in tables(options["database"]):
+        for model, using in self.tables(options):
             label = f"{using}:{model._meta.db_table}"
             work: Work = task.work
             yield Part(label, partial(work.count, model, using), partial(work.run, model, using))

@@ -8,10 +8,13 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from botsessions.maintenance import tables
 from botsessions.maintenance.people import not_searched
+from botsessions.models import Incident
 from botsessions.records import MAX_ID
+from botsessions.unmigrated import refuse_unmigrated, routed
 
-from .places import refuse_misspelt
+from .places import refuse_impossible, refuse_misspelt
 
 
 class UserCommand(BaseCommand):
@@ -32,6 +35,8 @@ class UserCommand(BaseCommand):
         """
         where = {"bot": options["bot"], "using": options["database"]}
         try:
+            refuse_impossible(options)
+            refuse_unmigrated([*tables(options["database"]), *routed(Incident)])
             refuse_misspelt(options)
             places = not_searched(**where)
         except ImproperlyConfigured as exc:

@@ -14,6 +14,7 @@ from telegram import Bot as TelegramBot
 from telegram.error import InvalidToken, TelegramError
 
 from ..bots import Bot
+from ..unmigrated import refuse_unmigrated, tables_of
 from .application import SessionApplication
 from .builder import build_application
 from .deliveries import Deliveries
@@ -74,6 +75,7 @@ class Polling:
     def _built(self) -> Iterator[Life]:
         for bot in self._bots:
             try:
+                refuse_unmigrated(tables_of(bot))
                 yield Life(bot, build_application(bot), self._delete_webhooks)
             except Exception as exc:
                 self._fail(bot, exc)

@@ -12,6 +12,7 @@ from telegram.ext import Job
 
 from ..bots import Bot
 from ..database.claims import Claim
+from ..unmigrated import refuse_unmigrated, tables_of
 from .builder import build_application
 from .delivery import Delivery
 from .lifecycle import end, initialize
@@ -85,8 +86,13 @@ class Served:
 
 
 def serve(bot: Bot, has_jobs: Callable[[], bool]) -> Served:
-    """Return the bot, built in a thread that keeps no connection."""
+    """Return the bot, built in a thread that keeps no connection.
+
+    Raises:
+        ImproperlyConfigured: the settings are wrong, or somebody has to migrate.
+    """
     try:
+        refuse_unmigrated(tables_of(bot))
         return Served(bot, has_jobs)
     finally:
         connections.close_all()

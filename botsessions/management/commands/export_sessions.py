@@ -7,12 +7,14 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from botsessions.finding import State
+from botsessions.maintenance import tables
 from botsessions.maintenance.exporting import count_sessions, export_sessions
 from botsessions.maintenance.people import not_searched
 from botsessions.management.output import add_output, opened
-from botsessions.management.places import refuse_misspelt
+from botsessions.management.places import refuse_impossible, refuse_misspelt
 from botsessions.management.progress import Progress
 from botsessions.records import dumps
+from botsessions.unmigrated import refuse_unmigrated
 
 
 class Command(BaseCommand):
@@ -42,6 +44,8 @@ class Command(BaseCommand):
         using, path = options["database"], options["output"]
         which = {name: options[name] for name in ("bot", "name", "states")} | {"using": using}
         try:
+            refuse_impossible(options)
+            refuse_unmigrated(tables(using))
             refuse_misspelt(options)
             self.name_others(options["bot"], using)
             count = self.write(which, path, shows=options["verbosity"] == 1)

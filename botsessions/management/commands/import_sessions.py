@@ -5,11 +5,13 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from botsessions.maintenance import tables
 from botsessions.maintenance.importing import Import
 from botsessions.maintenance.origins import Origin, OriginError
 from botsessions.management.batches import EXIT_STATUS, BatchCommand
 from botsessions.management.origins import add_arguments, origin
 from botsessions.management.report import Part, Task
+from botsessions.models import AbstractBotSession
 
 
 class Command(BatchCommand):
@@ -51,6 +53,9 @@ class Command(BatchCommand):
             super().handle(**options)
         except OriginError as exc:
             raise CommandError(str(exc)) from exc
+
+    def tables(self, options: dict[str, Any]) -> list[tuple[type[AbstractBotSession], str]]:
+        return tables()
 
     def tasks(self, options: dict[str, Any]) -> list[Task]:
         self.origin: Origin = origin(options)
