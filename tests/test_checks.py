@@ -17,7 +17,8 @@ from django.db import ConnectionHandler
 from django.test import SimpleTestCase, TestCase, override_settings
 
 from botsessions import SessionApplication, lazy_session, multi_session, session
-from botsessions.checks import check_databases, check_settings, of_database, used_databases
+from botsessions.checks import check_databases, check_settings
+from botsessions.checks.databases import of_database, used_databases
 from botsessions.keys import per_chat, per_user
 from botsessions.persistence import BotPersistence
 from botsessions.storages import CacheStorage
