@@ -353,6 +353,35 @@ def test_it_goes_on_after_trouble_with_telegram(
 
 
 @pytest.mark.once
+def test_two_processes_with_one_token_name_the_cause_in_a_line(
+    start: Start, account: Account
+) -> None:
+    with start() as one, start() as other:
+
+        def is_told() -> bool:
+            return all("polls with the same TOKEN" in bot.output for bot in (one, other))
+
+        one.wait_until(is_told)
+        polls = len(account.polls)
+        one.wait_until(lambda: len(account.polls) > polls + 4)
+        for bot in (one, other):
+            assert bot.output.count("Bot 'notes' does not get all of its updates") == 1
+            assert "Traceback" not in bot.output
+
+
+@pytest.mark.once
+def test_a_webhook_that_is_set_meanwhile_is_named_in_a_line_and_error_handlers_hear_of_it(
+    start: Start, account: Account
+) -> None:
+    with start(bots={"notes": BOT | {"APPLICATION": "tests.bots.notes.build_reporting"}}) as bot:
+        bot.wait_until(lambda: account.polls)
+        account.webhook = {"url": "http://127.0.0.1:1/"}
+        account.say("wake up")
+        bot.wait_until(lambda: "manage.py delete_webhook notes" in bot.output)
+        bot.wait_until(lambda: "reported: Conflict" in bot.output)
+
+
+@pytest.mark.once
 def test_no_log_shows_a_token(
     start: Start, api: BotApi, account: Account, table: Tables, tmp_path: Path
 ) -> None:

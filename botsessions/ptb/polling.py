@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import cast
@@ -11,7 +12,7 @@ from typing import cast
 from django.core.exceptions import ImproperlyConfigured
 from django.db import close_old_connections
 from telegram import Bot as TelegramBot
-from telegram.error import InvalidToken, TelegramError
+from telegram.error import Conflict, InvalidToken, TelegramError
 
 from ..bots import Bot
 from ..unmigrated import refuse_unmigrated, tables_of
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 RETRIES = 3
 """How often a bot tries again that does not reach Telegram when it starts."""
+CONFLICT_SECONDS = 300.0
+"""So seldom it is told that others get the bot's updates."""
 
 
 class Polling:
@@ -120,6 +123,7 @@ class Life:
         self._application = application
         self._updater = application.updater
         self._task: asyncio.Task[None] | None = None
+        self._conflict_told_at = -CONFLICT_SECONDS
 
     async def live(self, on_start: Callable[[Bot, str], object]) -> None:
         """Start the bot, let it poll until :meth:`stop`, and end it.
@@ -185,7 +189,26 @@ class Life:
 
     def _report(self, error: TelegramError) -> None:
         application = self._application
+        if isinstance(error, Conflict):
+            self._tell_of_conflict(error)
+            if not application.error_handlers:  # PTB would log a traceback each time.
+                return
         application.create_task(application.process_error(update=None, error=error))
+
+    def _tell_of_conflict(self, error: Conflict) -> None:
+        now = time.monotonic()
+        if now - self._conflict_told_at < CONFLICT_SECONDS:
+            return
+        self._conflict_told_at = now
+        alias = self.bot.alias
+        if "webhook" in error.message:
+            cause = f"a webhook was set. Run manage.py delete_webhook {alias}, or end run_bot"
+        else:
+            cause = (
+                "another process, or another bot of BOTSESSIONS['BOTS'], polls with the same "
+                "TOKEN. Telegram serves one at a time: end the other"
+            )
+        logger.error("Bot %r does not get all of its updates: %s.", alias, cause)
 
     async def _end(self, deliveries: Deliveries) -> None:
         try:
