@@ -470,9 +470,9 @@ ELSEWHERE = {"shop": {"TOKEN": TOKEN, "FREE_STORAGE": True}}
         (TOKENLESS, ["shop"], r"set BOTSESSIONS\['BOTS'\]\['shop'\]\['TOKEN'\]"),
         (TOKENLESS, [], r"\['shop'\]\['TOKEN'\] or BOTSESSIONS\['BOTS'\]\['help'\]\['TOKEN'\]"),
         (TOKENLESS, ["shopp"], r"no bot 'shopp'.*'shop'"),
-        (ELSEWHERE, [], "declares no bot"),
+        (ELSEWHERE, [], "declares no bot with an APPLICATION"),
         (WITH_WEBHOOK, [], "no bot without a WEBHOOK_SECRET"),
-        ({}, [], "declares no bot"),
+        ({}, [], r"BOTSESSIONS\['BOTS'\] declares no bot\.$"),
     ],
 )
 def test_without_a_bot_to_run_it_says_what_to_set(

@@ -84,7 +84,15 @@ def chosen(aliases: Sequence[str]) -> list[Bot]:
         if tokenless := [bot for bot in bots if not bot.token]:
             raise ImproperlyConfigured(missing_token(tokenless))
         return bots
-    polled = [bot for bot in all_bots().values() if not bot.webhook_secret and not bot.is_elsewhere]
+    declared = all_bots().values()
+    if not declared:
+        raise ImproperlyConfigured("BOTSESSIONS['BOTS'] declares no bot.")
+    here = [bot for bot in declared if not bot.is_elsewhere]
+    if not here:
+        raise ImproperlyConfigured(
+            "BOTSESSIONS['BOTS'] declares no bot with an APPLICATION: all of them run elsewhere."
+        )
+    polled = [bot for bot in here if not bot.webhook_secret]
     if not polled:
         raise ImproperlyConfigured(
             "BOTSESSIONS['BOTS'] declares no bot without a WEBHOOK_SECRET. One that has it can be "
