@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,14 @@ from django.core.management.base import SystemCheckError
 from django.db import ConnectionHandler
 from django.test import SimpleTestCase, TestCase, override_settings
 
-from botsessions import SessionApplication, lazy_session, multi_session, session
+from botsessions import (
+    DatabaseStorage,
+    SessionApplication,
+    enhance_storage,
+    lazy_session,
+    multi_session,
+    session,
+)
 from botsessions.checks import check_databases, check_settings
 from botsessions.checks.databases import of_database, used_databases
 from botsessions.keys import per_chat, per_user
@@ -38,14 +46,63 @@ def build(builder: Any) -> SessionApplication:
     raise NotImplementedError
 
 
+def enhance(storage: Any) -> Any:
+    return session(storage=enhance_storage(storage, time_to_live=timedelta(days=1)))
+
+
+def kept_nowhere() -> BotPersistence:
+    return BotPersistence(storage=DatabaseStorage(using="nodb"))
+
+
 PIZZA = {"SESSION": "tests.test_checks.pizza", "APPLICATION": "tests.test_checks.build"}
 
 WRONG: list[tuple[str, Any, str, str]] = [
     ("settings that are no dict", ["pizza"], "E001", "BOTSESSIONS is not a dict"),
+    ("no settings at all", None, "E001", "BOTSESSIONS is not a dict"),
+    ("an empty list of settings", [], "E001", "BOTSESSIONS is not a dict"),
+    ("no bots at all", {"BOTS": None}, "E001", "['BOTS'] is not a dict of bots"),
+    ("an empty list of bots", {"BOTS": []}, "E001", "['BOTS'] is not a dict of bots"),
     ("bots that are no dict", {"BOTS": [PIZZA]}, "E001", "['BOTS'] is not a dict of bots"),
     ("a bot that is no dict", {"BOTS": {"a": "pizza"}}, "E001", "['BOTS']['a'] is not a dict"),
     ("an unknown setting", {"MAX_BITES": 3}, "E002", "unknown setting 'MAX_BITES'"),
     ("a token that is no text", {"BOTS": {"a": {**PIZZA, "TOKEN": 7}}}, "E013", "['TOKEN'] is not"),
+    (
+        "a token with a line end",
+        {"BOTS": {"a": {**PIZZA, "TOKEN": "1:A\n"}}},
+        "E013",
+        "['a']['TOKEN'] has blanks, a line end, or",
+    ),
+    ("a token with a blank", {"BOTS": {"a": {**PIZZA, "TOKEN": " 1:A"}}}, "E013", "has blanks"),
+    (
+        "one token for two bots",
+        {"BOTS": {alias: {**PIZZA, "TOKEN": "1:A"} for alias in ("a", "b")}},
+        "W009",
+        "one TOKEN for several bots: 'a', 'b'.",
+    ),
+    (
+        "a table that there is not",
+        {"BOTS": {"a": {**PIZZA, "SESSION": session(storage=DatabaseStorage(model="shop.Nope"))}}},
+        "E017",
+        "['a']['SESSION'] cannot be stored: DatabaseStorage(model='shop.Nope'): No installed app",
+    ),
+    (
+        "a table that is not for sessions",
+        {"BOTS": {"a": {**PIZZA, "SESSION": session(storage=DatabaseStorage(model="auth.User"))}}},
+        "E017",
+        "['a']['SESSION'] cannot be stored: model must be a subclass of AbstractBotSession",
+    ),
+    (
+        "a database that there is not",
+        {"BOTS": {"a": {**PIZZA, "SESSION": enhance(DatabaseStorage(using="nodb"))}}},
+        "E017",
+        "['a']['SESSION'] cannot be stored: settings.DATABASES has no 'nodb'",
+    ),
+    (
+        "a persistence in a database that there is not",
+        {"BOTS": {"a": {**PIZZA, "PERSISTENCE": kept_nowhere}}},
+        "E017",
+        "['a']['PERSISTENCE'] cannot be stored: settings.DATABASES has no 'nodb'",
+    ),
     (
         "an unknown setting of a bot",
         {"BOTS": {"a": {**PIZZA, "TOKEM": "1:A"}}},
@@ -61,6 +118,12 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("names that are no text", {"MASKED_FIELDS": [1]}, "E004", "MASKED_FIELDS"),
     ("a short token for metrics", {"METRICS_TOKEN": "secret"}, "E040", "METRICS_TOKEN"),
     ("a token for metrics that is no text", {"METRICS_TOKEN": 1}, "E040", "METRICS_TOKEN"),
+    (
+        "a token for metrics with a line end",
+        {"METRICS_TOKEN": f"{'x' * 16}\n"},
+        "E040",
+        "without blanks or line ends at its ends",
+    ),
     ("an empty alias", {"BOTS": {"": PIZZA}}, "E005", "at most 64 characters"),
     ("a long alias", {"BOTS": {"a" * 65: PIZZA}}, "E005", "at most 64 characters"),
     ("an alias that ends with a blank", {"BOTS": {"shop ": PIZZA}}, "E005", "blanks at its ends"),

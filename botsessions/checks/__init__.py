@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.core.checks import CheckMessage, Tags, register
 from django.db import connections
 
@@ -17,7 +18,8 @@ from .declared import of_app
 @register
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Check ``settings.BOTSESSIONS`` and what it names."""
-    return list(of_app(app_settings()))
+    declared = getattr(settings, "BOTSESSIONS", {})
+    return list(of_app(app_settings() if isinstance(declared, Mapping) else declared))
 
 
 @register

@@ -25,7 +25,7 @@ def used_databases() -> set[str]:
     with suppress(AttributeError):  # The settings are no dicts.
         bots = all_bots()
     for bot in bots.values():
-        with suppress(ImproperlyConfigured, AttributeError):  # Another check tells.
+        with suppress(ImproperlyConfigured, AttributeError, TypeError):  # Another check tells.
             storages = [fragment.storage for fragment in bot.fragments.values()]
             if bot.lock == "process":
                 storages = [s for s in storages if isinstance(peel(s)[1], DatabaseStorage)]

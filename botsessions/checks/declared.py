@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from django.core.checks import CheckMessage, Error
+from django.core.checks import Warning as CheckWarning
 
 from ..bots import BOT_SETTINGS, LOCKS, Bot, check_alias
 from ..conf import APP_SETTINGS, FREE_STORAGE_LIMITS
@@ -16,6 +17,7 @@ from ..updates import KINDS
 from .named import of_named
 
 SHORTEST_TOKEN = 16
+NOT_IN_TOKENS = re.compile(r"[^!-~]")
 SECRET = re.compile(r"[A-Za-z0-9_-]{1,256}")
 """What Telegram sends as a webhook's secret token."""
 
@@ -36,18 +38,21 @@ def of_app(settings: object) -> Iterator[CheckMessage]:
         yield Error("BOTSESSIONS['MASKED_FIELDS'] is not a list of names.", id="botsessions.E004")
     yield from of_free_storage(settings.get("FREE_STORAGE", {}))
     token = settings.get("METRICS_TOKEN")
-    if token and not (isinstance(token, Secret) and len(token.reveal()) >= SHORTEST_TOKEN):
+    text = token.reveal() if isinstance(token, Secret) else ""
+    if token and (len(text) < SHORTEST_TOKEN or text != text.strip()):
         yield Error(
-            f"BOTSESSIONS['METRICS_TOKEN'] is not text of at least {SHORTEST_TOKEN} characters.",
+            f"BOTSESSIONS['METRICS_TOKEN'] is not text of at least {SHORTEST_TOKEN} characters "
+            "without blanks or line ends at its ends.",
             hint="Make one with secrets.token_urlsafe().",
             id="botsessions.E040",
         )
-    bots = settings.get("BOTS") or {}
+    bots = settings.get("BOTS", {})
     if not isinstance(bots, Mapping):
         yield Error("BOTSESSIONS['BOTS'] is not a dict of bots by alias.", id="botsessions.E001")
         return
     for alias, bot in bots.items():
         yield from of_bot(alias, bot)
+    yield from of_tokens(bots)
 
 
 def of_free_storage(limits: object) -> Iterator[CheckMessage]:
@@ -101,6 +106,12 @@ def of_bot(alias: Any, settings: object) -> Iterator[CheckMessage]:
     token, secret = settings.get("TOKEN"), settings.get("WEBHOOK_SECRET")
     if token and not isinstance(token, Secret):
         yield Error(f"{where}['TOKEN'] is not text.", id="botsessions.E013")
+    elif token and NOT_IN_TOKENS.search(token.reveal()):
+        yield Error(
+            f"{where}['TOKEN'] has blanks, a line end, or other characters that no token has.",
+            hint="Look at its ends, and copy it again from @BotFather if need be.",
+            id="botsessions.E013",
+        )
     if secret and not (isinstance(secret, Secret) and SECRET.fullmatch(secret.reveal())):
         yield Error(
             f"{where}['WEBHOOK_SECRET'] is not 1 to 256 characters of A-Z, a-z, 0-9, _ and -.",
@@ -119,6 +130,23 @@ def of_bot(alias: Any, settings: object) -> Iterator[CheckMessage]:
             hint=f"It knows {', '.join(KINDS)}.",
             id="botsessions.E010",
         )
+
+
+def of_tokens(bots: Mapping[Any, Any]) -> Iterator[CheckMessage]:
+    """Tell of bots that would take each other's updates."""
+    aliases: dict[Secret, list[str]] = {}
+    for alias, bot in bots.items():
+        token = bot.get("TOKEN") if isinstance(bot, Mapping) else None
+        if isinstance(token, Secret):
+            aliases.setdefault(token, []).append(repr(alias))
+    for same in aliases.values():
+        if len(same) > 1:
+            yield CheckWarning(
+                f"BOTSESSIONS['BOTS'] has one TOKEN for several bots: {', '.join(same)}.",
+                hint="Telegram gives each update to one of them. Get each a token of its own from "
+                "@BotFather.",
+                id="botsessions.W009",
+            )
 
 
 def unknown(

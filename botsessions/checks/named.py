@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from django.core.cache import caches
 from django.core.cache.backends.dummy import DummyCache
@@ -12,9 +13,9 @@ from django.core.exceptions import ImproperlyConfigured
 
 from ..arguments import misfit
 from ..bots import Bot
-from ..declaration import Declaration
+from ..declaration import Declaration, Fragment
 from ..keys import ignores_update
-from ..storages import CacheStorage
+from ..storages import CacheStorage, DatabaseStorage
 
 
 def of_named(bot: Bot, where: str) -> Iterator[CheckMessage]:
@@ -22,7 +23,7 @@ def of_named(bot: Bot, where: str) -> Iterator[CheckMessage]:
     try:
         if isinstance(bot.session, Declaration):
             yield from of_keys(bot.session, where)
-            yield from of_caches(bot.session, where)
+            yield from of_storages(bot.session.fragments, f"{where}['SESSION']")
         else:
             yield Error(
                 f"{where}['SESSION'] is no session.",
@@ -61,6 +62,8 @@ def of_persistence(bot: Bot, where: str) -> Iterator[CheckMessage]:
             hint=hint,
             id="botsessions.E016",
         )
+    elif found is not None:
+        yield from of_storages(found.fragments, f"{where}['PERSISTENCE']")
 
 
 def of_keys(session: Declaration, where: str) -> Iterator[CheckMessage]:
@@ -74,18 +77,23 @@ def of_keys(session: Declaration, where: str) -> Iterator[CheckMessage]:
             )
 
 
-def of_caches(session: Declaration, where: str) -> Iterator[CheckMessage]:
-    """Tell of caches that are none; what others do when they are out, CacheStorage sees to."""
-    storages = [fragment.innermost for fragment in session.fragments.values()]
-    for alias in sorted(
-        {storage.alias for storage in storages if isinstance(storage, CacheStorage)}
-    ):
-        if alias not in caches.settings:
-            problem = f"settings.CACHES has no {alias!r}"
-        elif isinstance(caches[alias], DummyCache):
-            problem = f"CACHES[{alias!r}] is a DummyCache, which stores nothing"
-        else:
-            continue
-        yield Error(
-            f"{where}['SESSION'] uses a CacheStorage, but {problem}.", id="botsessions.E014"
-        )
+def of_storages(fragments: Mapping[str, Fragment[Any]], where: str) -> Iterator[CheckMessage]:
+    """Tell of caches, tables and databases that there are not."""
+    storages = [fragment.innermost for fragment in fragments.values()]
+    for alias in sorted({s.alias for s in storages if isinstance(s, CacheStorage)}):
+        if problem := problem_of_cache(alias):
+            yield Error(f"{where} uses a CacheStorage, but {problem}.", id="botsessions.E014")
+    for storage in dict.fromkeys(s for s in storages if isinstance(s, DatabaseStorage)):
+        try:
+            storage.check()
+        except (ImproperlyConfigured, TypeError) as exc:
+            yield Error(f"{where} cannot be stored: {exc}", id="botsessions.E017")
+
+
+def problem_of_cache(alias: str) -> str | None:
+    """Return why a cache is none; what others do when they are out, CacheStorage sees to."""
+    if alias not in caches.settings:
+        return f"settings.CACHES has no {alias!r}"
+    if isinstance(caches[alias], DummyCache):
+        return f"CACHES[{alias!r}] is a DummyCache, which stores nothing"
+    return None
