@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.urls.base import get_script_prefix, set_script_prefix
 
 from .botapi import BotApi, refusal, serving
 from .sites import SECRET, TOKEN
@@ -140,12 +141,34 @@ def test_telegrams_refusal_is_passed_on(api: BotApi) -> None:
         (["set_webhook", "nobody", "--url", "https://a.b"], "There is no bot 'nobody'"),
         (["set_webhook"], "--url"),
         (["set_webhook", "--url", "example.com"], "'example.com' does not begin with https://"),
+        (["set_webhook", "--url", "https://a.b?c"], r"'https://a.b\?c' has a \? or #"),
         (["set_webhook", "--url", "https://a.b", "--max-connections", "101"], "from 1 to 100"),
         (["bot_info", "offline"], r"\['offline'\]\['TOKEN'\]"),
     ],
 )
 def test_wrong_arguments_are_explained(api: BotApi, arguments: list[str], match: str) -> None:
     failing(*arguments, match=match)
+
+
+@pytest.mark.parametrize(
+    "path", ["telegram", "telegram/", "telegram/notes", "telegram/notes/", "telegram/polling/"]
+)
+def test_the_path_of_webhooks_is_not_added_twice(path: str, api: BotApi) -> None:
+    url = f"https://example.com/{path}"
+    match = rf"without /{path.rstrip('/')}/: /telegram/notes/ is added"
+    failing("set_webhook", "--url", url, match=match)
+    assert not api.account(TOKEN).webhook["url"]
+
+
+def test_nor_is_what_the_project_has_in_front_of_all_paths(api: BotApi) -> None:
+    before = get_script_prefix()
+    set_script_prefix("/site/")
+    try:
+        failing("set_webhook", "--url", "https://example.com/site", match="without /site/")
+        run("set_webhook", "--url", "https://example.com/proxy/")
+    finally:
+        set_script_prefix(before)
+    assert api.account(TOKEN).webhook["url"] == "https://example.com/proxy/site/telegram/notes/"
 
 
 def test_without_the_urls_set_webhook_says_what_to_add(api: BotApi, settings: Any) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.core.management.base import CommandError, CommandParser
 from django.urls import NoReverseMatch, reverse
@@ -46,6 +47,7 @@ class Command(AccountCommand):
                 "The project's URLs have no webhooks: add "
                 'path("telegram/", include("botsessions.urls")) to its ROOT_URLCONF.'
             ) from exc
+        refuse_twice(options["url"], path)
         url = options["url"] + path
         set_webhook(
             bot,
@@ -57,9 +59,25 @@ class Command(AccountCommand):
             self.stdout.write(f"{bot.alias}: Telegram sends updates to {url}")
 
 
+def refuse_twice(url: str, path: str) -> None:
+    """Refuse a URL that has the path of webhooks, or its beginning, already.
+
+    Raises:
+        CommandError: it has.
+    """
+    given = urlsplit(url).path + "/"
+    common = path.rstrip("/").rpartition("/")[0] + "/"  # To the webhooks of all bots.
+    if given != "/" and (path.startswith(given) or (common != "/" and given.startswith(common))):
+        raise CommandError(f"Give --url without {given}: {path} is added to it.")
+
+
 def base_url(text: str) -> str:
-    if not text.startswith(("https://", "http://")):
-        raise ArgumentTypeError(f"{text!r} does not begin with https://")
+    if not text.startswith(("https://", "http://")):  # A Bot API server of one's own takes both.
+        raise ArgumentTypeError(
+            f"{text!r} does not begin with https:// (or http://, for a Bot API server of your own)"
+        )
+    if "?" in text or "#" in text:
+        raise ArgumentTypeError(f"{text!r} has a ? or #: give the address of the site alone")
     return text.rstrip("/")
 
 
