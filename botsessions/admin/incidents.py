@@ -12,7 +12,6 @@ from django.db import router
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
@@ -50,7 +49,7 @@ class Shown(NamedTuple):
 class Counted(NamedTuple):
     """Incidents of one kind on the overview."""
 
-    label: str | Promise
+    label: str
     bot: str
     often: str
     url: str
@@ -94,9 +93,10 @@ def counted(
     """Yield what the overview says of the last day."""
     listed = listing(request, site)
     for one in found:
-        query = urlencode({"bot": one.bot, "kind__exact": one.kind.value})
+        query = urlencode({"bot": one.bot, "kind__exact": one.kind})
         url = f"{listed}?{query}" if listed else ""
-        yield Counted(one.kind.label, one.bot, times(one.count), url)
+        label = Incident(kind=one.kind).get_kind_display()
+        yield Counted(label, one.bot, times(one.count), url)
 
 
 def listing(request: HttpRequest, site: AdminSite) -> str:

@@ -13,7 +13,13 @@ from ..figures.numbers import grouped
 from ..figures.runs import Run
 from .moments import moment
 
-WORKS = {"sweep": _("Last sweep"), "migrate": _("Last migration")}
+WORKS = {
+    "sweep": _("Last sweep"),
+    "migrate": _("Last migration"),
+    "import": _("Last import"),
+    "rename": _("Last renaming"),
+    "rekey": _("Last change of keys"),
+}
 OUTCOMES = {
     "done": _("Done"),
     "early": _("Ended early"),
@@ -34,12 +40,14 @@ class Done(NamedTuple):
 
 
 def last_run(work: str, run: Run | None) -> Done:
+    """Return how a run reads. What only newer code knows has the name that stands in the table."""
+    title = WORKS.get(work) or gettext("Last run of {work}").format(work=work)
     if run is None:
-        return Done(WORKS[work], gettext("Never noted"), False, "", "")
+        return Done(title, gettext("Never noted"), False, "", "")
     counts = gettext("{done} done, {left} left as they were, in {seconds} s").format(
         done=grouped(run.done), left=grouped(run.left), seconds=f"{run.seconds:.1f}"
     )
     only = gettext("only {what}").format(what=run.only) if run.only else ""
     text = " · ".join(filter(None, [counts, only, run.reason]))
-    is_bad = not run.went_well
-    return Done(WORKS[work], OUTCOMES[run.outcome], is_bad, moment(run.started_at), text)
+    outcome = OUTCOMES.get(run.outcome, run.outcome)
+    return Done(title, outcome, not run.went_well, moment(run.started_at), text)

@@ -18,7 +18,8 @@ class IncidentFigures:
     """Incidents of a bot, of one kind, in the last day."""
 
     bot: str
-    kind: Incident.Kind
+    kind: str
+    """One of ``Incident.Kind``, or one that only newer code knows."""
     count: int
 
 
@@ -27,4 +28,4 @@ def incidents_lately(now: datetime) -> list[IncidentFigures]:
     rows = Incident._default_manager.using(router.db_for_read(Incident))
     lately = rows.filter(last_at__gte=now - LATELY).order_by("bot", "kind")
     counts = lately.values_list("bot", "kind").annotate(Sum("count"))
-    return [IncidentFigures(bot, Incident.Kind(kind), count) for bot, kind, count in counts]
+    return [IncidentFigures(bot, kind, count) for bot, kind, count in counts]

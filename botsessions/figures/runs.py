@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import router
+from django.db.models import Max
 
 from ..models import MaintenanceRun
 
 WORKS = ("sweep", "migrate")
-LATEST = 200
+"""What is to be done again and again, so that people ask for it also if it was never done."""
 SILENT = timedelta(minutes=10)
 """A run that was not seen for so long has been killed."""
 
@@ -36,10 +37,11 @@ class Run:
 
 
 def last_runs(now: datetime) -> dict[str, Run | None]:
-    """Return the last run of each kind of work."""
+    """Return the last run of each kind of work, also of kinds that only newer code knows."""
     rows = MaintenanceRun._default_manager.using(router.db_for_read(MaintenanceRun))
+    newest = rows.values("work").annotate(newest=Max("pk")).values("newest")
     found: dict[str, Run | None] = dict.fromkeys(WORKS)
-    for row in rows.order_by("pk")[:LATEST]:
+    for row in rows.filter(pk__in=newest).order_by("work"):
         found[row.work] = run_of(row, now)
     return found
 

@@ -17,8 +17,7 @@ def plain(figures: Figures, said: Mapping[str, Said | None]) -> dict[str, Any]:
         "tables": [table(one) for one in figures.tables],
         "runs": {work: run and of_run(run) for work, run in figures.runs.items()},
         "incidents": [
-            {"bot": one.bot, "kind": one.kind.value, "count": one.count}
-            for one in figures.incidents
+            {"bot": one.bot, "kind": one.kind, "count": one.count} for one in figures.incidents
         ],
         "overdue": {
             "sweep": figures.sweep_is_overdue,

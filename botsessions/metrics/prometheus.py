@@ -150,7 +150,7 @@ def of_runs(figures: Figures) -> Iterator[GaugeMetricFamily]:
 
 
 def of_incidents(figures: Figures) -> GaugeMetricFamily:
-    found = [((one.bot, one.kind.value), one.count) for one in figures.incidents]
+    found = [((one.bot, one.kind), one.count) for one in figures.incidents]
     return gauge("incidents", "What went wrong in the last day.", ("bot", "kind"), found)
 
 
