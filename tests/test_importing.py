@@ -406,6 +406,7 @@ def test_what_ends_early_says_so_and_the_next_run_does_the_rest(lines: Lines) ->
         (["-", "--data", "chat_data"], "--data is of no use with jsonl."),
         (["-", "--prefix", "x"], "--prefix is of no use with jsonl."),
         (["-", "--database", "other"], "no database 'other'"),
+        (["-", "--fragment", "crat"], "There is no fragment 'crat', and no session of such"),
     ],
 )
 def test_wrong_usage_is_explained(arguments: list[str], problem: str) -> None:

@@ -21,7 +21,7 @@ from botsessions.database.connections import close_databases
 from botsessions.keys import per_topic, per_user, per_user_chat
 from botsessions.maintenance import holding, readdressing
 from botsessions.maintenance.renaming import RenameBot
-from botsessions.models import BotSession, HandledUpdate, Incident
+from botsessions.models import BotSession, HandledUpdate, Incident, MaintenanceRun
 from botsessions.records import MAX_NAME_LENGTH
 from botsessions.storages import FileStorage
 
@@ -159,7 +159,7 @@ def test_run_again_it_does_the_rest() -> None:
     options = ("--batch-size", "2", "--limit", "5")
     assert run("rename_bot", "old", "shop", *options).startswith("5 sessions renamed in")
     assert run("rename_bot", "old", "shop", *options).startswith("4 sessions renamed in")
-    assert run("rename_bot", "old", "shop").startswith("0 sessions renamed in")
+    assert "There is no bot 'old', and no session of such a bot" in run("rename_bot", "old", "shop")
     assert len(stored(bot="shop")) == 9
     result = json.loads(run("rename_bot", "shop", "store", "--json", "--limit", "1"))
     assert (result["renamed"], result["failed"]) == (1, 0)
@@ -238,13 +238,27 @@ def test_what_the_bot_looks_for_elsewhere_stays(settings: Any, tmp_path: Path) -
     [
         (("rename_bot", "old", "new"), "There is no bot 'new'"),
         (("rename_bot", "shop", "shop"), "'shop' is the same name."),
+        (("rename_bot", "odl", "shop"), "There is no bot 'odl', and no session of such a bot: "),
+        (("rename_bot", "4711", "shop"), "There is no bot '4711', and no session of such a bot"),
         (("rename_bot", "old", "shop", "--database", "x"), "There is no database 'x'"),
         (("rename_fragment", "a", "b", "--bot", "store"), "fragment of bot 'store' as NEW: "),
         (("rename_fragment", "a", "b", "--bot", "shop"), "has a single session"),
         (("rename_fragment", "cart", "cart", "--bot", "store"), "'cart' is the same name."),
+        (
+            ("rename_fragment", "crat", "user", "--bot", "store"),
+            "There is no fragment 'crat' of bot 'store', and no session of such a fragment.",
+        ),
+        (
+            ("rename_fragment", "ptb:conversation:odl", "cart", "--bot", "store"),
+            "There is no fragment 'ptb:conversation:odl' of bot 'store', and no session of such",
+        ),
         (("rename_fragment", "a", "cart"), "Name a bot"),
         (("rekey_sessions", "per_chat"), "Name a bot"),
         (("rekey_sessions", "per_chat", "--bot", "store"), "Choose a fragment of bot 'store'"),
+        (
+            ("rekey_sessions", "per_chat", "--bot", "store", "--fragment", "crat"),
+            "Choose a fragment of bot 'store'",
+        ),
         (("rekey_sessions", "per_cat", "--bot", "shop"), "There is no key function per_cat"),
         (("rekey_sessions", "no.module", "--bot", "shop"), "There is no key function no.module"),
         (
@@ -257,8 +271,28 @@ def test_what_the_bot_looks_for_elsewhere_stays(settings: Any, tmp_path: Path) -
         ),
     ],
 )
-def test_wrong_usage_is_explained(arguments: tuple[str, ...], problem: str) -> None:
-    assert problem in run(*arguments)
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_wrong_usage_is_explained_and_does_nothing(
+    arguments: tuple[str, ...], options: tuple[str, ...], problem: str
+) -> None:
+    make("1", name="cart")
+    rows = list(BotSession.objects.values())
+    assert problem in run(*arguments, *options)
+    assert list(BotSession.objects.values()) == rows
+    assert not MaintenanceRun.objects.exists()
+
+
+def test_what_the_settings_know_may_have_no_sessions() -> None:
+    assert run("rename_bot", "store", "shop").startswith("0 sessions renamed in")
+    assert run("rename_fragment", "user", "cart", "--bot", "store").startswith("0 sessions")
+
+
+@pytest.mark.parametrize("model", [HandledUpdate, Incident])
+def test_a_bot_without_sessions_in_tables_may_have_something_else_to_be_renamed(model: Any) -> None:
+    needed = {"update_id": 1, "claim": 1, "claimed_until": 1} if model is HandledUpdate else {}
+    model.objects.create(bot="old", **needed)
+    assert run("rename_bot", "old", "shop").startswith("0 sessions renamed in")
+    assert model.objects.get().bot == "shop"
 
 
 # A fragment.

@@ -11,6 +11,7 @@ from django.db import router
 from django.db.models import Q
 
 from ..exceptions import SessionKeyError
+from ..incidents.writing import incidents
 from ..keys import check_key
 from ..models import AbstractBotSession, HandledUpdate
 from ..storages import About
@@ -161,6 +162,12 @@ class Rekey(Readdress):
             # A customer in a channel's direct messages, who is no part of the key.
             about = About(chat_id=about.chat_id, user_id=whose.user_id)
         return check_key(new_key), about
+
+
+def is_remembered(bot: str) -> bool:
+    """Whether anything but sessions is stored of a bot: what its webhook has handled, incidents."""
+    handled = HandledUpdate._default_manager.using(router.db_for_write(HandledUpdate))
+    return any(rows.filter(bot=bot).exists() for rows in (handled, incidents()))
 
 
 def rename_handled(old: str, new: str) -> None:

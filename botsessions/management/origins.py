@@ -26,7 +26,7 @@ from ..maintenance.origins import (
 from ..persistence.fragments import THE_BOT
 from ..storages import FreeStorage
 from ..storages.free import PUBLIC
-from .places import place
+from .places import place, refuse_misspelt
 
 Options = Mapping[str, Any]
 
@@ -125,6 +125,7 @@ def grammy_free(options: Options) -> Origin:
 def json_lines(options: Options) -> Origin:
     if options["bot"] is not None:
         get_bot(options["bot"])
+    refuse_misspelt(options)
     return JsonLines(named(options), bot=options["bot"], name=options["name"])
 
 

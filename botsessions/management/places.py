@@ -15,6 +15,7 @@ from ..due import CONVERSATION
 from ..maintenance import tables
 from ..maintenance.declared import declared
 from ..maintenance.origins import Place
+from ..maintenance.renaming import is_remembered
 from ..records import MAX_NAME_LENGTH
 
 
@@ -57,14 +58,42 @@ def refuse_misspelt(options: Mapping[str, Any]) -> None:
     if not bots:
         return
     if bot is not None and not (bot in bots or bot.isdecimal() or has_sessions(bot=bot)):
-        raise CommandError(
-            f"There is no bot {bot!r}, and no session of such a bot: BOTSESSIONS['BOTS'] declares "
-            f"{', '.join(map(repr, bots))}."
-        )
+        raise no_bot(bot)
     if name is None or any(declared(alias, name) for alias in (bots if bot is None else [bot])):
         return
     if not has_sessions(name=name):
         raise CommandError(f"There is no fragment {name!r}, and no session of such a fragment.")
+
+
+def refuse_unknown_bot(old: str) -> None:
+    """Refuse the alias of a bot that is to be renamed if nothing knows it.
+
+    Raises:
+        CommandError: neither the settings know it nor anything that is stored.
+    """
+    if not (old in all_bots() or has_sessions(bot=old) or is_remembered(old)):
+        raise no_bot(old)
+
+
+def refuse_unknown_fragment(bot: str, old: str) -> None:
+    """Refuse a fragment of a bot that is to be renamed if nothing knows it.
+
+    Raises:
+        CommandError: neither the code knows it nor any session.
+    """
+    known = (*get_bot(bot).fragments, *fragments_of_jobs())
+    if not (old in known or has_sessions(bot=bot, name=old)):
+        raise CommandError(
+            f"There is no fragment {old!r} of bot {bot!r}, and no session of such a fragment."
+        )
+
+
+def no_bot(bot: str) -> CommandError:
+    known = ", ".join(map(repr, all_bots())) or "none"
+    return CommandError(
+        f"There is no bot {bot!r}, and no session of such a bot: BOTSESSIONS['BOTS'] declares "
+        f"{known}."
+    )
 
 
 def refuse_impossible(options: Mapping[str, Any]) -> None:

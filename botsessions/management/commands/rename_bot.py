@@ -9,6 +9,7 @@ from botsessions.incidents.writing import follow_bot
 from botsessions.maintenance.people import not_searched
 from botsessions.maintenance.renaming import RenameBot, rename_handled
 from botsessions.management.batches import EXIT_STATUS
+from botsessions.management.places import refuse_unknown_bot
 from botsessions.management.renaming import ReaddressCommand
 from botsessions.management.report import Task
 
@@ -44,3 +45,4 @@ def refuse_wrong_names(old: str, new: str) -> None:
         raise CommandError(f"{old!r} is the same name.")
     if not new.isdecimal():  # Which a bot without settings has.
         get_bot(new)
+    refuse_unknown_bot(old)

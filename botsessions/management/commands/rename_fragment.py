@@ -6,7 +6,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from botsessions.maintenance.renaming import RenameFragment
 from botsessions.management.batches import EXIT_STATUS
-from botsessions.management.places import place
+from botsessions.management.places import place, refuse_unknown_fragment
 from botsessions.management.renaming import ReaddressCommand
 from botsessions.management.report import Task
 
@@ -27,5 +27,6 @@ class Command(ReaddressCommand):
         bot, new = place(options, is_new=True)
         if options["old"] == new:
             raise CommandError(f"{new!r} is the same name.")
+        refuse_unknown_fragment(bot, options["old"])
         work = RenameFragment(bot=bot, old=options["old"], new=new, **self.how(options))
         return [Task(work, "rename", "renamed", "renamable")]
