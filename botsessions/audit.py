@@ -73,6 +73,15 @@ def name_of(session: AbstractBotSession) -> str:
     return gettext("Session {id} of {bot}").format(id=session.pk, bot=name)
 
 
+def columns_changed(
+    before: AbstractBotSession, after: AbstractBotSession, names: Iterable[str]
+) -> tuple[str, ...]:
+    """Return the columns that differ. Data may be large: nobody looks at it, and it is named."""
+    return tuple(
+        name for name in names if name == "data" or getattr(before, name) != getattr(after, name)
+    )
+
+
 def changed(model: Any, names: Sequence[str]) -> list[dict[str, Any]]:
     """Return Django's message for changed columns, in the language that it keeps."""
     with override(None):

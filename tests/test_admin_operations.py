@@ -133,6 +133,22 @@ def test_reset_to_initial(operator: Client) -> None:
     assert LogEntry.objects.count() == 2
 
 
+def test_the_log_names_what_a_reset_has_changed_of_each_session(
+    operator: Client, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("botsessions.audit.MANY", 1)
+    soon = timezone.now() + HOUR
+    rows = [make(1), make(2, version=2), make(3, expires_at=soon)]
+    run(operator, "reset", rows, confirmed="yes")
+    said = {entry.object_id: entry.get_change_message() for entry in LogEntry.objects.all()}
+    assert said == {
+        str(rows[0].pk): "Changed Data.",
+        str(rows[1].pk): "Changed Data and Version.",
+        str(rows[2].pk): "Changed Data and Expires.",
+        None: "Changed Data, Version and Expires.",
+    }
+
+
 def test_migrate(operator: Client, settings: Any) -> None:
     storage = enhance_storage(migrations={2: lambda old: {"pets": [old["pet"]]}})
     declared = session(storage=storage)

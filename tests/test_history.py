@@ -325,6 +325,16 @@ def test_a_session_that_was_ended_by_hand_is_on_its_page_restored_as_it_was_last
     editor.post(url("past", row), {"restore": restored[1], "revision": row.revision})
     row.refresh_from_db()
     assert (row.data, row.expires_at) == ({"n": edits}, None)
+    assert LogEntry.objects.latest("pk").get_change_message() == "Changed Expires."
+
+
+def test_the_log_names_what_is_another_since_a_version_was_restored(editor: Client) -> None:
+    row = make("5", {"n": 1}, bot="plain")
+    changing.write_data(row, {"n": 2}, row.revision, by="admin:1")
+    row.refresh_from_db()
+    entry = HistoryEntry.objects.get()
+    editor.post(url("past", row), {"restore": entry.pk, "revision": row.revision})
+    assert LogEntry.objects.get().get_change_message() == "Changed Data."
 
 
 def test_of_which_nothing_is_kept_the_page_says_so(editor: Client) -> None:

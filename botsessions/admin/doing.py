@@ -73,12 +73,13 @@ def do(
         chosen: what the operation's form says.
         run: does it to a batch, in the operation's place.
     """
-    outcome, message = Outcome(), operation.message(sessions.model)
+    outcome, model = Outcome(), sessions.model
+    fields = set[str]()
     run = run or operation.run
     try:
         for keys in batches_of_keys(sessions, BATCH_SIZE):
             batch = sessions.filter(pk__in=keys)
-            before = list(batch.only("bot", "name", "key", "revision"))
+            before = list(batch.only("bot", "name", "key", "revision", *columns(operation)))
             rows = {changing.address_of(session): session.pk for session in before}
             outcome.seen += len(before)
             try:
@@ -86,18 +87,40 @@ def do(
                     outcome.add(part, rows)
             finally:
                 if not operation.is_anonymous:
-                    audit.log(user, changed(before), operation.flag, message)
+                    for names, some in changed(before, operation).items():
+                        fields.update(names)
+                        audit.log(user, some, operation.flag, message(model, names))
     finally:  # What earlier batches have done is done, whatever happens later.
         if operation.is_anonymous or outcome.done > audit.MANY:
-            audit.log_count(user, sessions.model, outcome.done, operation.flag, message)
+            names = tuple(name for name in operation.fields if name in fields)
+            count = outcome.done
+            audit.log_count(user, model, count, operation.flag, message(model, names))
     return outcome
 
 
-def changed(sessions: list[AbstractBotSession]) -> list[AbstractBotSession]:
-    """Return those whose revision is another one now, or which are gone."""
+def columns(operation: Operation) -> list[str]:
+    """Return the columns that are looked at before and after."""
+    return [name for name in operation.fields if name != "data"]
+
+
+def changed(
+    sessions: list[AbstractBotSession], operation: Operation
+) -> dict[tuple[str, ...], list[AbstractBotSession]]:
+    """Return those that are not what they were, or are gone, by the columns that changed."""
+    found: dict[tuple[str, ...], list[AbstractBotSession]] = {}
     if not sessions:
-        return []
-    now = type(sessions[0])._default_manager.using(sessions[0]._state.db)
-    keys = [session.pk for session in sessions]
-    revisions = dict(now.filter(pk__in=keys).values_list("pk", "revision"))
-    return [session for session in sessions if revisions.get(session.pk) != session.revision]
+        return found
+    rows = type(sessions[0])._default_manager.using(sessions[0]._state.db)
+    there = rows.filter(pk__in=[session.pk for session in sessions])
+    now = {row.pk: row for row in there.only("revision", *columns(operation))}
+    for session in sessions:
+        row = now.get(session.pk)
+        if row is None or row.revision != session.revision:
+            names = audit.columns_changed(session, row, operation.fields) if row else ()
+            found.setdefault(names, []).append(session)
+    return found
+
+
+def message(model: Any, names: tuple[str, ...]) -> Any:
+    """Return what the log says, as Django's ``LogEntry`` keeps it."""
+    return audit.changed(model, names) if names else ""

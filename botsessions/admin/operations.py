@@ -15,7 +15,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from ..audit import CHANGE, DELETION, changed
+from ..audit import CHANGE, DELETION
 from ..downloads import download
 from ..finding import Age, State, of_age, state_of
 from ..maintenance import BATCH_SIZE, Batch, Migrate, changing
@@ -48,7 +48,7 @@ class Operation:
     can_be_undone = False
     flag: ClassVar[int] = CHANGE
     fields: ClassVar[tuple[str, ...]] = ()
-    """The columns that it changes, for the log."""
+    """The columns that it may change, for the log. That its size goes with data is understood."""
     is_safe = False
     """Whether nothing is lost by it: such ones stand apart."""
     is_anonymous = False
@@ -92,10 +92,6 @@ class Operation:
             by: who does it, like ``admin:1``.
         """
         raise NotImplementedError
-
-    def message(self, model: Any) -> Any:
-        """Return what the log says, as Django's ``LogEntry`` keeps it."""
-        return changed(model, self.fields) if self.fields else ""
 
     def response(self, request: HttpRequest, sessions: QuerySet[Any]) -> HttpResponseBase | None:
         """Return what the browser gets instead of a page that says what was done."""
@@ -166,7 +162,7 @@ class Reset(Operation):
         "for some days, unless it is nothing that the bot could read."
     )
     button = _("Reset")
-    fields = ("data", "version", "size", "expires_at")
+    fields = ("data", "version", "expires_at")
 
     def applies(self, contents: Contents) -> bool:
         return contents.fragment is not None and contents.fragment.initial is not None

@@ -22,10 +22,10 @@ from ..finding import State, state_of
 from ..history import KEPT_FOR, Past, past_of
 from ..history.keeping import length
 from ..history.past import entries_of
-from ..maintenance.changing import address_of, restore
+from ..maintenance.changing import address_of, all_of_it, restore
 from ..masking import mask, mask_text, masked_fields
 from ..models import AbstractBotSession, HistoryEntry
-from ..reading import UNREADABLE, text_of, value_of
+from ..reading import UNREADABLE, text_of, value_of, with_text
 from ..records import conflict
 from . import columns
 from .differences import differences
@@ -105,10 +105,19 @@ def restored(
     except SessionError as exc:
         model_admin.message_user(request, str(exc), messages.ERROR)
         return here
-    audit.log(request.user, [session], audit.CHANGE, audit.changed(session, ["data"]))
+    audit.log(request.user, [session], audit.CHANGE, audit.changed(session, what_changed(session)))
     text = gettext("The session is what it was. The bot sees it from now on.")
     model_admin.message_user(request, text, messages.SUCCESS)
     return redirect(model_admin.url("change", quote(session.pk)))
+
+
+def what_changed(before: AbstractBotSession) -> tuple[str, ...]:
+    """Return which columns of a session are others now. One that is gone had other data."""
+    now = with_text(all_of_it(before)).first()
+    if now is None:
+        return ("data",)
+    columns = audit.columns_changed(before, now, ("data", "version", "expires_at"))
+    return columns[1:] if text_of(before) == text_of(now) else columns
 
 
 def is_asked_for(request: HttpRequest, version: Past) -> bool:
