@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import Permission, User
+from django.db.migrations.recorder import MigrationRecorder
 from django.urls import reverse
+from django.utils import timezone
 
 from botsessions.models import BotSession
 
@@ -19,6 +22,12 @@ def make(key: str | int = "1", data: Any = None, bot: str = "default", **fields:
     data = {"pizza_count": 1} if data is None else data
     size = len(json.dumps(data, separators=(",", ":")))
     return BotSession.objects.create(bot=bot, key=str(key), data=data, size=size, **fields)
+
+
+def let_runs_be_noted_for(length: timedelta) -> None:
+    """Let the table of maintenance runs have been made so long ago."""
+    made = MigrationRecorder.Migration.objects.filter(app="botsessions")
+    assert made.update(applied=timezone.now() - length)
 
 
 def staff(*permissions: str) -> User:

@@ -23,7 +23,7 @@ from botsessions.figures import sampling, table, webhooks
 from botsessions.models import BotSession, MaintenanceRun
 
 from .botapi import BotApi, serving
-from .sessions import LIST, make, staff
+from .sessions import LIST, let_runs_be_noted_for, make, staff
 from .sites import SECRET, TOKEN
 
 pytestmark = pytest.mark.django_db
@@ -187,6 +187,8 @@ def test_the_charts_are_read_by_screen_readers_too(viewer: Client) -> None:
 def test_it_says_how_the_last_runs_went_and_what_is_overdue(viewer: Client) -> None:
     make(1, bot="shop", version=1, expires_at=timezone.now() - 3 * DAY)
     make(2, bot="shop", version=1)
+    assert "Sessions behind the code" not in text(html(viewer))
+    let_runs_be_noted_for(3 * DAY)
     run = {"only": "shop", "outcome": "failed", "reason": "OperationalError", "done": 1200}
     MaintenanceRun.objects.create(work="sweep", **run)
     page = text(html(viewer))

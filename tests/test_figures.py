@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -20,7 +21,7 @@ from botsessions.figures.table import FragmentFigures
 from botsessions.finding import State
 from botsessions.models import BotSession, MaintenanceRun
 
-from .sessions import make
+from .sessions import let_runs_be_noted_for, make
 
 pytestmark = pytest.mark.django_db
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -180,11 +181,21 @@ def test_a_sweep_is_overdue_where_expired_sessions_have_waited_for_days() -> Non
 
 def test_a_migration_is_overdue_where_sessions_are_behind_and_nobody_migrates() -> None:
     make(1, {"items": 1}, bot="shop", name="cart", version=1)
+    assert not figures().migration_is_overdue
+    let_runs_be_noted_for(3 * DAY)
     assert figures().migration_is_overdue
     MaintenanceRun.objects.create(work="migrate", outcome="done")
     assert not figures().migration_is_overdue
     MaintenanceRun.objects.update(started_at=timezone.now() - 3 * DAY)
     assert figures().migration_is_overdue
+
+
+def test_nobody_can_tell_that_a_migration_is_overdue_where_no_migrations_are_noted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make(1, {"items": 1}, bot="shop", name="cart", version=1)
+    monkeypatch.setattr(MigrationRecorder, "has_table", lambda self: False)
+    assert not figures().migration_is_overdue
 
 
 def test_a_run_that_was_killed_does_not_run_for_ever() -> None:

@@ -19,7 +19,7 @@ from ..storages import DatabaseStorage
 from .incidents import IncidentFigures, incidents_lately
 from .known import Place
 from .numbers import NONE, Number
-from .runs import Run, last_runs
+from .runs import Run, last_runs, noted_since
 from .table import TableFigures, table_figures
 from .times import Times
 
@@ -55,9 +55,12 @@ class Figures:
 
     @property
     def migration_is_overdue(self) -> bool:
-        """Whether there are sessions to be migrated, and nobody has done it lately."""
+        """Whether there are sessions to be migrated, and for so long nobody has done it."""
+        if not self.behind:
+            return False
         last = self.runs["migrate"]
-        return bool(self.behind) and (last is None or last.started_at < self.at - OVERDUE)
+        since = noted_since() if last is None else last.started_at
+        return since is not None and since < self.at - OVERDUE
 
 
 def figures(may_see: Callable[[type[AbstractBotSession]], bool] = lambda model: True) -> Figures:

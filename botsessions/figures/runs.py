@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db import router
+from django.db import connections, router
+from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Max
 
 from ..models import MaintenanceRun
@@ -44,6 +45,15 @@ def last_runs(now: datetime) -> dict[str, Run | None]:
     for row in rows.filter(pk__in=newest).order_by("work"):
         found[row.work] = run_of(row, now)
     return found
+
+
+def noted_since() -> datetime | None:
+    """Return when the table of runs was made, if Django's migrations know."""
+    recorder = MigrationRecorder(connections[router.db_for_read(MaintenanceRun)])
+    if not recorder.has_table():
+        return None
+    made = recorder.migration_qs.filter(app="botsessions", name="0006_maintenance_run")
+    return made.values_list("applied", flat=True).first()
 
 
 def run_of(row: MaintenanceRun, now: datetime) -> Run:
