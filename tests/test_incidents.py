@@ -20,9 +20,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from botsessions import incidents, multi_session, session
+from botsessions import enhance_storage, incidents, multi_session, session
 from botsessions.admin.filters import UNKNOWN
-from botsessions.exceptions import SessionStorageError
+from botsessions.exceptions import SessionStorageError, SessionVersionError
 from botsessions.failures import Failure
 from botsessions.incidents import current, notebook, writing
 from botsessions.incidents.notebook import MOST_WAITING
@@ -322,6 +322,40 @@ def test_they_stand_on_the_session_the_overview_and_a_list(client: Client, setti
         assert f"{LIST}?q=5&amp;bot=1" in listed
         assert "does not fit" in listed
     assert f"{LIST}?q=5" not in client.get(f"{INCIDENTS}?q=4").content.decode()
+
+
+@pytest.mark.parametrize("result", [None, {"count": SECRET}], ids=["raises", "does not fit"])
+def test_where_a_migration_has_failed_its_page_promises_none(
+    client: Client, settings: Any, result: Any
+) -> None:
+    def migrate(old: Any) -> Any:
+        if result is None:
+            raise ZeroDivisionError
+        return result
+
+    storage = enhance_storage(migrations={2: migrate})
+    declared = session(data_type=dict[str, int], storage=storage)
+    settings.BOTSESSIONS = {"BOTS": {"1": {"SESSION": declared, "APPLICATION": print}}}
+    row = make("5", {"count": 1}, bot="1", version=1)
+    client.force_login(staff("view", "view_contents", "change"))
+    promise, told = "The bot migrates it to 2", "it could not bring it to 2: see the incidents."
+
+    def page(name: str = "change") -> str:
+        return client.get(url(name, row)).content.decode()
+
+    note(row.key, error=SessionVersionError("It is too new for the old code."))
+    current().write()
+    assert promise in page()
+    bot(declared, count).user(id=5).send("/go")
+    current().write()
+    for name in ("change", "edit"):
+        assert told in page(name)
+        assert promise not in page(name)
+    assert "bs-refused" in page()
+    assert "bs-live" not in page()
+    BotSession.objects.update(updated_at=timezone.now())  # Somebody has mended it.
+    assert promise in page()
+    assert "bs-live" in page()
 
 
 def test_names_of_fields_are_for_those_who_may_see_contents(client: Client) -> None:

@@ -14,11 +14,12 @@ from django.utils.translation import gettext_lazy as _
 
 from ..bots import all_bots
 from ..declaration import Fragment
-from ..exceptions import SessionDataError
+from ..exceptions import SessionDataError, SessionVersionError
+from ..figures.incidents import incidents_of
 from ..finding import Age, State, age_of, state_of
 from ..maintenance import declared
 from ..masking import HIDDEN, hidden, mask, mask_text, masked_fields
-from ..models import AbstractBotSession
+from ..models import AbstractBotSession, Incident
 from ..reading import UNKNOWN, UNREADABLE, data_of, text_of
 from .editing import pretty
 from .plain import visible
@@ -109,6 +110,15 @@ class Contents:
             return None
         return age_of(self.session.version, self.fragment.newest_version)
 
+    @cached_property
+    def has_failed(self) -> bool:
+        """Whether the bot could not bring older data to its version, since that was stored."""
+        if self.age != Age.BEHIND:
+            return False
+        refused = incidents_of(self.session).filter(kind=Incident.Kind.DATA)
+        by_this_code = refused.exclude(error=SessionVersionError.__name__)
+        return by_this_code.filter(last_at__gt=self.session.updated_at).exists()
+
     @property
     def expired(self) -> bool:
         return state_of(self.session) == State.EXPIRED
@@ -154,6 +164,13 @@ class Contents:
                     "The data has version {version}, which this code does not know. The bot "
                     "refuses it until the code that wrote it runs again."
                 ).format(version=version_text(session))
+            )
+        elif self.has_failed:
+            yield Problem(
+                gettext(
+                    "The data has version {version}. When the bot needed it last, it could not "
+                    "bring it to {newest}: see the incidents."
+                ).format(version=version_text(session), newest=fragment.newest_version)
             )
         elif self.age == Age.BEHIND:
             yield Problem(

@@ -8,7 +8,6 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db import router
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext
@@ -17,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from ..bots import all_bots
 from ..callbacks import fragments_of_jobs
 from ..declaration import SINGLE
+from ..figures.incidents import incidents
 from ..finding import (
     BY_AGE,
     Age,
@@ -119,8 +119,7 @@ def limits(request: HttpRequest) -> str:
 
 def refused_lately() -> Iterator[Q]:
     """Yield where incidents say that data was refused, in the newest :data:`REFUSED` of them."""
-    incidents = Incident._default_manager.using(router.db_for_read(Incident))
-    of_data = incidents.filter(kind=Incident.Kind.DATA).order_by("-last_at")
+    of_data = incidents().filter(kind=Incident.Kind.DATA).order_by("-last_at")
     for bot, name, key in {*of_data.values_list("bot", "name", "key")[:REFUSED]}:
         yield Q(key=key, bot=bot, name=name)
 

@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.admin import AdminSite
-from django.db import router
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -17,7 +16,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from ..figures.incidents import IncidentFigures
+from ..figures.incidents import IncidentFigures, incidents_of
 from ..figures.numbers import grouped
 from ..models import AbstractBotSession, BotSession, Incident
 from ..permissions import may
@@ -72,8 +71,6 @@ def of_session(session: AbstractBotSession, may_see: bool) -> list[Shown]:
     Args:
         may_see: whether names of fields in the data may be shown.
     """
-    rows = Incident._default_manager.using(router.db_for_read(Incident))
-    own = rows.filter(key=session.key, bot=session.bot, name=session.name)
     return [
         Shown(
             row.get_kind_display(),
@@ -83,7 +80,7 @@ def of_session(session: AbstractBotSession, may_see: bool) -> list[Shown]:
             plain(row.message) if may_see else "",
             moment(row.last_at),
         )
-        for row in own.order_by("-last_at")[:SHOWN]
+        for row in incidents_of(session).order_by("-last_at")[:SHOWN]
     ]
 
 

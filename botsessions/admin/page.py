@@ -65,7 +65,11 @@ def session_page(
     context = {
         "session": session,
         "subtitle": columns.subtitle_of(session),
-        "state": columns.state(contents, model_admin.expires_soon),
+        "state": columns.state(
+            contents,
+            model_admin.expires_soon,
+            is_refused=contents.is_refused or (contents.has_failed and not contents.expired),
+        ),
         "held": held_text(session, contents.fragment),
         "facts": list(facts(model_admin, contents, request.user)),
         "may_see": may_see,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import router
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 
-from ..models import Incident
+from ..models import AbstractBotSession, Incident
 
 LATELY = timedelta(days=1)
 
@@ -25,7 +25,16 @@ class IncidentFigures:
 
 def incidents_lately(now: datetime) -> list[IncidentFigures]:
     """Count the incidents of the last day, by bot and kind."""
-    rows = Incident._default_manager.using(router.db_for_read(Incident))
-    lately = rows.filter(last_at__gte=now - LATELY).order_by("bot", "kind")
+    lately = incidents().filter(last_at__gte=now - LATELY).order_by("bot", "kind")
     counts = lately.values_list("bot", "kind").annotate(Sum("count"))
     return [IncidentFigures(bot, kind, count) for bot, kind, count in counts]
+
+
+def incidents_of(session: AbstractBotSession) -> QuerySet[Incident]:
+    """Return the incidents of a session."""
+    return incidents().filter(key=session.key, bot=session.bot, name=session.name)
+
+
+def incidents() -> QuerySet[Incident]:
+    """Return all, where they are read."""
+    return Incident._default_manager.using(router.db_for_read(Incident))
