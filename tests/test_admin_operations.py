@@ -156,11 +156,15 @@ def test_migrate(operator: Client, settings: Any) -> None:
     old, broken = make("1", {"pet": "Rex"}), make("2", {"fish": "sesame"})
     new = make("3", {"pets": []}, version=2)
     expired = make("4", {"pet": "Rex"}, expires_at=timezone.now())
-    chosen = [old, broken, new, expired]
-    assert "Migrate: 2 sessions" in text(run(operator, "migrate", chosen))
+    newer = make("5", {"pets": []}, version=3)
+    chosen = [old, broken, new, expired, newer]
+    page = text(run(operator, "migrate", chosen))
+    assert "Migrate: 2 sessions" in page
+    assert "For 3 there is nothing to do." in page
+    assert page.count('class="bs-title"') == 2
     page = text(run(operator, "migrate", chosen, confirmed="yes"))
     assert "Migrate: 1 session done." in page
-    assert "For 2 there was nothing to do." in page
+    assert "For 3 there was nothing to do." in page
     assert "1 session was left as it was." in page
     link = f"""<a href="{url("change", broken)}">'2' of bot 'default'</a>"""
     assert link in html.unescape(page)
@@ -168,6 +172,26 @@ def test_migrate(operator: Client, settings: Any) -> None:
     old.refresh_from_db()
     assert (old.data, old.version) == ({"pets": ["Rex"]}, 2)
     assert LogEntry.objects.get().get_change_message() == "Changed Data and Version."
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("expire", "Expire now"), ("extend", "Extend"), ("export", "Export as JSON lines")],
+)
+def test_for_how_many_there_is_nothing_to_do_is_told_before_as_after(
+    operator: Client, name: str, what: str
+) -> None:
+    ends = (timezone.now() + HOUR, None, timezone.now() - HOUR)
+    chosen = [make(n, expires_at=at) for n, at in enumerate(ends)]
+    page = text(run(operator, name, chosen))
+    assert f"{what}: 2 sessions" in page
+    assert "For 1 there is nothing to do." in page
+    assert page.count('class="bs-title"') == 2
+    done = run(operator, name, chosen, confirmed="yes", amount="3", unit="days")
+    if name == "export":
+        assert b"".join(done.streaming_content).count(b"\n") == 2
+        return
+    assert f"{what}: 2 sessions done. For 1 there was nothing to do." in text(done)
 
 
 def test_delete(operator: Client) -> None:

@@ -17,7 +17,8 @@ from django.utils.translation import gettext_lazy as _
 
 from ..audit import CHANGE, DELETION
 from ..downloads import download
-from ..finding import Age, State, of_age, state_of
+from ..figures.numbers import grouped
+from ..finding import Age, State, state_of
 from ..maintenance import BATCH_SIZE, Batch, Migrate, changing
 from ..maintenance.changing import batches_of_keys
 from ..maintenance.people import forget_user, stored_elsewhere
@@ -70,9 +71,19 @@ class Operation:
         """Whether there is anything to do to a session."""
         return True
 
+    def concerned(self, sessions: QuerySet[Any]) -> QuerySet[Any]:
+        """Return those of some sessions for which there is something to do."""
+        return sessions
+
     def affected(self, sessions: QuerySet[Any]) -> Affected:
         """Return which sessions it is going to be done to."""
-        return Affected(sessions.order_by().count(), sessions)
+        concerned = self.concerned(sessions)
+        count = concerned.order_by().count()
+        others = 0 if concerned is sessions else sessions.order_by().count() - count
+        text = ngettext(
+            "For {n} there is nothing to do.", "For {n} there is nothing to do.", others
+        )
+        return Affected(count, concerned, text.format(n=grouped(others)) if others > 0 else "")
 
     def result(self, contents: Contents) -> Json:
         """Return what a session's data becomes, ``None`` where that is nothing to be shown.
@@ -113,6 +124,9 @@ class Expire(Operation):
     def applies(self, contents: Contents) -> bool:
         return state_of(contents.session) in (State.LIVE, State.SOON)
 
+    def concerned(self, sessions: QuerySet[Any]) -> QuerySet[Any]:
+        return changing.lasting(sessions)
+
     def run(
         self, sessions: QuerySet[Any], chosen: Mapping[str, Any], by: str = ""
     ) -> Iterator[Batch]:
@@ -145,6 +159,9 @@ class Extend(Operation):
 
     def applies(self, contents: Contents) -> bool:
         return contents.session.expires_at is not None
+
+    def concerned(self, sessions: QuerySet[Any]) -> QuerySet[Any]:
+        return sessions.exclude(expires_at=None)
 
     def run(
         self, sessions: QuerySet[Any], chosen: Mapping[str, Any], by: str = ""
@@ -191,13 +208,14 @@ class MigrateNow(Operation):
     def applies(self, contents: Contents) -> bool:
         return contents.age == Age.BEHIND and not contents.expired
 
-    def affected(self, sessions: QuerySet[Any]) -> Affected:
-        return super().affected(live(of_age(sessions, Age.BEHIND)))
+    def concerned(self, sessions: QuerySet[Any]) -> QuerySet[Any]:
+        return Migrate().older(sessions)
 
     def run(
         self, sessions: QuerySet[Any], chosen: Mapping[str, Any], by: str = ""
     ) -> Iterator[Batch]:
-        return Migrate().run(sessions.model, sessions.db, among=sessions.defer(None))
+        behind = self.concerned(sessions).defer(None)
+        return Migrate().run(sessions.model, sessions.db, among=behind)
 
 
 class Delete(Operation):
@@ -228,8 +246,12 @@ class Export(Operation):
     def applies(self, contents: Contents) -> bool:
         return not contents.expired
 
+    def concerned(self, sessions: QuerySet[Any]) -> QuerySet[Any]:
+        found: QuerySet[Any] = live(sessions)
+        return found
+
     def response(self, request: HttpRequest, sessions: QuerySet[Any]) -> HttpResponseBase:
-        return download(request, live(sessions).defer(None))
+        return download(request, self.concerned(sessions).defer(None))
 
 
 class ForgetUser(Operation):

@@ -123,9 +123,12 @@ def change_one(
 
 def expire(sessions: Sessions, *, by: str = "", batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
     """Let sessions expire now. Their rows stay until they are swept."""
-    now = timezone.now()
-    lasting = sessions.filter(Q(expires_at=None) | Q(expires_at__gt=now))
-    return in_batches(lasting, by_setting(by, expires_at=now), batch_size)
+    return in_batches(lasting(sessions), by_setting(by, expires_at=timezone.now()), batch_size)
+
+
+def lasting(sessions: Sessions) -> Sessions:
+    """Return those that do not expire before now."""
+    return sessions.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
 
 
 def extend(

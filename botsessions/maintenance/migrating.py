@@ -61,12 +61,17 @@ class Migrate:
 
     def count(self, model: type[AbstractBotSession], using: str) -> int:
         """Return how many sessions are of an older version now."""
+        return self.older(all_sessions(model, using)).count()
+
+    def older(self, sessions: QuerySet[Any]) -> QuerySet[Any]:
+        """Return those of a table's sessions that are of an older version now."""
         older = (
             Q(bot=bot, name=name) & (Q(version=None) | Q(version__lt=fragment.newest_version))
-            for (bot, name), fragment in self._fragments(model, using).items()
+            for (bot, name), fragment in self._fragments(sessions.model, sessions.db).items()
             if fragment.newest_version is not None
         )
-        return int(live(all_sessions(model, using)).filter(any_of(older)).count())
+        found: QuerySet[Any] = live(sessions).filter(any_of(older))
+        return found
 
     def run(
         self,
