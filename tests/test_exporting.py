@@ -95,7 +95,7 @@ def test_a_file_is_new_and_for_its_owner_only(tmp_path: Path) -> None:
     make("5")
     file, out = tmp_path / "sessions.jsonl", StringIO()
     call_command("export_sessions", output=file, stdout=out, stderr=StringIO())
-    assert out.getvalue() == f"1 sessions written to {file}.\n"
+    assert out.getvalue() == f"1 session written to {file}.\n"
     assert json.loads(file.read_text())["key"] == "5"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     with pytest.raises(CommandError, match="File exists"):

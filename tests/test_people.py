@@ -30,7 +30,7 @@ from botsessions.exceptions import SessionConflict, SessionError
 from botsessions.keys import per_chat, per_topic, per_user, per_user_chat
 from botsessions.maintenance import people
 from botsessions.maintenance.people import count_user, export_user, forget_user
-from botsessions.models import BotSession
+from botsessions.models import BotSession, Incident
 from botsessions.testing import BotClient
 
 from .commands import manage, output
@@ -427,9 +427,28 @@ def test_forget_user_without_asking_or_without_erasing(hers: Any) -> None:
     out, _ = run("forget_user", "5", "--dry-run")
     assert out == f"{len(hers)} sessions would be erased.\n"
     assert hers <= stored()
-    assert run("forget_user", "5", "--bot", "games", "--noinput") == ("1 sessions erased.\n", "")
+    assert run("forget_user", "5", "--bot", "games", "--noinput") == ("1 session erased.\n", "")
     assert run("forget_user", "5", "--no-input", "--database", "default", verbosity=0) == ("", "")
     assert not hers & stored()
+
+
+def test_forget_user_counts_one_session_as_one(hers: Any) -> None:
+    games = ("forget_user", "5", "--bot", "games")
+    assert run(*games, "--dry-run")[0] == "1 session would be erased.\n"
+    with mock.patch("builtins.input", return_value="yes") as asked:
+        assert run(*games)[0] == "1 session erased.\n"
+    assert "Erase 1 session for ever?" in asked.call_args[0][0]
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("bots")
+def test_forget_user_does_not_ask_about_somebody_of_whom_there_is_no_session() -> None:
+    Incident.objects.create(bot="shop", user_id=99999, kind="load")
+    with mock.patch("builtins.input", side_effect=AssertionError):
+        for options in (["--dry-run"], [], ["--noinput"]):
+            out, _ = run("forget_user", "99999", *options)
+            assert out == "There is no session of user 99999.\n"
+            assert Incident.objects.exists() is (options == ["--dry-run"])
 
 
 @pytest.mark.usefixtures("bots")

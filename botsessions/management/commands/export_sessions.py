@@ -13,6 +13,7 @@ from botsessions.maintenance.people import not_searched
 from botsessions.management.output import add_output, opened
 from botsessions.management.places import refuse_impossible, refuse_misspelt
 from botsessions.management.progress import Progress
+from botsessions.management.report import sessions
 from botsessions.records import dumps
 from botsessions.unmigrated import refuse_unmigrated
 
@@ -52,7 +53,7 @@ class Command(BaseCommand):
         except ImproperlyConfigured as exc:
             raise CommandError(str(exc)) from exc
         if path and options["verbosity"]:
-            self.stdout.write(f"{count} sessions written to {path}.")
+            self.stdout.write(f"{sessions(count)} written to {path}.")
 
     def name_others(self, bot: str | None, using: str | None) -> None:
         if places := not_searched(bot=bot, using=using):

@@ -8,6 +8,7 @@ from django.core.management.base import CommandParser
 from botsessions.maintenance.people import export_incidents, export_user
 from botsessions.management.output import add_output, opened
 from botsessions.management.people import UserCommand
+from botsessions.management.report import sessions
 
 
 class Command(UserCommand):
@@ -31,4 +32,4 @@ class Command(UserCommand):
             for incident in export_incidents(options["user"], **where):
                 file.write(json.dumps(incident, ensure_ascii=False) + "\n")
         if path and verbosity:
-            self.stdout.write(f"{count} sessions written to {path}.")
+            self.stdout.write(f"{sessions(count)} written to {path}.")

@@ -6,6 +6,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from botsessions.maintenance.people import count_user, forget_user
 from botsessions.management.people import UserCommand
+from botsessions.management.report import sessions
 
 
 class Command(UserCommand):
@@ -24,14 +25,16 @@ class Command(UserCommand):
 
     def handle(self, *, verbosity: int, **options: Any) -> None:
         user, where = options["user"], self.where(options)
+        nothing = f"There is no session of user {user}."
         if options["dry_run"]:
-            self.stdout.write(f"{count_user(user, **where)} sessions would be erased.")
+            count = count_user(user, **where)
+            self.stdout.write(f"{sessions(count)} would be erased." if count else nothing)
             return
-        if not options["noinput"]:
-            self.confirm(count_user(user, **where))
-        erased = forget_user(user, **where)
+        if not options["noinput"] and (count := count_user(user, **where)):
+            self.confirm(count)
+        erased = forget_user(user, **where)  # There may be incidents of somebody without sessions.
         if verbosity:
-            self.stdout.write(f"{erased} sessions erased.")
+            self.stdout.write(f"{sessions(erased)} erased." if erased else nothing)
 
     def confirm(self, count: int) -> None:
         """Ask.
@@ -40,7 +43,7 @@ class Command(UserCommand):
             CommandError: the answer is not yes.
         """
         try:
-            answer = input(f"Erase {count} sessions for ever? Type 'yes' to go on: ")
+            answer = input(f"Erase {sessions(count)} for ever? Type 'yes' to go on: ")
         except EOFError:
             raise CommandError("Nobody is there to confirm: use --noinput.") from None
         except KeyboardInterrupt:
