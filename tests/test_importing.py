@@ -153,7 +153,7 @@ def test_run_again_it_changes_nothing(lines: Lines) -> None:
     lines.write(*({"key": str(n)} for n in range(5)))
     assert lines.imported("--batch-size", "2").startswith("5 sessions imported in")
     before = list(BotSession.objects.values())
-    assert lines.imported().startswith("0 sessions imported, 5 there already in")
+    assert lines.imported().startswith("0 sessions imported, 5 there already, in")
     assert list(BotSession.objects.values()) == before
 
 
@@ -179,8 +179,8 @@ def test_what_was_changed_here_later_stays_and_what_is_older_is_replaced(lines: 
     revisions = dict(BotSession.objects.values_list("key", "revision"))
     said = lines.imported()
     assert said.startswith(
-        "0 sessions imported, 1 put in the place of older ones, "
-        "2 left out because another is stored in"
+        "0 sessions imported, 1 put in the place of an older one, "
+        "2 left out because another is stored, in"
     )
     assert stored() == {"older": {"n": 1}, "newer": {"n": 0}, "same moment": {"n": 0}}
     row = BotSession.objects.get(key="older")
@@ -225,7 +225,7 @@ def test_one_that_the_bot_makes_meanwhile_stays(lines: Lines) -> None:
 def test_a_row_that_has_expired_gives_way(lines: Lines) -> None:
     make("5", data={"n": 0}, expires_at=timezone.now() - DAY)
     lines.write({})
-    assert "1 put in the place of older ones" in lines.imported()
+    assert "1 put in the place of an older one" in lines.imported()
     row = BotSession.objects.get()
     assert (row.data, row.expires_at) == ({"n": 1}, None)
 
@@ -236,7 +236,7 @@ def test_a_row_that_has_expired_gives_way(lines: Lines) -> None:
 def test_what_has_expired_is_left_out(lines: Lines) -> None:
     moment = (timezone.now() - DAY).isoformat()
     lines.write({"expires": moment, "expired": True})
-    assert lines.imported().startswith("0 sessions imported, 1 left out because they have expired")
+    assert lines.imported().startswith("0 sessions imported, 1 left out because it has expired")
     assert stored() == {}
 
 

@@ -124,7 +124,7 @@ def test_versions_and_expiries_of_files_are_kept(tmp_path: Path) -> None:
 def test_what_has_expired_in_grammy_is_left_out(tmp_path: Path) -> None:
     talk("file", {"dirName": str(tmp_path), "enhanced": True, "millisecondsToLive": 1}, SAID[:1])
     said = imported("grammy-file", str(tmp_path), "--fragment", "migrated")
-    assert "1 left out because they have expired" in said
+    assert "1 left out because it has expired" in said
 
 
 def test_a_file_that_grammy_has_changed_since_replaces_what_was_imported(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_file_that_grammy_has_changed_since_replaces_what_was_imported(tmp_pat
     imported("grammy-file", str(tmp_path), "--fragment", "chat")
     talk("file", {"dirName": str(tmp_path)}, [(5, 5, "olives")])
     said = imported("grammy-file", str(tmp_path), "--fragment", "chat")
-    assert "1 put in the place of older ones" in said
+    assert "1 put in the place of an older one" in said
     assert stored("chat") == {"5": ["capers", "olives"]}
     BotClient().user(id=5).send("eggs")
     said = imported("grammy-file", str(tmp_path), "--fragment", "chat")
@@ -212,7 +212,7 @@ def test_versions_of_a_table_are_kept_and_broken_rows_named(
         connection.execute("INSERT INTO pets VALUES ('7', '{secret'), ('8', NULL), ('9', '[]')")
         connection.commit()
     said = imported("grammy-psql", "pets", "--database", "grammy", "--fragment", "migrated")
-    assert said.startswith("2 sessions imported, 1 left out because they are empty in")
+    assert said.startswith("2 sessions imported, 1 left out because it is empty, in")
     assert "Session under the key '7': It is no JSON that Python can read." in said
     assert BotSession.objects.get(key="5").version == 2
     assert "secret" not in said

@@ -204,7 +204,7 @@ def test_who_was_only_seen_has_no_session(tmp_path: Path) -> None:
     path = tmp_path / "bot.pickle"
     talk(PicklePersistence(path), SAID, lambda context, text: context.chat_data.get("x"))
     said = imported("pickle", str(path), MINE, "--data", "chat_data", "--fragment", "chat")
-    assert said.startswith("0 sessions imported, 2 left out because they are empty in")
+    assert said.startswith("0 sessions imported, 2 left out because they are empty, in")
 
 
 def test_a_key_function_that_needs_more_ids_is_named(tmp_path: Path) -> None:
@@ -522,5 +522,5 @@ def test_conversations_that_are_over_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "bot.pickle"
     pickled(path, {"both": {(MARIA, MARIA): ConversationHandler.END, (GROUP, TOM): 0}})
     said = imported("pickle", str(path), "--data", "conversations", MINE)
-    assert said.startswith("1 session imported, 1 left out because they are empty in")
+    assert said.startswith("1 session imported, 1 left out because it is empty, in")
     assert set(stored("ptb:conversation:both")) == {f"{GROUP}/{TOM}"}

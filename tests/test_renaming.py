@@ -338,14 +338,14 @@ def test_sessions_per_chat_become_sessions_per_user_where_the_chat_is_private() 
     )
     assert whose("member") == {"5/5": (5, 5), "6/6": (6, 6), str(GROUP): (GROUP, None)}
     again = rekeyed("member", "per_chat")
-    assert again.startswith("0 sessions rekeyed, 2 stay where they are in")
+    assert again.startswith("0 sessions rekeyed, 2 stay where they are, in")
 
 
 def test_whose_a_session_is_changes_even_where_its_key_does_not() -> None:
     make("5", bot="store", name="user", chat_id=5)
     assert rekeyed("user", "per_chat").startswith("1 session rekeyed in")
     assert whose("user") == {"5": (None, 5)}
-    assert rekeyed("user", "per_chat").startswith("0 sessions rekeyed, 1 stay where they are in")
+    assert rekeyed("user", "per_chat").startswith("0 sessions rekeyed, 1 stays where it is, in")
 
 
 def test_of_several_sessions_with_one_new_key_the_first_gets_it() -> None:
@@ -370,7 +370,7 @@ def test_parts_of_a_key_that_no_column_shows_are_kept() -> None:
 
 def test_a_customers_topic_in_direct_messages_stays_a_topic() -> None:
     make("-7/3", bot="store", name="topic", chat_id=-7, user_id=5)
-    assert rekeyed("topic", "per_chat").startswith("0 sessions rekeyed, 1 stay where they are in")
+    assert rekeyed("topic", "per_chat").startswith("0 sessions rekeyed, 1 stays where it is, in")
     assert whose("topic") == {"-7/3": (-7, 5)}
 
 

@@ -28,7 +28,7 @@ from ..unmigrated import refuse_unmigrated, routed
 from .places import refuse_impossible
 from .process import on_signal
 from .progress import Progress
-from .report import Part, Report, Task, sessions
+from .report import Part, Report, Task, Words, sessions
 from .runs import Note, noted
 
 ENDED_EARLY = 75
@@ -46,8 +46,8 @@ NAMED = 100
 class BatchCommand(BaseCommand):
     """Base of a command that does one task after the other, in batches that SIGTERM ends."""
 
-    besides: Mapping[str, str] = {}
-    """What :attr:`Batch.besides` may name, in words."""
+    besides: Mapping[str, Words] = {}
+    """What :attr:`Batch.besides` may name."""
     batch_size = BATCH_SIZE
     """So many sessions, unless somebody asks for another number."""
 

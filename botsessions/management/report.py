@@ -34,6 +34,13 @@ class Part:
     """Do it, to at most ``limit``."""
 
 
+class Words(NamedTuple):
+    """What has become of sessions besides, in words."""
+
+    of_one: str
+    of_several: str
+
+
 @dataclass
 class Report:
     """What has been done so far."""
@@ -62,16 +69,16 @@ class Report:
         }
         return json.dumps(result | ({"unreached": self.unreached} if self.unreached else {}))
 
-    def sentence(self, besides: Mapping[str, str]) -> str:
+    def sentence(self, besides: Mapping[str, Words]) -> str:
         """Return the line that a person reads in a cron mail."""
         (first, count), *others = self.counts.items()
         would = "would be " if self.dry_run else ""
         rest = "".join(f", {number} {would}{done}" for done, number in others)
-        rest += "".join(f", {n} {besides[name]}" for name, n in self.besides.items() if n)
-        took = "" if self.dry_run else f" in {self.seconds:.1f} s"
+        also = "".join(f", {n} {besides[name][n > 1]}" for name, n in self.besides.items() if n)
+        took = "" if self.dry_run else f"{also and ','} in {self.seconds:.1f} s"
         early = "" if self.complete else " Ended early: run it again."
         unreached = f" Not reached: {', '.join(self.unreached)}." if self.unreached else ""
-        return f"{sessions(count)} {would}{first}{rest}{took}.{early}{unreached}"
+        return f"{sessions(count)} {would}{first}{rest}{also}{took}.{early}{unreached}"
 
 
 def sessions(count: int) -> str:

@@ -10,7 +10,7 @@ from botsessions.maintenance.importing import Import
 from botsessions.maintenance.origins import Origin, OriginError
 from botsessions.management.batches import EXIT_STATUS, BatchCommand
 from botsessions.management.origins import add_arguments, origin
-from botsessions.management.report import Part, Task
+from botsessions.management.report import Part, Task, Words
 from botsessions.models import AbstractBotSession
 
 
@@ -20,12 +20,12 @@ class Command(BatchCommand):
         "Nothing goes in the place of a session that may be newer; run again it does the rest. "
         f"{EXIT_STATUS}"
     )
-    besides: Mapping[str, str] = {
-        "replaced": "put in the place of older ones",
-        "same": "there already",
-        "kept": "left out because another is stored",
-        "expired": "left out because they have expired",
-        "empty": "left out because they are empty",
+    besides: Mapping[str, Words] = {
+        "replaced": Words("put in the place of an older one", "put in the place of older ones"),
+        "same": Words("there already", "there already"),
+        "kept": Words("left out because another is stored", "left out because another is stored"),
+        "expired": Words("left out because it has expired", "left out because they have expired"),
+        "empty": Words("left out because it is empty", "left out because they are empty"),
     }
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -22,7 +22,7 @@ from botsessions.maintenance import (
 from botsessions.management.batches import EXIT_STATUS, BatchCommand
 from botsessions.management.migration import migration, not_migrated
 from botsessions.management.places import refuse_misspelt
-from botsessions.management.report import Task
+from botsessions.management.report import Task, Words
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -32,7 +32,12 @@ class Command(BatchCommand):
         "Delete sessions that have expired: for cron. Safe beside a running bot and twice at once. "
         f"{EXIT_STATUS}"
     )
-    besides: Mapping[str, str] = {"busy": "left for the next sweep because a handler holds them"}
+    besides: Mapping[str, Words] = {
+        "busy": Words(
+            "left for the next sweep because a handler holds it",
+            "left for the next sweep because a handler holds them",
+        ),
+    }
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
