@@ -621,6 +621,21 @@ def test_sessions_are_exported_a_line_each(login: Login) -> None:
     assert len(queries) <= 8  # One of them notes who has taken them away.
 
 
+@pytest.mark.parametrize("accept", ["application/json", "*/*", "text/html,*/*;q=0.8"])
+def test_an_export_is_there_for_every_client_and_an_error_is_none(
+    login: Login, accept: str
+) -> None:
+    make("5")
+    headers, path = {"Accept": accept}, f"{LIST}export/"
+    answer = login("view", "view_contents", "export").get(path, headers=headers)
+    assert answer["Content-Type"] == "application/x-ndjson"
+    assert [json.loads(line)["key"] for line in answer.getvalue().splitlines()] == ["5"]
+    for query, client, status in (("", login("view"), 403), ("?x=1", login(*EVERYTHING), 400)):
+        answer = client.get(path + query, headers=headers)
+        assert (answer.status_code, answer["Content-Type"]) == (status, "application/json")
+        assert "Content-Disposition" not in answer
+
+
 def test_an_export_holds_few_sessions_in_memory(login: Login, monkeypatch: Any) -> None:
     monkeypatch.setattr(exporting, "BATCH_SIZE", 3)
     monkeypatch.setattr(exporting, "MOST_BYTES", 20)

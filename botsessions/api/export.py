@@ -12,7 +12,7 @@ from ..downloads import MEDIA_TYPE, download
 
 
 class JsonLines(JSONRenderer):
-    """Tells clients what they get; errors are one object."""
+    """Lets clients ask for lines. An error is one object for those that accept nothing else."""
 
     media_type = MEDIA_TYPE
     format = "jsonl"

@@ -101,6 +101,10 @@ class SessionSchema(AutoSchema):
     def get_override_parameters(self) -> Any:
         return PARAMETERS[self.view.action]
 
+    def map_renderers(self, attribute: str) -> Any:
+        """Return what errors are made by, too: no lines."""
+        return [kind for kind in super().map_renderers(attribute) if kind != JsonLines.media_type]
+
     def get_request_serializer(self) -> Any:
         return REQUESTS.get(self.view.action)
 

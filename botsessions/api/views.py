@@ -67,7 +67,9 @@ class SessionViewSet(mixins.ListModelMixin, GenericViewSet[AbstractBotSession]):
         refuse_unknown(request.query_params, self._known_parameters())
 
     def get_renderers(self) -> Any:
-        return [renderer() for renderer in renderers(self.renderer_classes)]
+        """Return what answers are made by; of an export only errors, which are no lines."""
+        lines = [JsonLines] if self.action == "export" else []
+        return [renderer() for renderer in (*renderers(self.renderer_classes), *lines)]
 
     def get_queryset(self) -> Any:
         """Return all sessions; a list goes without their data, and its pages do the search."""
@@ -127,7 +129,7 @@ class SessionViewSet(mixins.ListModelMixin, GenericViewSet[AbstractBotSession]):
         length = timedelta(seconds=validated(ExtensionSerializer, request)["seconds"])
         return self._change(session, partial(changing.extend, length=length, by=self._by))
 
-    @action(["GET"], detail=False, renderer_classes=[JsonLines], pagination_class=None)
+    @action(["GET"], detail=False, pagination_class=None)
     def export(self, request: Request) -> Any:
         """Return sessions with their data, a line each."""
         sessions = filtered(self.get_queryset(), request.query_params)
