@@ -133,6 +133,17 @@ class Lookout:
         await asyncio.gather(*self._tasks)
         await self._end()
 
+    async def look_to_the_end(self) -> int:
+        """Do all that is due now; return how much that was."""
+        before = self._done
+        while await self.look():
+            pass
+        return self._done - before
+
+    @property
+    def _done(self) -> int:
+        return sum(shelf.done for shelf in self._shelves.values())
+
     async def look(self) -> bool:
         """Do some of what is due now, to the end; return whether there may be more."""
         try:
@@ -163,6 +174,7 @@ class Shelf:
     def __init__(self, bot: str, storage: DatabaseStorage) -> None:
         self.watched: list[Watched] = []
         self.tasks: set[asyncio.Task[None]] = set()
+        self.done = 0
         self._bot, self._storage = bot, storage
         self._left: dict[Any, float] = {}
         """By primary key, until when a record is left alone, by the monotonic clock."""
@@ -238,4 +250,5 @@ class Shelf:
             what = Address(self._bot, due.name, due.key)
             logger.exception("What was due was not done: session %s.", what)
         else:
+            self.done += 1
             del self._left[due.pk]

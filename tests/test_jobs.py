@@ -696,7 +696,9 @@ class Running(WithBot):
         BotSession.objects.update(updated_at=timezone.now() - timedelta(days=100))
         call_command("sweep_sessions", "--dry-run", verbosity=0)
         assert len(jobs()) == 2
-        call_command("sweep_sessions", "--idle-for", "90d", verbosity=0)
+        said = StringIO()
+        call_command("sweep_sessions", "--idle-for", "90d", stdout=said)
+        assert "1 job or conversation done that was due, in " in said.getvalue()
         assert [name for name, *_ in runs()] == ["due"]
         assert [key for _, key, _ in jobs()] == ["5/later"]
 

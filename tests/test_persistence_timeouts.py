@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from datetime import timedelta
 from functools import partial
@@ -335,8 +336,12 @@ class Sweep(TransactionTestCase):
         bot.telegram.calls.clear()
         call_command("sweep_sessions", "--dry-run", verbosity=0)
         assert BotSession.objects.filter(name__startswith="ptb:conv").count() == 1
-        for _ in range(2):
-            call_command("sweep_sessions", verbosity=0)
+        said = StringIO()
+        for options in ([], ["--json"]):
+            call_command("sweep_sessions", *options, stdout=said)
+        first, second = said.getvalue().splitlines()
+        assert first.startswith("0 sessions deleted, 1 job or conversation done that was due, in ")
+        assert json.loads(second)["done"] == 0
         assert [call.parameters["text"] for call in bot.telegram.calls] == [LATE]
         assert BotSession.objects.filter(name__startswith="ptb:conv").count() == 0
 

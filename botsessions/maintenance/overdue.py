@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.utils import timezone
@@ -25,9 +25,17 @@ LATE = timedelta(seconds=10)
 """A bot that runs has done by then what is due."""
 
 
-def do_what_is_due(
-    bot: str | None = None, using: str | None = None
-) -> Iterator[tuple[str, Exception]]:
+class WasDue(NamedTuple):
+    """What became of what was due of a bot."""
+
+    bot: str
+    done: int
+    """So many jobs and conversations."""
+    error: Exception | None
+    """Why something is left, if it is."""
+
+
+def do_what_is_due(bot: str | None = None, using: str | None = None) -> Iterator[WasDue]:
     """Run stored jobs that are due, and end conversations whose timeout is over.
 
     Args:
@@ -35,16 +43,18 @@ def do_what_is_due(
         using: only in this database.
 
     Yields:
-        The aliases of bots of which something is left, and why.
+        What became of it, for each bot that had something.
     """
     for alias, declared in all_bots().items():
         if bot in (None, alias) and any(names_due(declared, using)):
+            done, error = 0, None
             try:
-                known = async_to_sync(do_for)(declared)
+                done, known = async_to_sync(do_for)(declared)
                 for name in names_due(declared, using):
                     refuse_unknown(Address(alias, name, ""), known)
             except Exception as exc:
-                yield alias, exc
+                error = exc
+            yield WasDue(alias, done, error)
 
 
 def names_due(bot: Bot, using: str | None) -> list[str]:
@@ -84,18 +94,15 @@ def storages_of(bot: Bot) -> set[DatabaseStorage]:
     return {storage for storage in found if isinstance(storage, DatabaseStorage)}
 
 
-async def do_for(bot: Bot) -> set[str]:
+async def do_for(bot: Bot) -> tuple[int, set[str]]:
     """Do it by the bot's application that runs in this event loop, or by one that is run for it.
 
-    Returns the names of what it has looked for.
+    Returns how much was done, and the names of what it has looked for.
     """
     application = application_here(bot.alias)
     if application is not None:
         await application.initialize()
-        lookout = application.lookout()
-        while await lookout.look():
-            pass
-        return names_of(application)
+        return await application.lookout().look_to_the_end(), names_of(application)
     # In a thread, because the author's function may use the database.
     application = await sync_to_async(build_application)(bot)
     application.looks_by_itself = False
@@ -103,8 +110,7 @@ async def do_for(bot: Bot) -> set[str]:
     try:
         await initialize(application)
         await application.start()
-        await application.do_what_is_due()
-        return names_of(application)
+        return await application.do_what_is_due(), names_of(application)
     finally:
         await end(application)
 

@@ -48,6 +48,8 @@ class BatchCommand(BaseCommand):
 
     besides: Mapping[str, Words] = {}
     """What :attr:`Batch.besides` may name."""
+    begun_with: Mapping[str, int] = {}
+    """How many there were of :attr:`besides` before the tasks."""
     batch_size = BATCH_SIZE
     """So many sessions, unless somebody asks for another number."""
 
@@ -96,7 +98,8 @@ class BatchCommand(BaseCommand):
 
     def work(self, options: dict[str, Any]) -> None:
         tasks, verbosity = self.tasks(options), options["verbosity"]
-        counts, besides = {task.done: 0 for task in tasks}, dict.fromkeys(self.besides, 0)
+        counts = {task.done: 0 for task in tasks}
+        besides = {**dict.fromkeys(self.besides, 0), **self.begun_with}
         self.report = Report(options["dry_run"], counts, besides)
         self.report.unreached = self.unreached(options)
         self.told = started = time.monotonic()

@@ -200,10 +200,9 @@ class PersistentApplication(DataApplication):
         """Return what has done what comes due."""
         return Lookout(self.session_bot, self.watched())
 
-    async def do_what_is_due(self) -> None:
-        """Return when what is due now is done, if the application runs."""
-        while self._lookout is not None and await self._lookout.look():
-            pass
+    async def do_what_is_due(self) -> int:
+        """Do what is due now, if the application runs; return how much that was."""
+        return 0 if self._lookout is None else await self._lookout.look_to_the_end()
 
     def watched(self) -> Iterator[Watched]:
         """Yield what comes due at a time: conversations end that have a timeout."""

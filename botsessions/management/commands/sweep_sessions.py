@@ -33,6 +33,9 @@ class Command(BatchCommand):
         f"{EXIT_STATUS}"
     )
     besides: Mapping[str, Words] = {
+        "done": Words(
+            "job or conversation done that was due", "jobs and conversations done that were due"
+        ),
         "busy": Words(
             "left for the next sweep because a handler holds it",
             "left for the next sweep because a handler holds them",
@@ -77,9 +80,13 @@ class Command(BatchCommand):
     def do_what_is_due(self, options: dict[str, Any]) -> list[str]:
         """Run jobs, and end conversations; return the bots of which some are left."""
         failed = []
-        for alias, error in do_what_is_due(options["bot"], options["database"]):
-            failed.append(alias)
-            self.stderr.write(f"Bot {alias!r}: {type(error).__name__}: {hide(str(error))}")
+        done = 0
+        for alias, count, error in do_what_is_due(options["bot"], options["database"]):
+            done += count
+            if error is not None:
+                failed.append(alias)
+                self.stderr.write(f"Bot {alias!r}: {type(error).__name__}: {hide(str(error))}")
+        self.begun_with = {"done": done}
         return failed
 
     def unreached(self, options: dict[str, Any]) -> list[str]:
