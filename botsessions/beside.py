@@ -52,7 +52,8 @@ async def edit_session(unit: Unit) -> AsyncIterator[None]:
         origin=unit.origin,
         patience=holding.WITHIN_SECONDS if held else None,
     )
-    token = current.set(holder)
+    around = current.get()
+    current.set(holder)
     try:
         await holder.enter()
         await unit.save()
@@ -69,7 +70,8 @@ async def edit_session(unit: Unit) -> AsyncIterator[None]:
         go_on_with(holder, unit)
     finally:
         holder.close()
-        current.reset(token)
+        if current.get() is holder:  # Else a later block is still open.
+            current.set(next(enclosing(around), None))
 
 
 def undoing(unit: Unit) -> Undo:

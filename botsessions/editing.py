@@ -88,15 +88,20 @@ class Editing(StandsForData, Generic[T]):
 
     def _give_up(self) -> None:
         """Leave a block that could not be entered."""
-        current.set(self._outer)
+        self._step_out()
         if self._unit is not None:
             self._unit.failed = True
             self._unit.close()
 
     def _leave(self) -> Unit:
         assert self._unit is not None
-        current.set(self._outer)
+        self._step_out()
         return self._unit
+
+    def _step_out(self) -> None:
+        """Go back to the unit of the code around, unless a later block is still open."""
+        if current.get() is self._unit:
+            current.set(next(enclosing(self._outer), None))
 
 
 class AsyncEdit(Editing[T]):

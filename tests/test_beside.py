@@ -59,6 +59,22 @@ class EditSession(SimpleTestCase):
         assert answers.errors == []
         assert store.values == {"1001": {"count": 12}}
 
+    async def test_e8_blocks_may_be_left_in_any_order(self) -> None:
+        store = Store()
+        declared = session(initial=counting, storage=store)
+
+        async def work(update: Any, context: Any) -> None:
+            other = declared.aedit("42")
+            async with context.edit_session():
+                await other.__aenter__()
+            async with declared.aedit("42") as data:
+                data["count"] += 1
+            await other.__aexit__(None, None, None)
+
+        assert (await client(declared, beside(work)).user().send("x")).errors == []
+        assert store.values["42"] == {"count": 1}
+        assert not process_lock().busy
+
     async def test_what_was_changed_before_and_by_somebody_else_is_a_conflict(self) -> None:
         store = Store({"1001": {"count": 1}})
 

@@ -6,8 +6,8 @@ import asyncio
 import gc
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +35,7 @@ from botsessions.locks import process_lock
 from botsessions.models import BotSession
 from botsessions.storages import ANY, Address, Record
 from botsessions.testing import BotClient
+from botsessions.unit import current
 
 from .bots.elsewhere import counter
 from .harness import Store, client
@@ -110,6 +111,41 @@ class ByKeyAndIds(SimpleTestCase):
                     pass
             assert pizza.get("42") == Pizza(count)
             assert not process_lock().busy
+
+    def test_e8_blocks_may_be_left_in_any_order(self) -> None:
+        pizza = shop(session(initial=Pizza, storage=Store()))
+        one, other = pizza.edit("1"), pizza.edit("2")
+        with ExitStack() as outer, ExitStack() as inner:
+            inner.enter_context(one)
+            data = outer.enter_context(other)
+            inner.close()
+            with pizza.edit("2") as joined:
+                assert joined is data
+                joined.count += 1
+        assert pizza.get("2") == Pizza(1)
+        assert current.get() is None
+        with pizza.edit("2") as data:
+            data.count += 1
+        assert pizza.get("2") == Pizza(2)
+        assert not process_lock().busy
+
+    async def test_e8_generators_may_be_closed_in_any_order(self) -> None:
+        pizza = shop(session(initial=Pizza, storage=Store()))
+
+        async def editing(key: str) -> AsyncIterator[Pizza]:
+            async with pizza.aedit(key) as data:
+                yield data
+
+        one, other = editing("1"), editing("2")
+        await anext(one)
+        data = await anext(other)
+        await anext(one, None)
+        async with pizza.aedit("2") as joined:
+            assert joined is data
+            joined.count += 1
+        await anext(other, None)
+        assert await pizza.aget("2") == Pizza(1)
+        assert not process_lock().busy
 
     def test_the_data_can_be_replaced_and_deleted_as_a_whole(self) -> None:
         store = Store({"42": 1}, bot="shop")
