@@ -5,10 +5,11 @@ That is a handler with ``block=False``, or a task. It takes the key for moments 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from . import holding
+from .contents import Contents
 from .snapshots import Undo
 from .unit import Unit, current, enclosing
 
@@ -39,7 +40,7 @@ async def edit_session(unit: Unit) -> AsyncIterator[None]:
     """
     await unit.load()
     if unit.holds:
-        with undoing(unit):
+        with part_of(unit):
             yield
         return
     # Whoever has started this code may wait for it, with the keys held.
@@ -59,7 +60,7 @@ async def edit_session(unit: Unit) -> AsyncIterator[None]:
         await unit.save()
         await holder.load()
         try:
-            with undoing(holder):
+            with Undo([*holder.contents.all.values(), holder.contents]):
                 yield
                 await holder.save(last=True)
         except BaseException:
@@ -74,9 +75,22 @@ async def edit_session(unit: Unit) -> AsyncIterator[None]:
             current.set(next(enclosing(around), None))
 
 
-def undoing(unit: Unit) -> Undo:
-    """Return what lets the contents of a unit be what they were if a block raises."""
-    return Undo([*unit.contents.all.values(), unit.contents])
+@contextmanager
+def part_of(unit: Unit) -> Iterator[None]:
+    """Let the contents of a unit be what they were if a block of its code raises."""
+    block, failed = Contents(unit.fragments), True
+    block.take_part(unit)
+    block.step_in()
+    try:
+        with Undo([unit.contents]):
+            yield
+        failed = False
+    except GeneratorExit:
+        block.is_abandoned = True
+        raise
+    finally:
+        block.step_out()
+        block.close(failed=failed)
 
 
 def go_on_with(holder: Unit, unit: Unit) -> None:

@@ -12,7 +12,7 @@ from .declaration import Fragment
 from .exceptions import SessionConflict
 from .keys import check_key
 from .records import Address
-from .snapshots import Snapshot
+from .snapshots import Snapshot, inside
 from .sources import Source
 
 
@@ -47,19 +47,21 @@ class Joined(NamedTuple):
     holder: Holder
     data: Data[Any]
     before: Snapshot
-    ended: int
-    """How many others had joined it and ended well by then."""
+    since: int
+    """How much of :attr:`.Data.touched` was before."""
 
 
 class Contents:
     """The data of some fragments, by their names."""
 
-    _mark: object = None
+    is_abandoned = False
+    """Whether it is a generator's that was closed: others have run in it, as if they were it."""
     _marks: frozenset[object] = frozenset()
     """Its own, and those of the contents around it."""
 
     def __init__(self, fragments: Mapping[str, Fragment[Any]]) -> None:
         self.fragments = fragments
+        self._mark = object()
         self.all: dict[str, Data[Any]] = {}
         self.own: Sequence[Data[Any]] = ()
         """What the unit itself saves."""
@@ -95,16 +97,38 @@ class Contents:
     def join(self, around: Iterable[Holder]) -> None:
         """Take part in the data whose keys the code around holds."""
         holders = list(around)
-        self._mark = object()
-        self._marks = frozenset([self._mark]).union(*(h.contents._marks for h in holders))
+        self._marks = self._marks_here.union(*(h.contents._marks for h in holders))
         for holder in holders:
             for name, data in self.all.items():
                 if name in self.joined or data.address not in holder.held:
                     continue
                 if (shared := holder.shared(data.address)) is not None:
                     self.all[name] = shared
-                    self.joined[name] = Joined(holder, shared, shared.snapshot(), len(shared.ended))
+                    self._join(name, holder, shared)
         self._find_own()
+
+    def take_part(self, holder: Holder) -> None:
+        """Be a block of a unit's own code, that may be undone."""
+        self._marks = self._marks_here
+        for name, data in holder.contents.all.items():
+            joined = holder.contents.joined.get(name)
+            if data.stored is not None:
+                self._join(name, holder if joined is None else joined.holder, data)
+
+    def _join(self, name: str, holder: Holder, data: Data[Any]) -> None:
+        self.joined[name] = Joined(holder, data, data.snapshot(), len(data.touched))
+        data.blocks.append(self._mark)
+
+    @property
+    def _marks_here(self) -> frozenset[object]:
+        return inside.get() | {self._mark}
+
+    def step_in(self) -> None:
+        """Have what the running code does known as done in this."""
+        inside.set(self._marks_here)
+
+    def step_out(self) -> None:
+        inside.set(inside.get() - {self._mark})
 
     def replace(self, fresher: Mapping[str, Data[Any]]) -> None:
         """Go on with fresher data of some fragments, which the unit saves itself."""
@@ -174,30 +198,48 @@ class Contents:
         """
         for data in self.own:
             data.close()
+        for each in self.joined.values():
+            each.data.blocks.remove(self._mark)
         if failed:
             self.undo()
             return
         for each in self.joined.values():
-            each.data.ended += (self._marks,)
+            each.data.touched.append(self._marks)
         self.forget()
 
     def undo(self) -> None:
         """Let data of units around be what it was.
 
-        That is not possible where code beside this has joined it meanwhile and ended well.
+        That is not possible where other code may have changed it meanwhile.
         """
         for each in self.joined.values():
-            before, later = each.data.ended[: each.ended], each.data.ended[each.ended :]
-            if all(marks is None or self._mark in marks for marks in later):
-                each.data.restore(each.before)
-                each.data.ended = (*before, *[None] * len(later))
+            data, later = each.data, each.data.touched[each.since :]
+            others = [marks for marks in later if marks is not None and self._mark not in marks]
+            if others or not self._marks.issuperset(data.blocks):
+                each.holder.spoiled = overlapped(data.address)
+            elif self.is_abandoned and data.differs(each.before):
+                each.holder.spoiled = abandoned(data.address)
             else:
-                each.holder.spoiled = overlapped(each.data.address)
+                data.restore(each.before)
+                data.touched[each.since :] = [None] * len(later)
+
+    @property
+    def was_joined(self) -> bool:
+        """Whether others may have changed what it was to save."""
+        return any(marks is not None for data in self.own for marks in data.touched)
 
 
 def overlapped(address: Address | None) -> SessionConflict:
     return SessionConflict(
-        f"Session {address} was edited by two blocks of a handler at the same time, and one of "
-        "them raised: it cannot be undone without what the other has changed. Nothing was written. "
-        "Let such blocks come one after the other."
+        f"Session {address} was edited by a block, and by other code at the same time, and the "
+        "block raised: it cannot be undone without what the other has changed. Nothing was "
+        "written. Let a block end before other code uses the session."
+    )
+
+
+def abandoned(address: Address | None) -> SessionConflict:
+    return SessionConflict(
+        f"Session {address} was changed while a generator was in a block, and the generator was "
+        "closed there: it cannot be undone without what other code has changed. Nothing was "
+        "written. Let generators end their blocks before they yield."
     )

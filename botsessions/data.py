@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar, cast
 
 from .absent import ABSENT, Absent
@@ -18,7 +18,7 @@ from .exceptions import (
 )
 from .promises import Promise
 from .records import About, Address, Record
-from .snapshots import Exchanged, Snapshot, copy_of, restored
+from .snapshots import Exchanged, Shared, Snapshot, copy_of, restored
 from .storages.layers import read_one, read_places
 from .stored import Stored, nobody
 
@@ -30,16 +30,13 @@ OVER = (
 )
 
 
-class Tracked(Generic[T]):
+class Tracked(Shared, Generic[T]):
     """A fragment's data: what it was read as, what it is now, and so what is to be written.
 
     Args:
         address: ``None`` where the fragment has no key.
         about: whom the session belongs to.
     """
-
-    ended: tuple[Collection[object] | None, ...] = ()
-    """The marks of those that have joined it and ended well; ``None``: that was undone."""
 
     def __init__(
         self,
@@ -52,6 +49,7 @@ class Tracked(Generic[T]):
         """What is known of what is stored; ``None`` where the fragment has no key."""
         self.error: Exception | None = None
         """Why it cannot be shown."""
+        self.blocks, self.touched = [], []
         self.expecting: Callable[[Tracked[Any], Record], Awaitable[None]] | None = None
         """Is told of what is read that will expire."""
         self._data: T | Absent | None = ABSENT
@@ -203,6 +201,8 @@ class Data(Tracked[T]):
         if self.error is not None:
             raise self.error
         self._seen = True
+        if self.blocks:
+            self.touch()
         if isinstance(self._data, Absent):
             self._data = self.fragment.initial_data(self.stored.address)
             if not self.fragment.stores_initial:
@@ -248,6 +248,8 @@ class Data(Tracked[T]):
                 f"A strict session holds data, not {type(data).__name__}: await it first, or "
                 "declare a lazy_session()."
             )
+        if self.blocks:
+            self.touch()
         self.error = None
         self._seen = True
         if self._promise is not None:
@@ -284,6 +286,12 @@ class Data(Tracked[T]):
             return self.is_promised or self.change() is not None
         except SessionError:
             return True
+
+    def differs(self, before: Snapshot) -> bool:
+        """Whether the data may be another than it was."""
+        if isinstance(before.data, Absent) or self._promise is not before.promise:
+            return self.is_changed
+        return bool(self._data != before.copy)
 
     @property
     def replaces_unread(self) -> bool:

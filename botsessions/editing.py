@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 from types import TracebackType
 from typing import Any, Generic, TypeVar, cast
 
+from .contents import abandoned
 from .data import Data
 from .database.callers import caller_here, on_caller, running_loop, wait_for
 from .database.commit import at_rollback, keep, keeps, kept_until_commit
@@ -15,6 +16,7 @@ from .declaration import Fragment
 from .exceptions import SessionError
 from .forking import at_fork
 from .locks import Ticket, release
+from .snapshots import inside
 from .sources import Source
 from .standing import StandsForData
 from .unit import Unit, current, enclosing, open_unit
@@ -74,6 +76,10 @@ class Editing(StandsForData, Generic[T]):
             fragments, self._bot, self._source, outer=outer, kept=kept, **self._arguments
         )
         current.set(self._unit)
+        if outer is None:
+            inside.set(frozenset())  # There may be marks of generators that were left.
+        else:
+            self._unit.contents.step_in()
         return outer
 
     @property
@@ -93,15 +99,25 @@ class Editing(StandsForData, Generic[T]):
             self._unit.failed = True
             self._unit.close()
 
-    def _leave(self) -> Unit:
-        assert self._unit is not None
+    def _leave(self, kind: type[BaseException] | None) -> tuple[Unit, bool]:
+        """Return the unit, which has failed as long as it is not saved, and whether to save it."""
+        unit, saves = self._unit, kind is None
+        assert unit is not None
         self._step_out()
-        return self._unit
+        unit.failed = True
+        if kind is GeneratorExit:
+            unit.contents.is_abandoned = True
+            if unit.contents.was_joined:  # Saving it raises this.
+                unit.spoiled = unit.save_error = abandoned(unit.addresses[0])
+                saves = True
+        return unit, saves
 
     def _step_out(self) -> None:
         """Go back to the unit of the code around, unless a later block is still open."""
-        if current.get() is self._unit:
-            current.set(next(enclosing(self._outer), None))
+        if self._unit is not None:
+            self._unit.contents.step_out()
+            if current.get() is self._unit:
+                current.set(next(enclosing(self._outer), None))
 
 
 class AsyncEdit(Editing[T]):
@@ -124,9 +140,8 @@ class AsyncEdit(Editing[T]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        unit = self._leave()
-        unit.failed = True
-        await end(unit, saves=error is None, releases=True)
+        unit, saves = self._leave(kind)
+        await end(unit, saves=saves, releases=True)
 
     async def _kept(self) -> Sequence[Ticket]:
         """Return the keys that the transaction of sync code keeps which waits for this."""
@@ -158,11 +173,10 @@ class Edit(Editing[T]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        unit, using = self._leave(), self._using
-        unit.failed = True
-        saves, releases = error is None, not keeps(using)
+        (unit, saves), using = self._leave(kind), self._using
+        releases = not keeps(using)
         try:
-            if saves or running_loop() is None:  # The garbage collector may be anywhere.
+            if error is None or running_loop() is None:  # The garbage collector may be anywhere.
                 wait_for(end(unit, saves=saves, releases=releases), unit.loop)
             if using is not None and saves and unit.contents.joined:
                 at_rollback(using, unit.contents.undo)

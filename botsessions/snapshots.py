@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from .promises import Promise
+
+inside: ContextVar[frozenset[object]] = ContextVar("botsessions_inside", default=frozenset())
+"""The marks of the blocks that the running code is in, and maybe of some that are over."""
 
 
 class Exchanged(msgspec.Struct, frozen=True):
@@ -30,6 +34,21 @@ class Snapshot(NamedTuple):
     assigned: bool
     error: Exception | None
     promise: Promise[Any] | None = None
+
+
+class Shared:
+    """Data that blocks of code may work on beside others, each of which may have to be undone."""
+
+    blocks: list[object]
+    """The marks of those that are open."""
+    touched: list[frozenset[object] | None]
+    """For each time that it may have been changed, what the code was in; ``None``: undone."""
+
+    def touch(self) -> None:
+        """Note that the running code may change the data, for blocks that it is not in."""
+        marks = inside.get()
+        if not marks.issuperset(self.blocks):
+            self.touched.append(marks)
 
 
 class Restorable(Protocol):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import suppress
+from itertools import product
 from typing import Any
 
 from django.test import SimpleTestCase
@@ -12,6 +14,7 @@ from telegram.ext import TypeHandler
 from botsessions import lazy_session, multi_session, session
 from botsessions.exceptions import SessionConflict
 from botsessions.locks import process_lock
+from botsessions.snapshots import inside
 from botsessions.storages import ANY, Address, Record
 
 from .harness import Store, client
@@ -229,3 +232,161 @@ class EditSession(SimpleTestCase):
         declared = lazy_session(initial=counting, storage=store)
         assert (await client(declared, beside(work)).user().send("x")).errors == []
         assert store.values == {"1001": {"count": 51}}
+
+
+async def outcome(
+    work: Any, *given: Any, declare: Any = session
+) -> tuple[list[type[Exception]], Any]:
+    """Return the errors of a handler, and what is stored then of ``{"count": 1}``."""
+    store = Store({"1001": {"count": 1}})
+    declared = declare(initial=counting, storage=store)
+
+    async def handler(update: Any, context: Any) -> None:
+        await work(declared, context, *given)
+
+    answers = await client(declared, handler).user().send("x")
+    assert not process_lock().busy
+    return [type(error) for error in answers.errors], store.values.get("1001")
+
+
+async def half_of(block: Any) -> None:
+    """Change half of what a block is to change, and wait for its end that never comes."""
+    async with block as data:
+        data["half"] = True
+        await asyncio.sleep(60)
+
+
+class BesideABlockThatIsUndone(SimpleTestCase):
+    """Whose change it was cannot be told, so one that others may have made is never undone."""
+
+    async def test_e8_what_the_handler_changes_meanwhile_is_a_conflict(self) -> None:
+        async def change(context: Any) -> None:
+            (await context.get_session())["count"] += 10
+
+        async def assign(context: Any) -> None:
+            context.session = {"count": 10}
+
+        async def work(declared: Any, context: Any, act: Any, is_own: bool) -> None:
+            block = context.edit_session() if is_own else declared.aedit("1001")
+            editing = asyncio.create_task(half_of(block))
+            await asyncio.sleep(0.01)
+            await act(context)
+            editing.cancel()
+            await asyncio.wait([editing])
+
+        ways = product((session, lazy_session), (change, assign), (True, False))
+        for declare, act, is_own in ways:
+            with self.subTest(declare=declare, act=act, is_own=is_own):
+                found = await outcome(work, act, is_own, declare=declare)
+                assert found == ([SessionConflict], {"count": 1})
+
+    async def test_e8_a_handler_that_only_waits_for_it_goes_on(self) -> None:
+        async def work(declared: Any, context: Any, is_own: bool) -> None:
+            data = context.session
+            data["count"] += 1
+            block = context.edit_session() if is_own else declared.aedit("1001")
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(half_of(block), 0.01)
+            assert context.session is data
+            data["count"] += 1
+
+        for is_own in (True, False):
+            with self.subTest(is_own=is_own):
+                assert await outcome(work, is_own) == ([], {"count": 3})
+
+    async def test_e8_a_block_may_use_the_session_by_any_name(self) -> None:
+        async def edit(declared: Any, context: Any) -> None:
+            async with declared.aedit("1001"), context.edit_session():
+                context.session["half"] = True
+                async with declared.aedit("1001") as data:
+                    data["count"] = 5
+                context.session = {"half": True}
+                await asyncio.sleep(60)
+
+        async def work(declared: Any, context: Any) -> None:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(edit(declared, context), 0.01)
+            context.session["count"] += 1
+
+        assert await outcome(work) == ([], {"count": 2})
+
+    async def test_e8_what_an_earlier_block_is_still_changing_is_a_conflict(self) -> None:
+        async def work(declared: Any, context: Any) -> None:
+            entered, go = asyncio.Event(), asyncio.Event()
+
+            async def change() -> None:
+                async with context.edit_session() as data:
+                    entered.set()
+                    await asyncio.sleep(0.01)
+                    data["count"] += 10
+                    await go.wait()
+
+            changing = asyncio.create_task(change())
+            await entered.wait()
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(half_of(declared.aedit("1001")), 0.02)
+            go.set()
+            await changing
+
+        assert await outcome(work) == ([SessionConflict], {"count": 1})
+
+    async def test_e8_what_is_changed_after_a_generator_was_left_in_a_block_is_a_conflict(
+        self,
+    ) -> None:
+        async def editing(block: Any) -> AsyncIterator[Any]:
+            async with block as data:
+                yield data
+
+        async def work(declared: Any, context: Any, is_own: bool, in_block: bool) -> None:
+            block = context.edit_session() if is_own else declared.aedit("1001")
+            async for _ in editing(block):
+                break
+            if in_block:
+                async with declared.aedit("1001") as data:
+                    data["count"] += 10
+            else:
+                context.session["count"] += 10
+            await asyncio.sleep(0.01)  # The event loop closes the generator.
+
+        for is_own, in_block in product((True, False), repeat=2):
+            with self.subTest(is_own=is_own, in_block=in_block):
+                found = await outcome(work, is_own, in_block)
+                assert found == ([SessionConflict], {"count": 1})
+
+    async def test_e8_generators_that_were_left_leave_nothing_behind(self) -> None:
+        async def editing(declared: Any) -> AsyncIterator[Any]:
+            async with declared.aedit("1001") as data:
+                yield data
+
+        async def work(declared: Any, context: Any) -> None:
+            async for _ in editing(declared):
+                break
+            await asyncio.sleep(0.01)
+
+        async def nested() -> None:
+            async with declared.aedit("1001"):
+                await work(declared, None)
+
+        declared = session(initial=counting, storage=Store())
+        maria = client(declared, lambda _, context: work(declared, context)).user()
+        for _ in range(3):
+            await maria.send("x")
+            assert not inside.get()
+        declared.installed("1")
+        for _ in range(3):
+            await nested()
+            assert len(inside.get()) == 1
+
+    async def test_e8_a_generator_that_was_left_in_a_block_without_a_change_is_none(self) -> None:
+        async def editing(declared: Any) -> AsyncIterator[Any]:
+            async with declared.aedit("1001") as data:
+                yield data
+
+        async def work(declared: Any, context: Any) -> None:
+            context.session["count"] += 1
+            async for _ in editing(declared):
+                break
+            await asyncio.sleep(0.01)
+            context.session["count"] += 1
+
+        assert await outcome(work) == ([], {"count": 3})

@@ -147,6 +147,40 @@ class ByKeyAndIds(SimpleTestCase):
         assert await pizza.aget("2") == Pizza(1)
         assert not process_lock().busy
 
+    async def test_e8_what_others_change_in_a_generators_block_is_a_conflict_if_it_is_closed(
+        self,
+    ) -> None:
+        pizza = shop(session(initial=Pizza, storage=Store()))
+
+        async def editing() -> AsyncIterator[Pizza]:
+            async with pizza.aedit("1") as data:
+                yield data
+
+        def editing_here() -> Iterator[Pizza]:
+            with pizza.edit("1") as data:
+                yield data
+
+        def edit_here() -> None:
+            block = editing_here()
+            next(block)
+            with pizza.edit("1") as data:
+                data.count += 1
+            block.close()
+
+        block = editing()
+        await anext(block)
+        async with pizza.aedit("1") as data:
+            data.count += 1
+        with pytest.raises(SessionConflict, match="generator was closed"):
+            await block.aclose()
+        with pytest.raises(SessionConflict, match="generator was closed"):
+            await sync_to_async(edit_here)()
+        block = editing()
+        await anext(block)
+        await block.aclose()
+        assert await pizza.aget("1") is None
+        assert not process_lock().busy
+
     def test_the_data_can_be_replaced_and_deleted_as_a_whole(self) -> None:
         store = Store({"42": 1}, bot="shop")
         counter = shop(session(storage=store))

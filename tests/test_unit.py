@@ -399,6 +399,7 @@ class Around(SimpleTestCase):
         outer.data("").get()["count"] = 1
         inner = Unit(declared.fragments, "1", FromKey("1001"), outer=outer)
         await inner.open()
+        inner.contents.step_in()
         inner.data("").get()["count"] = 2
         inner.failed = True
         inner.close()

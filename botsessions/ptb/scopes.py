@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..database.claims import Claim
 from ..declaration import Fragment
 from ..keys import migration
+from ..snapshots import inside
 from ..sources import FromJob, FromMigration, FromUpdate
 from ..supergroups import MovingUnit
 from ..unit import Unit, current, open_unit
@@ -59,16 +60,19 @@ class CurrentUnit:
 
     def __init__(self, unit: Unit) -> None:
         self._unit = unit
-        self._outer = current.get()
+        self._outer, self._inside = current.get(), inside.get()
 
     def __enter__(self) -> None:
         current.set(self._unit)
+        if self._unit.outer is not None:
+            self._unit.contents.step_in()
 
     def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
         if kind is not None:
             self._unit.failed = True
         self._unit.close()
         current.set(self._outer)
+        inside.set(self._inside)
 
 
 def is_of_its_own(error: BaseException) -> bool:
