@@ -13,8 +13,9 @@ from .exceptions import SessionLockTimeout
 from .holding import Hold
 from .records import Address, Record
 from .saving import changes_of, write_changes
+from .storages import DatabaseStorage
 from .storages.layers import Place, outgoing, read_places, tell_all
-from .storages.transactions import Transaction, begin, joined
+from .storages.transactions import Transaction, begin, database_of, joined
 
 
 class Exchange:
@@ -47,6 +48,12 @@ class Exchange:
     def is_writing(self) -> bool:
         """Whether the keys have to be held still, because something may land."""
         return self._writes > 0
+
+    def using(self) -> set[str]:
+        """Return the databases on which whoever holds its keys writes, as far as it is known."""
+        storages = [data.fragment.innermost for data in self._contents.own]
+        own = [s for s in storages if self._is_leased or isinstance(s, DatabaseStorage)]
+        return set(map(database_of, own))
 
     async def read(self, some: Sequence[Data[Any]]) -> None:
         """Read data; the first time, the keys are taken among all processes, too."""

@@ -8,15 +8,17 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
+from .database.callers import caller_here
 from .database.keeper import keeper_of
 from .database.lease import Lease
-from .database.transaction import is_seen_by_others
+from .database.transaction import is_seen_by_others, keeps_others_from_writing, never_free
 from .database.turns import PATIENCE_SECONDS
 from .exceptions import SessionLockTimeout
 from .locks import Handed, Ticket, process_lock
 from .records import Address, utcnow
 
 Besides: TypeAlias = "Callable[[Collection[Any]], Iterable[Address]]"
+Databases: TypeAlias = "Callable[[], Collection[str]]"
 
 BEFORE_EXPIRY_SECONDS = 2.0
 """So long before a session expires others may see that it is held."""
@@ -96,25 +98,33 @@ class Hold:
         """How long to wait for other processes."""
         return PATIENCE_SECONDS if (seconds := self.seconds) is None else seconds
 
-    async def acquire(self, keys: Sequence[Address], besides: Besides) -> None:
+    async def acquire(
+        self, keys: Sequence[Address], besides: Besides, databases: Databases
+    ) -> None:
         """Wait until the keys are held in this process.
 
         Args:
             besides: returns what else to wait for, of the keys that are held or waited for.
+            databases: returns where others who hold the keys write.
 
         Raises:
             SessionLockTimeout: they were not free in time.
+            SessionLockError: there is no use in waiting.
         """
         lock = process_lock()
         self.asked_at = time.monotonic()
         if lock.busy:
             keys = self.missing([*keys, *besides(lock.wanted)])
-        ticket = lock.request(keys)
+        ticket = lock.request(keys, caller_here())
         if not ticket.granted:
             try:
+                await refuse_to_wait_for_ever(ticket, databases)
                 await lock.acquire(ticket, self.seconds)
             except asyncio.TimeoutError:
                 raise self._timed_out(keys) from None
+            except BaseException:
+                lock.release(ticket)
+                raise
         self._ticket = ticket
         if ticket.lease is not None:
             self._handed_on, ticket.lease = ticket.lease, None
@@ -196,6 +206,17 @@ class Leases:
     def give_up(self) -> None:
         for lease in self._leases:
             lease.give_up()
+
+
+async def refuse_to_wait_for_ever(ticket: Ticket, databases: Databases) -> None:
+    """Raise SessionLockError for sync code behind others who cannot write before it goes on."""
+    if ticket.caller is None:
+        return
+    for using in databases():
+        if await keeps_others_from_writing(using):
+            key: Any = process_lock().left_by_others(ticket)
+            if key is not None:
+                raise never_free(key, "somebody else in this process")
 
 
 def while_holding(held: Address) -> str:

@@ -7,7 +7,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Hashable
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Protocol
 
 from .forking import at_fork
@@ -24,10 +24,12 @@ class Handed(Protocol):
 class Ticket:
     """A place in the queues of some keys, from the request until the release."""
 
-    __slots__ = ("_wake", "granted", "keys", "lease")
+    __slots__ = ("_wake", "caller", "granted", "keys", "lease")
 
-    def __init__(self, keys: Collection[Hashable]) -> None:
+    def __init__(self, keys: Collection[Hashable], caller: object = None) -> None:
         self.keys = keys
+        self.caller = caller
+        """The sync code that waits for whoever asks, and does the work on databases."""
         self.granted = False
         """Whether the keys are held."""
         self.lease: Handed | None = None
@@ -59,9 +61,9 @@ class ProcessLock:
         """The keys that somebody holds or waits for, at every moment."""
         return self._queues.keys()
 
-    def request(self, keys: Collection[Hashable]) -> Ticket:
+    def request(self, keys: Collection[Hashable], caller: object = None) -> Ticket:
         """Queue for all ``keys`` and return the ticket, which may be granted already."""
-        ticket = Ticket(keys)
+        ticket = Ticket(keys, caller)
         with self._mutex:
             for key in keys:
                 self._queues.setdefault(key, deque()).append(ticket)
@@ -132,6 +134,17 @@ class ProcessLock:
         except RuntimeError:  # The event loop that it waited on is closed: nobody is there.
             self.release(ticket)
 
+    def left_by_others(self, ticket: Ticket) -> Hashable | None:
+        """Return a key that a ticket gets when others are done, who have not the same caller."""
+        with self._mutex:
+            found = next((key for key in ticket.keys if self._is_behind_others(ticket, key)), None)
+        self._let_go()
+        return found
+
+    def _is_behind_others(self, ticket: Ticket, key: Hashable) -> bool:
+        before = takewhile(lambda other: other is not ticket, self._queues[key])
+        return any(other.caller is not ticket.caller for other in before)
+
     def has_heir(self, ticket: Ticket) -> bool:
         """Whether somebody waits for the very keys of a ticket, and is the next to get them."""
         with self._mutex:
@@ -163,7 +176,7 @@ class ProcessLock:
         return granted
 
     def _is_first(self, ticket: Ticket) -> bool:
-        return all(self._queues[key][0] is ticket for key in ticket.keys)
+        return {self._queues[key][0] for key in ticket.keys} <= {ticket}
 
 
 def settle(future: asyncio.Future[None], error: Exception | None) -> None:

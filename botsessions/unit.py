@@ -93,7 +93,7 @@ class KeyHolder:
                     if self.outer is not None:
                         self.contents.join(enclosing(self.outer))
                     if wanted := self._hold.missing(self.addresses):
-                        await self._hold.acquire(wanted, self.wanted_besides)
+                        await self._hold.acquire(wanted, self.wanted_besides, self.exchange.using)
             except Exception as exc:
                 self.error, self.opened = exc, True
 

@@ -6,7 +6,9 @@ import asyncio
 import itertools
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 from unittest import IsolatedAsyncioTestCase, mock
@@ -23,6 +25,7 @@ from botsessions import (
     MemoryStorage,
     holding,
     lazy_session,
+    maintenance,
     multi_session,
     session,
 )
@@ -30,6 +33,7 @@ from botsessions.database import leases_texts
 from botsessions.database.connections import close_databases
 from botsessions.database.keeper import keeper_of
 from botsessions.database.lease import Lease
+from botsessions.editing import Edit
 from botsessions.exceptions import SessionConflict, SessionLockError, SessionLockTimeout
 from botsessions.holding import Hold
 from botsessions.locks import process_lock
@@ -40,7 +44,7 @@ from botsessions.storages import Address
 from botsessions.testing import BotClient
 from botsessions.unit import Unit
 
-from .locked import BOT, bot_with, build_with, count, counting
+from .locked import BOT, bot_with, both_locks, build_with, count, counting
 from .test_database_leases import (
     DEFAULT,
     ask,
@@ -98,17 +102,17 @@ class Requested(SimpleTestCase):
     async def test_keys_that_get_free_before_they_are_awaited_are_held_and_released(self) -> None:
         keys = [Address("pizza", "", "42")]
         first, second = Hold(), Hold()
-        await first.acquire(keys, lambda wanted: [])
+        await first.acquire(keys, lambda wanted: [], list)
         request = process_lock().request
 
-        def requested(keys: Any) -> Any:
-            ticket = request(keys)
+        def requested(*keys_and_caller: Any) -> Any:
+            ticket = request(*keys_and_caller)
             assert not ticket.granted
             first.release()
             return ticket
 
         with mock.patch.object(process_lock(), "request", requested):
-            await asyncio.wait_for(second.acquire(keys, lambda wanted: []), 5)
+            await asyncio.wait_for(second.acquire(keys, lambda wanted: [], list), 5)
         assert second.ticket is not None
         assert second.ticket.granted
         second.release()
@@ -513,6 +517,115 @@ class Edits(TransactionTestCase):
             with self.counter.edit("42") as data:
                 data["count"] = 1
             assert BotSessionLease.objects.filter(id=lease_on("42").keys[0]).exists()
+
+
+@contextmanager
+def held_by_another_thread(counter: Any) -> Iterator[None]:
+    """Hold the key 42 while a block runs, and count afterwards."""
+    held, end = threading.Event(), threading.Event()
+
+    @in_thread
+    def edit() -> None:
+        with counter.edit("42") as data:
+            data["count"] += 1
+            held.set()
+            end.wait(20)
+
+    with ThreadPoolExecutor(1) as thread:
+        editing = thread.submit(edit)
+        held.wait(20)
+        try:
+            yield
+        finally:
+            end.set()
+        editing.result(20)
+
+
+@both_locks
+@pytest.mark.django_db(transaction=True)
+class TestInATransactionOfSQLite:
+    """Nobody else can write, so a key that others have would never get free."""
+
+    @pytest.fixture(autouse=True)
+    def _of_sqlite(self) -> Iterator[None]:
+        if connection.vendor != "sqlite":
+            pytest.skip("Of SQLite.")
+        yield
+        close_databases()
+
+    def counter(self, lock: str, **kwargs: Any) -> Any:
+        counter = session(initial=counting, **kwargs)
+        counter.installed(BOT, lock)
+        return counter
+
+    def test_a_key_of_its_own_process_is_not_waited_for(self, lock: str) -> None:
+        counter = self.counter(lock)
+
+        def edit() -> None:
+            with counter.edit("42"):
+                pass
+
+        async def aedit() -> None:
+            async with counter.aedit("42"):
+                pass
+
+        async def hold_many() -> None:
+            async with maintenance.holding.held([Address(BOT, "", "42")], DEFAULT, lock):
+                pass
+
+        waits = (
+            edit,
+            lambda: counter.delete("42"),
+            async_to_sync(aedit),
+            async_to_sync(hold_many),
+        )
+        with held_by_another_thread(counter):
+            for wait in waits:
+                refused = pytest.raises(SessionLockError, match=r"'42'.* outside atomic\(\)")
+                with refused as caught, transaction.atomic():
+                    wait()
+                assert not isinstance(caught.value, SessionLockTimeout)
+        assert counter.get("42") == {"count": 1}
+        assert not process_lock().busy
+
+    def test_a_key_that_the_same_code_lets_go_is_waited_for(self, lock: str) -> None:
+        counter = self.counter(lock)
+
+        async def edit() -> None:
+            async with counter.aedit("42") as data:
+                await asyncio.sleep(0.01)
+                data["count"] += 1
+
+        async def edit_at_once() -> None:
+            await asyncio.gather(edit(), edit())
+
+        with transaction.atomic():
+            async_to_sync(edit_at_once)()
+        assert counter.get("42") == {"count": 2}
+
+    def test_outside_one_it_is_waited_for(self, lock: str) -> None:
+        counter, later = self.counter(lock), ThreadPoolExecutor(1)
+
+        @in_thread
+        def edit() -> None:
+            with counter.edit("42") as data:
+                data["count"] += 1
+
+        with later, held_by_another_thread(counter):
+            waits = later.submit(edit)
+            time.sleep(0.05)
+            assert not waits.done()
+        assert counter.get("42") == {"count": 2}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_transaction_does_not_hinder_those_whose_sessions_are_elsewhere() -> None:
+    counter = session(initial=counting, storage=MemoryStorage())
+    counter.installed(BOT, "process")
+    with held_by_another_thread(counter):
+        patient = Edit(*counter._target(BOT, "42", {}), patience=0.01)
+        with pytest.raises(SessionLockTimeout), transaction.atomic(), patient:
+            pass
 
 
 class InATest(TestCase):

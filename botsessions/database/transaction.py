@@ -228,9 +228,20 @@ def way_of_sync_code(lease: Lease) -> Way:
     if connection.vendor != "sqlite":
         return Way.APART
     if execute(connection, lease_table_of(connection).is_held_by_others(lease)):
-        raise SessionLockError(
-            f"The key of session {lease.addresses[0]} is held by another process, which cannot "
-            "end its work: in SQLite only this transaction can write. Use edit() outside atomic(), "
-            "or try again later."
-        )
+        raise never_free(lease.addresses[0], "another process")
     return Way.NOT_AT_ALL
+
+
+async def keeps_others_from_writing(using: str) -> bool:
+    """Whether sync code waits for this that has a transaction of SQLite open."""
+    if vendor_of(using) != "sqlite" or (caller := caller_here()) is None:
+        return False
+    found = await on_caller(caller, partial(transaction_of, using))
+    return found is CallersTransaction.REAL
+
+
+def never_free(address: Address, holder: str) -> SessionLockError:
+    return SessionLockError(
+        f"The key of session {address} is held by {holder}, whose work cannot end: in SQLite only "
+        "this transaction can write. Change the session outside atomic(), or try again later."
+    )

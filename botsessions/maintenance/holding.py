@@ -22,10 +22,11 @@ async def held(addresses: Collection[Address], using: str, lock: str) -> AsyncIt
 
     Raises:
         SessionLockTimeout: they were not free for :data:`PATIENCE_SECONDS`.
+        SessionLockError: there is no use in waiting.
     """
     hold = Hold(patience=PATIENCE_SECONDS)
     try:
-        await hold.acquire([*addresses], nothing_else)
+        await hold.acquire([*addresses], nothing_else, lambda: [using])
         if lock == "database":
             leases = {using: Lease(using, [*addresses])}
             hold.lease_by(leases)
