@@ -295,6 +295,16 @@ class Processes(TransactionTestCase):
         async def leave(update: Any, context: Any) -> None:
             sys.exit("Enough.")
 
+        await self._ends_by(leave, SystemExit)
+
+    async def test_f12_nor_does_one_whose_handler_cancels_its_task(self) -> None:
+        async def leave(update: Any, context: Any) -> None:
+            asyncio.current_task().cancel()  # type: ignore[union-attr]
+            await asyncio.sleep(0)
+
+        await self._ends_by(leave, asyncio.CancelledError)
+
+    async def _ends_by(self, leave: Any, end: type[BaseException]) -> None:
         await self._begin()
         async with AsyncBotClient("shop") as bot:
             bot.application.looks_by_itself = False
@@ -304,7 +314,7 @@ class Processes(TransactionTestCase):
             await bot.conversation._start()
             row = await BotSession.objects.aget(name__startswith="ptb:conv")
             (watched,) = bot.application.watched()
-            with pytest.raises(SystemExit):  # Not in a task, for it would end this loop.
+            with pytest.raises(end):  # Not in a task, for it would end this loop.
                 await watched.do(Due(row.pk, row.name, row.key, row.data))
         assert not await BotSession.objects.filter(name__startswith="ptb:conv").aexists()
 

@@ -15,6 +15,7 @@ from django.test import Client
 from telegram.ext import MessageHandler, filters
 
 from botsessions import lazy_session, session
+from botsessions.bots import get_bot
 from botsessions.exceptions import SessionConflict
 from botsessions.models import BotSession, HandledUpdate
 from botsessions.webhook import home, reception
@@ -82,11 +83,15 @@ async def do_nothing(context: Any) -> None:
     pass
 
 
-def deliver(number: int = 1001, **content: Any) -> int:
-    """Deliver an update; return the status of the answer."""
+def content_of(number: int, **content: Any) -> dict[str, Any]:
     person = {"id": 5, "type": "private", "is_bot": False, "first_name": "Maria"}
     message = {"message_id": 1, "date": 1, "chat": person, "from": person, "text": "one"}
-    data = json.dumps({"update_id": number, **(content or {"message": message})})
+    return {"update_id": number, **(content or {"message": message})}
+
+
+def deliver(number: int = 1001, **content: Any) -> int:
+    """Deliver an update; return the status of the answer."""
+    data = json.dumps(content_of(number, **content))
     headers: Any = {SECRET_HEADER: SECRET}
     kind = "application/json"
     return Client().post("/telegram/notes/", data, content_type=kind, headers=headers).status_code
@@ -190,6 +195,29 @@ def test_e11_a_process_that_was_cut_off_saves_nothing_and_telegram_delivers_agai
     assert not BotSession.objects.exists()
     assert deliver() == 200
     assert noted == ["one", "conflict", "one"]
+    assert BotSession.objects.get().data == {"count": 1}
+
+
+def test_one_whose_event_loop_ends_before_its_handler_is_handled_when_it_comes_again(
+    bot: Bot,
+) -> None:
+    begun = asyncio.Event()
+
+    async def count_later(context: Any) -> None:
+        if not begun.is_set():
+            begun.set()
+            await asyncio.sleep(60)
+        await count(context)
+
+    noted = bot(count_later)
+
+    async def main() -> None:
+        home.home_here().reception.begin(get_bot("notes"), content_of(1001))
+        await begun.wait()
+
+    asyncio.run(main())  # Which cancels all tasks in the end.
+    assert deliver() == 200
+    assert noted == ["one", "one"]
     assert BotSession.objects.get().data == {"count": 1}
 
 

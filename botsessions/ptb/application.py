@@ -25,7 +25,7 @@ from .building import BuiltApplication
 from .connections import look_after_connections
 from .delivery import Delivery
 from .registry import register, unregister
-from .scopes import CurrentUnit, failing, is_of_its_own, unit_for
+from .scopes import CurrentUnit, failing, in_its_own_task, is_of_its_own, unit_for
 from .stored_jobs import StoredJobs
 from .tasks import InSession, start_task
 
@@ -204,7 +204,8 @@ class SessionApplication(BuiltApplication, PersistentApplication):
                 with failing(outer):
                     for handler, check in taking(handlers, update):
                         with suppress(ApplicationHandlerStop):
-                            await handler.handle_update(update, self, check, context)
+                            handled = handler.handle_update(update, self, check, context)
+                            await in_its_own_task(handled)
             except Exception as exc:
                 if unit.unloaded:
                     raise

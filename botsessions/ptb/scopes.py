@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..database.claims import Claim
 from ..declaration import Fragment
@@ -17,6 +17,8 @@ from ..unit import Unit, current, open_unit
 
 if TYPE_CHECKING:
     from .application import SessionApplication
+
+T = TypeVar("T")
 
 
 def unit_for(
@@ -75,12 +77,49 @@ class CurrentUnit:
         inside.set(self._inside)
 
 
+class EndedItself(asyncio.CancelledError):
+    """An author's code was cancelled, and not because whoever waits for it was."""
+
+
+async def in_its_own_task(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Await an author's code, which ends nothing else if it cancels its task.
+
+    Raises:
+        EndedItself: it has done so.
+    """
+    task = asyncio.create_task(outcome_of(coroutine))
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:  # Whoever waits: the event loop ends.
+        task.cancel()
+        await asyncio.wait([task])
+        coroutine.close()  # It may never have begun.
+        raise
+    if task.cancelled():
+        raise EndedItself
+    result: T
+    result, error = task.result()
+    try:
+        if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
+            raise EndedItself from error
+        if error is not None:
+            raise error
+        return result
+    finally:
+        del task, error  # It has this frame, and so would be in a circle.
+
+
+async def outcome_of(coroutine: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:
+    """Return a result, or what was raised: SystemExit would end the event loop at once."""
+    try:
+        return await coroutine, None
+    except BaseException as exc:
+        return None, exc
+
+
 def is_of_its_own(error: BaseException) -> bool:
-    """Whether code has ended itself, and was not ended by whoever ends the process or the task."""
-    if isinstance(error, asyncio.CancelledError):
-        cancelling = getattr(asyncio.current_task(), "cancelling", None)  # Since Python 3.11.
-        return cancelling is not None and not cancelling()
-    return isinstance(error, SystemExit)
+    """Whether an author's code has ended itself, by cancelling its task or by ``sys.exit()``."""
+    return isinstance(error, (EndedItself, SystemExit))
 
 
 @contextmanager

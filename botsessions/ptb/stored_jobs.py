@@ -25,7 +25,7 @@ from ..records import Address, Record, utcnow
 from ..sources import FromJob
 from ..unit import Unit
 from .connections import look_after_connections
-from .scopes import CurrentUnit, is_of_its_own
+from .scopes import CurrentUnit, in_its_own_task, is_of_its_own
 
 if TYPE_CHECKING:
     from .application import SessionApplication
@@ -87,7 +87,7 @@ class StoredJobs:
             record = await self._opened(unit, job, callback, address)
             if record is not None:
                 try:
-                    await Job._run(job, application)
+                    await in_its_own_task(Job._run(job, application))
                 except BaseException as exc:
                     if is_of_its_own(exc):  # It would do so again, and again.
                         await self._end_failed(unit, address, record)

@@ -16,7 +16,7 @@ from ..database.connections import close_databases
 from ..database.transaction import note_handled
 from ..ptb.delivery import Delivery
 from ..ptb.lifecycle import reason
-from ..ptb.scopes import is_of_its_own
+from ..ptb.scopes import in_its_own_task, is_of_its_own
 from ..ptb.webhook import Served, serve
 from .jobs import JobLease
 
@@ -44,7 +44,9 @@ class Reception:
 
     async def receive(self, bot: Bot, content: Mapping[str, Any]) -> HTTPStatus:
         """Handle an update to its end, and return the answer to Telegram."""
-        return await asyncio.shield(self.begin(bot, content))
+        task = self.begin(bot, content)
+        await asyncio.wait([task])  # If this is cancelled, the task goes on.
+        return AGAIN if task.cancelled() else task.result()
 
     def begin(self, bot: Bot, content: Mapping[str, Any]) -> asyncio.Task[HTTPStatus]:
         """Return what handles an update; the same if it is delivered again meanwhile."""
@@ -146,13 +148,10 @@ class Reception:
 
 async def attempt(served: Served, update: Any, claim: Claim) -> Delivery:
     try:
-        return await served.handle(update, claim)
+        return await in_its_own_task(served.handle(update, claim))
     except BaseException as exc:
         if is_of_its_own(exc):  # It is the web server that decides when the process exits.
-            what = type(exc).__name__
-            logger.warning(
-                "A handler of update %d raised %s.", update.update_id, what, exc_info=exc
-            )
+            logger.warning("A handler of update %d ended itself.", update.update_id, exc_info=exc)
             return Delivery(claim)  # As any error of its own: it would do so again.
         claim.give_up()
         raise
