@@ -338,5 +338,85 @@ def test_a_forked_child_has_an_event_loop_of_its_own() -> None:
     assert done.returncode == 0, done.stderr
 
 
+ENDING = """
+import asyncio, sys, types
+import django
+from django.conf import settings
+settings.configure(
+    INSTALLED_APPS=["botsessions"],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": sys.argv[1]}},
+)
+django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+import botsessions
+from botsessions import session
+
+declared = session(initial=dict)
+declared.installed("bot", sys.argv[2])
+
+
+def edit(declared=declared):
+    with declared.edit("42") as data:
+        data["count"] = 1
+
+
+def aedit(declared=declared, run=asyncio.run):
+    async def main():
+        async with declared.aedit("42") as data:
+            data["count"] = 1
+
+    run(main())
+
+
+class AtTheEnd:
+    def __init__(self, use):
+        self.use = use
+
+    def __del__(self):
+        try:
+            self.use()
+        except Exception as exc:
+            print(exc, flush=True)
+
+
+async def begin_and_leave():
+    loop.create_task(begin())
+    await asyncio.sleep(0.2)
+
+
+async def begin():
+    async with declared.aedit("42"):
+        await asyncio.sleep(60)
+
+
+edit()
+if sys.argv[3] == "begin":
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(begin_and_leave())
+else:  # What a module has goes when Python ends, the last imported first.
+    sys.modules["last"] = botsessions.last = types.ModuleType("last")
+    botsessions.last.used = AtTheEnd({"edit": edit, "aedit": aedit}[sys.argv[3]])
+"""
+
+
+@pytest.mark.once
+@both_locks
+@pytest.mark.parametrize("use", ["edit", "aedit", "begin"])
+def test_a_session_used_when_python_shuts_down_is_refused_and_the_process_ends(
+    tmp_path: Path, lock: str, use: str
+) -> None:
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-W", "ignore", "-c", ENDING, str(tmp_path / "db.sqlite3"), lock, use],
+        timeout=20,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "botsessions" not in done.stderr
+    assert ("Python is" in done.stdout and "shutting down" in done.stdout) is (use != "begin")
+
+
 async def asked() -> bool:
     return sync_code_waits()

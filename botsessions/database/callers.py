@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import queue
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -20,6 +21,7 @@ from asgiref.sync import AsyncToSync, SyncToAsync, _restore_context
 from django.conf import settings
 from django.db import connections
 
+from ..exceptions import SessionError
 from ..forking import at_fork
 
 T = TypeVar("T")
@@ -66,10 +68,24 @@ def wait_for(coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop 
 
     Args:
         loop: the event loop that it belongs on, as far as that runs.
+
+    Raises:
+        SessionError: Python is shutting down.
     """
+    try:
+        refuse_shutdown()
+    except SessionError:
+        coroutine.close()
+        raise
     if loop is None or not loop.is_running():
         loop = lasting_loop()
     return Call(coroutine, loop).wait()
+
+
+def refuse_shutdown() -> None:
+    """Raise SessionError where a thread is needed, and Python lets none go on any more."""
+    if sys.is_finalizing():
+        raise SessionError("Sessions cannot be used any more: Python is shutting down.")
 
 
 class Caller(Executor):

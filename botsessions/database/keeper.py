@@ -19,6 +19,7 @@ from django.db import connections
 
 from ..forking import at_fork
 from . import leases_table
+from .callers import refuse_shutdown
 from .care import close_broken_connections, close_unusable_connections, forget_statements, rest
 from .claims import Claim
 from .claims_table import claim_table_of
@@ -106,6 +107,7 @@ class Keeper:
 
     def _start(self) -> None:
         if self._thread is None:
+            refuse_shutdown()
             thread = threading.Thread(
                 target=self._run, name=f"botsessions-{self._using}-leases", daemon=True
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 
 class Right:
@@ -36,7 +37,8 @@ class Right:
         """
         if not self.given_up:
             self.given_up = True
-            if self.is_to_be_given_back:
+            # When Python is shutting down, it ends by itself.
+            if self.is_to_be_given_back and not sys.is_finalizing():
                 from .keeper import keeper_of  # noqa: PLC0415 (which keeps rights)
 
                 keeper_of(self.using).give_back(self)

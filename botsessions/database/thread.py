@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from django.db import connections
 
 from .batch import carry_out
+from .callers import refuse_shutdown
 from .care import (
     close_broken_connections,
     close_unusable_connections,
@@ -81,6 +82,7 @@ class DatabaseThread:
         self._put(job)
 
     def _put(self, job: Job) -> None:
+        refuse_shutdown()
         with self._mutex:
             if self._worker is None or not self._worker.is_alive():
                 worker = Worker(self.using)

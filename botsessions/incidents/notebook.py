@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 
 from django.conf import settings
@@ -69,6 +70,8 @@ class Notebook:
         return True
 
     def _start(self) -> None:
+        if sys.is_finalizing():  # Before Python 3.12, a thread's start() would not return.
+            return
         writer = threading.Thread(target=self._run, name="botsessions-incidents", daemon=True)
         try:
             writer.start()
