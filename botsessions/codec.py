@@ -16,6 +16,7 @@ import msgspec
 import msgspec.inspect
 
 from .exceptions import SessionDataError
+from .offsets import time_with_seconds
 from .records import DECODER, ENCODER, Json
 
 T = TypeVar("T")
@@ -31,6 +32,10 @@ PLACE_TOLD = re.compile(r" - at (?:`key` in )?`(\$[^`]*)`\Z")
 """In msgspec's messages: where it is."""
 SORTED = msgspec.json.Encoder(order="sorted")
 NUL = rb"\u0000"
+OFFSET_WITH_SECONDS = (
+    "is a time whose zone is not whole minutes from UTC, and would come back as another one: store "
+    "moment.astimezone(timezone.utc)"
+)
 MAX_DIGITS = 4300
 """Of an integer: what Python reads back by default (``sys.set_int_max_str_digits``)."""
 
@@ -129,11 +134,16 @@ class Codec(Generic[T]):
         return Decoded(data, unknown, fingerprint)
 
     def _completed(self, data: T, value: Json, unknown: dict[str, Json], max_bytes: int) -> Json:
-        if self.data_type is not None:
-            self._refuse_loss(data, self._convert(value))
+        known = value
         if unknown and isinstance(value, dict):
             value = {**strict(unknown), **value}
-        refuse_longer(ENCODER.encode(value), max_bytes)
+        encoded = ENCODER.encode(value)
+        if self.data_type is not None:
+            back = self._convert(known)
+            if (place := time_with_seconds(data, encoded)) is not None:
+                raise unstorable(path_of(place), OFFSET_WITH_SECONDS)
+            self._refuse_loss(data, back)
+        refuse_longer(encoded, max_bytes)
         return value
 
     def _refuse_loss(self, data: T, back: T) -> None:
