@@ -6,11 +6,15 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, TypeAlias
+
+from django.db import connections
 
 from .database.callers import caller_here
 from .database.keeper import keeper_of
 from .database.lease import Lease
+from .database.options import vendor_of
 from .database.transaction import is_seen_by_others, keeps_others_from_writing, never_free
 from .database.turns import PATIENCE_SECONDS
 from .exceptions import SessionLockTimeout
@@ -115,7 +119,7 @@ class Hold:
         self.asked_at = time.monotonic()
         if lock.busy:
             keys = self.missing([*keys, *besides(lock.wanted)])
-        ticket = lock.request(keys, caller_here())
+        ticket = lock.request(keys, caller_here() if is_on_sqlite() else None)
         if not ticket.granted:
             try:
                 await refuse_to_wait_for_ever(ticket, databases)
@@ -206,6 +210,12 @@ class Leases:
     def give_up(self) -> None:
         for lease in self._leases:
             lease.give_up()
+
+
+@cache
+def is_on_sqlite() -> bool:
+    """Whether any database is of SQLite, where one transaction keeps all others from writing."""
+    return any(vendor_of(using) == "sqlite" for using in connections)
 
 
 async def refuse_to_wait_for_ever(ticket: Ticket, databases: Databases) -> None:

@@ -11,12 +11,12 @@ from http import HTTPStatus
 from typing import Any
 
 from ..bots import Bot, all_bots
+from ..database.callers import running_loop
 from ..database.claims import Claim
 from ..database.connections import close_databases
 from ..database.transaction import note_handled
 from ..ptb.delivery import Delivery
 from ..ptb.lifecycle import reason
-from ..ptb.scopes import in_its_own_task, is_of_its_own
 from ..ptb.webhook import Served, serve
 from .jobs import JobLease
 
@@ -41,12 +41,11 @@ class Reception:
         self._starting: set[asyncio.Task[Served | None]] = set()
         self._leases: dict[str, JobLease] = {}
         self._in_hand: dict[tuple[str, int], asyncio.Task[HTTPStatus]] = {}
+        self._is_cut_off = False
 
     async def receive(self, bot: Bot, content: Mapping[str, Any]) -> HTTPStatus:
         """Handle an update to its end, and return the answer to Telegram."""
-        task = self.begin(bot, content)
-        await asyncio.wait([task])  # If this is cancelled, the task goes on.
-        return AGAIN if task.cancelled() else task.result()
+        return await asyncio.shield(self.begin(bot, content))
 
     def begin(self, bot: Bot, content: Mapping[str, Any]) -> asyncio.Task[HTTPStatus]:
         """Return what handles an update; the same if it is delivered again meanwhile."""
@@ -72,7 +71,10 @@ class Reception:
         keeping = asyncio.create_task(self._keep_leases())
         try:
             await end.wait()
-        finally:  # It is cancelled where a server's event loop ends without a word.
+        except asyncio.CancelledError:  # A server's event loop ends without a word.
+            self._is_cut_off = True
+            raise
+        finally:
             while self._in_hand:
                 await asyncio.wait(self._in_hand.values())
             await asyncio.gather(*map(self._end, list(self._bots)))
@@ -89,7 +91,7 @@ class Reception:
         claim = Claim(bot.alias, update.update_id)
         end, pause = time.monotonic() + PATIENCE_SECONDS, FIRST_PAUSE
         while True:
-            delivery = await attempt(served, update, claim)
+            delivery = await self._attempt(served, update, claim)
             if delivery.elsewhere is None:
                 return await answer_to(delivery)
             if time.monotonic() >= end:
@@ -97,6 +99,26 @@ class Reception:
                 return AGAIN
             await asyncio.sleep(min(pause, max(FIRST_PAUSE, delivery.elsewhere)))
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _attempt(self, served: Served, update: Any, claim: Claim) -> Delivery:
+        try:
+            return await served.handle(update, claim)
+        except BaseException as exc:
+            if not await self._is_of_its_own(exc):
+                claim.give_up()
+                raise
+            # It is the web server that decides when the process exits.
+            logger.warning("A handler of update %d ended itself.", update.update_id, exc_info=exc)
+            return Delivery(claim)  # As any error of its own: it would do so again.
+
+    async def _is_of_its_own(self, error: BaseException) -> bool:
+        """Whether a handler has ended itself: others cancel it only when the event loop ends."""
+        if isinstance(error, asyncio.CancelledError):
+            await asyncio.sleep(0)  # If it ends, whatever lives on it is told in this turn.
+            return not self._is_cut_off
+        return isinstance(error, SystemExit) or (
+            isinstance(error, GeneratorExit) and running_loop() is not None
+        )
 
     async def _served(self, bot: Bot) -> Served | None:
         """Return a bot, started if need be; ``None`` if it cannot be."""
@@ -144,17 +166,6 @@ class Reception:
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
             for lease in list(self._leases.values()):
                 await lease.keep()
-
-
-async def attempt(served: Served, update: Any, claim: Claim) -> Delivery:
-    try:
-        return await in_its_own_task(served.handle(update, claim))
-    except BaseException as exc:
-        if is_of_its_own(exc):  # It is the web server that decides when the process exits.
-            logger.warning("A handler of update %d ended itself.", update.update_id, exc_info=exc)
-            return Delivery(claim)  # As any error of its own: it would do so again.
-        claim.give_up()
-        raise
 
 
 async def answer_to(delivery: Delivery) -> HTTPStatus:
