@@ -162,6 +162,24 @@ def test_a_conflict_shows_both_and_overwrites_nothing(editor: Client) -> None:
     assert BotSession.objects.get().data == {"pizzas": 2, "name": "Mario", "city": "Roma"}
 
 
+def test_numbers_that_are_sent_back_have_no_thousand_separators(
+    editor: Client, settings: Any
+) -> None:
+    settings.USE_THOUSAND_SEPARATOR = True
+    row = make(data={"a": 1})
+    edit(editor, row, {"a": 2}, opened=row.data)
+    BotSession.objects.update(revision=7540414)
+    row.refresh_from_db()
+    for page in (
+        told(editor.get(url("past", row))),
+        told(edit(editor, row, {"a": 3}, 1, opened={"a": 1})),
+    ):
+        assert 'name="revision" value="7540414"' in page
+    assert 'data-revision="7540414"' in told(editor.get(url("change", row)))
+    checked = told(edit(editor, row, "\n" * 1500 + "?", how="check", part="1"))
+    assert 'data-line="1501"' in checked
+
+
 def test_mine_may_be_saved_over_all_that_is_stored(editor: Client) -> None:
     row = make(data={"a": 1, "b": 1})
     BotSession.objects.update(data={"a": 2, "b": 2}, revision=5)
