@@ -16,7 +16,7 @@ from django.test import Client
 from django.utils import timezone
 
 from botsessions import audit, enhance_storage, finding, session
-from botsessions.admin import activity, doing, ranges
+from botsessions.admin import activity, affected, doing, operations, ranges
 from botsessions.locks import process_lock
 from botsessions.maintenance import changing
 from botsessions.models import BotSession
@@ -234,6 +234,18 @@ def test_forget_user(operator: Client) -> None:
     assert set(BotSession.objects.all()) == {group, other}
     entry = LogEntry.objects.get()
     assert (entry.object_repr, entry.object_id) == ("3 sessions", None)
+
+
+def test_sessions_of_another_database_are_named_without_a_link(
+    operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, other = make(1, user_id=5), make(2, user_id=5)
+    other._state.db = "other"
+    both = affected.Affected(2, [row, other])
+    monkeypatch.setattr(operations.ForgetUser, "affected", lambda *_: both)
+    page = run(operator, "forget_user", [row]).content.decode()
+    assert url("change", row) in page
+    assert url("change", other) not in page
 
 
 def test_what_is_done_for_an_id_is_done_to_no_stranger(operator: Client) -> None:

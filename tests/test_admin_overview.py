@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 from django.contrib.admin import AdminSite, site
-from django.db import connection
+from django.db import connection, router
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -96,6 +96,26 @@ def test_it_is_the_first_thing_in_the_app(viewer: Client) -> None:
     page = html(viewer)
     assert page.index('class="bs-overview"') < page.index('class="app-botsessions')
     assert f'href="{OVERVIEW}"' in html(viewer, LIST)
+
+
+def test_sessions_of_a_database_that_the_list_does_not_read_have_no_links(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.force_login(staff("view", "change"))
+    make(1, bot="shop", version=1)
+    page = html(client)
+    assert LIST + "?" in page
+    assert "/change/" in page
+    assert "Expire now…" in page
+    of_other = BotSession.objects.using("other")
+    monkeypatch.setattr(BotSessionAdmin, "get_queryset", lambda *_: of_other)
+    page = html(client)
+    assert LIST + "?" not in page
+    assert "/change/" not in page
+    assert "Expire now…" not in page
+    of = {BotSession: "other"}  # A copy of the default database.
+    monkeypatch.setattr(router, "db_for_read", lambda model, **_: of.get(model, "default"))
+    assert LIST + "?" in html(client)
 
 
 def test_another_site_of_the_same_name_does_not_take_its_place(viewer: Client) -> None:

@@ -29,6 +29,7 @@ from .contents import Contents
 from .differences import differences
 from .doing import Left, Outcome, Run, do
 from .filters import limits
+from .listed import lists
 from .merging import Merge
 from .past import undo
 from .plain import visible
@@ -114,7 +115,9 @@ def named(
     if isinstance(sessions, QuerySet):
         sessions = model_admin.judged(request, sessions).order_by("-pk")[:MOST_NAMED]
     for session in sessions or ():
-        is_here = type(session) is model_admin.model
+        is_here = type(session) is model_admin.model and lists(
+            model_admin, request, session._state.db
+        )
         yield {
             "whose": columns.whose(session),
             "where": columns.where_of(session),

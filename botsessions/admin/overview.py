@@ -27,6 +27,7 @@ from . import columns
 from .chart import Chart
 from .filters import NO_NAME
 from .incidents import counted
+from .listed import lists
 from .moments import relative
 from .ranges import NO_VERSION
 from .runs import last_run
@@ -130,10 +131,11 @@ def overview_for(request: HttpRequest) -> dict[str, Any]:
         return {}
     at = found.tables[0].model
     is_one = len(found.tables) == 1
+    listed = next(filter(None, (listing(request, here, one) for one in found.tables)), "")
     return {
-        "search_url": listing(here, at),
+        "search_url": listed,
         "warnings": list(warnings(found)),
-        "tiles": list(tiles(found, Links(listing(here, at) if is_one else "", {}))),
+        "tiles": list(tiles(found, Links(listed if is_one else "", {}))),
         "tables": [table(request, here, one, not is_one) for one in found.tables],
         "incidents": list(counted(request, here, found.incidents)),
         "runs": [last_run(work, run) for work, run in found.runs.items()],
@@ -181,7 +183,7 @@ def tiles(found: Figures, links: Links) -> Iterator[Cell]:
 
 def table(request: HttpRequest, site: AdminSite, found: TableFigures, is_named: bool) -> Table:
     """Return what is shown of a table. Its sessions are linked if this admin has them."""
-    listed = listing(site, found.model)
+    listed = listing(request, site, found)
     operations = operations_of(request, site, found.model) if listed else {}
     return Table(
         f"{found.using}: {found.model._meta.db_table}" if is_named else "",
@@ -206,9 +208,13 @@ def estimated_from(count: int) -> str:
     return text.format(n=grouped(count))
 
 
-def listing(site: AdminSite, model: type[AbstractBotSession]) -> str:
+def listing(request: HttpRequest, site: AdminSite, found: TableFigures) -> str:
     """Return where sessions of a table are listed; nothing if this admin does not have them."""
-    return url(site, model, "changelist") if site.is_registered(model) else ""
+    if not site.is_registered(found.model):
+        return ""
+    if not lists(site.get_model_admin(found.model), request, found.using):
+        return ""
+    return url(site, found.model, "changelist")
 
 
 def url(site: AdminSite, model: type[AbstractBotSession], name: str, *arguments: Any) -> str:
