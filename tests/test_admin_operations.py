@@ -308,6 +308,21 @@ def test_all_that_match_are_all_also_where_the_list_shows_the_newest(
     assert BotSession.objects.get(expires_at=None).key == "small"
 
 
+@pytest.mark.parametrize("more", ["", "&state=live", "&of=user:5", "&created_from=2020-01-01"])
+def test_all_of_a_version_are_those_of_bots_that_left_the_settings_too(
+    operator: Client, more: str
+) -> None:
+    row = make(1, version=77, user_id=5)
+    for bot in ("Gone", "aaa", "zzz"):
+        make(1, bot=bot, version=77, user_id=5)
+        make(2, bot=bot, version=1, user_id=5)
+    query = f"?exact_version=77{more}"
+    assert total(text(operator.get(LIST + query))) == "4 sessions"
+    assert "Delete: 4 sessions" in text(
+        run(operator, "delete_selected", [row], query=query, across=True)
+    )
+
+
 def test_of_all_that_are_unreadable_it_is_said_where_they_were_looked_for(
     operator: Client,
 ) -> None:

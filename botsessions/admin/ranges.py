@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from ..bots import all_bots
 from ..finding import LISTED, NEWEST, any_of
 from ..models import MAX_CLASS, MIN_CLASS
-from .filters import UNKNOWN
+from .filters import UNKNOWN, unknown_bots
 from .hints import Hint
 
 COLUMNS = {
@@ -138,9 +138,9 @@ class RangeFilter(admin.ListFilter):
     def hint(self) -> Hint | None:
         chosen = self.chosen
         if "exact_version" in chosen:
-            version = chosen["exact_version"]
             bots = [self._bot] if self._bot else all_bots()  # One may have left the settings.
-            return [Q(bot=bot, version=version) for bot in bots], []
+            of_bots = [*(Q(bot=bot) for bot in bots), *([] if self._bot else unknown_bots())]
+            return [of_bot & Q(version=chosen["exact_version"]) for of_bot in of_bots], []
         for column, order in (("created", "-created_at"), ("expires", "-expires_at")):
             if {f"{column}_from", f"{column}_to"} & chosen.keys():
                 return [Q()], [order]
