@@ -7,11 +7,12 @@ import json
 import re
 import time
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -339,6 +340,28 @@ def test_types_and_moments_explain_values(reader: Client) -> None:
     assert '<span class="bs-note">int</span>' in text
     assert '<span class="bs-note">str</span>' in text
     assert 'datetime="2026-01-02T03:04:05+00:00"' in text
+
+
+@pytest.mark.parametrize(
+    ("zone", "moment"),
+    [
+        ("Europe/Berlin", "9999-12-31T23:59:00+00:00"),
+        ("America/New_York", "0001-01-01T00:01:00+00:00"),
+    ],
+)
+def test_moments_that_have_no_date_in_the_time_zone_are_shown(
+    client: Client, settings: Any, zone: str, moment: str
+) -> None:
+    settings.TIME_ZONE = zone
+    client.force_login(User.objects.create_superuser("boss"))
+    when = datetime.fromisoformat(moment)
+    ends = when if when.year > 1 else None
+    row = make("k", {"at": moment}, created_at=when, updated_at=when, expires_at=ends)
+    assert f'datetime="{moment}"' in page(client, row)
+    for path in (LIST, f"{LIST}overview/", url("past", row), url("recent", row)):
+        assert client.get(path).status_code == 200, path
+    answer = client.get("/api/sessions/").json()
+    assert answer["results"][0]["created_at"] == moment.replace("+00:00", "Z")
 
 
 def one(client: Client, row: BotSession, path: str, value: str, opened: Any, kind: str) -> Any:

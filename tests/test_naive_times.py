@@ -112,3 +112,13 @@ def test_the_free_storage_keeps_sessions(client: Client) -> None:
     client.post("/free/session/7", "1", "text/plain", headers=headers)
     assert client.get("/free/session/7", headers=headers).json() == 1
     assert client.get("/free/sessions", headers=headers).json() == ["7"]
+
+
+def test_moments_in_the_data_and_in_filters_are_understood(operator: Client, settings: Any) -> None:
+    settings.TIME_ZONE = "America/New_York"
+    row = BotSession.objects.create(bot="shop", key="9", data={"at": "2026-01-01T00:00:00Z"})
+    page = operator.get(f"/admin/botsessions/botsession/{row.pk}/change/").content.decode()
+    assert 'datetime="2025-12-31T19:00:00-05:00"' in page
+    for filtered in ("created_from=0001-01-01", "created_to=9999-12-31"):
+        answer = operator.get(f"/admin/botsessions/botsession/?{filtered}")
+        assert answer.status_code == 200, filtered

@@ -17,23 +17,30 @@ def moment(when: datetime | None, now: datetime | None = None) -> SafeString | s
     """Return a moment as HTML: how long ago, or ahead; exact on hover and for machines."""
     if when is None:
         return gettext("Never")
-    local = timezone.localtime(when) if timezone.is_aware(when) else when
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
-        local.isoformat(timespec="seconds"),
+        in_zone(when).isoformat(timespec="seconds"),
         exact(when),
         relative(when, now),
     )
 
 
 def exact(when: datetime) -> str:
-    local = timezone.localtime(when) if timezone.is_aware(when) else when
+    local = in_zone(when)
     zone = local.strftime(" %Z").rstrip()
     return f"{formats.date_format(local, 'DATE_FORMAT')} {local:%H:%M:%S}{zone}"
 
 
+def in_zone(when: datetime) -> datetime:
+    """Return a moment in the current time zone, if it has a date there."""
+    try:
+        return timezone.localtime(when) if timezone.is_aware(when) else when
+    except OverflowError:  # Of the first or the last year.
+        return when
+
+
 def relative(when: datetime, now: datetime | None = None) -> str:
-    seconds = (when - (now or timezone.now())).total_seconds()
+    seconds = (when - (now or datetime.now(when.tzinfo))).total_seconds()
     if abs(seconds) < MINUTE:
         return gettext("just now") if seconds <= 0 else gettext("in less than a minute")
     length = duration(timedelta(seconds=abs(seconds)))

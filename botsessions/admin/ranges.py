@@ -42,7 +42,7 @@ class MomentField(forms.DateTimeField):
         moment = super().clean(value)
         try:
             return moment and moment.astimezone(timezone.utc) and moment
-        except OverflowError:  # Of the first or the last year.
+        except (OverflowError, ValueError):  # Of the first or the last year.
             raise forms.ValidationError(self.error_messages["invalid"], "invalid") from None
 
     def bound_data(self, data: Any, initial: Any) -> Any:

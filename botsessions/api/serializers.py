@@ -18,6 +18,16 @@ from .preconditions import entity_tag
 LONGEST = timedelta(days=36500)
 
 
+class MomentField(serializers.DateTimeField):
+    """A moment in the current time zone, if it has a date there."""
+
+    def enforce_timezone(self, value: Any) -> Any:
+        try:
+            return super().enforce_timezone(value)
+        except serializers.ValidationError:  # Of the first or the last year.
+            return value
+
+
 class SessionSerializer(serializers.Serializer[Any]):
     """A session without its data."""
 
@@ -36,9 +46,9 @@ class SessionSerializer(serializers.Serializer[Any]):
     state = serializers.SerializerMethodField()
     version = serializers.SerializerMethodField()
     size = serializers.IntegerField(read_only=True, help_text="In bytes.")
-    created_at = serializers.DateTimeField(read_only=True)
-    updated_at = serializers.DateTimeField(read_only=True)
-    expires_at = serializers.DateTimeField(read_only=True, allow_null=True)
+    created_at = MomentField(read_only=True)
+    updated_at = MomentField(read_only=True)
+    expires_at = MomentField(read_only=True, allow_null=True)
     etag = serializers.SerializerMethodField()
 
     def get_state(self, session: Any) -> State:
