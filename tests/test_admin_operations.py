@@ -74,6 +74,10 @@ def text(response: Any) -> str:
     return str(response.content.decode())
 
 
+def told(response: Any) -> str:
+    return html.unescape(text(response))
+
+
 def test_it_is_asked_first_how_many_and_which(operator: Client) -> None:
     rows = [make(n, title=f"Title {n}") for n in range(105)]
     page = text(run(operator, "expire", rows))
@@ -527,3 +531,57 @@ def test_the_history_looks_at_the_newest_entries_of_the_log(
     monkeypatch.setattr(activity, "LOOKED_AT", 2)
     assert "Nobody has changed this session" in text(operator.get(url("history", first)))
     assert text(operator.get(url("history", second))).count("Changed Data") == 2
+
+
+@pytest.fixture
+def broken(settings: Any) -> str:
+    """A bot that cannot be imported, and the message that says so."""
+    bots = settings.BOTSESSIONS["BOTS"]
+    storage = enhance_storage(migrations={2: lambda old: old})
+    bots["older"] = {"SESSION": session(storage=storage), "APPLICATION": print}
+    bots["broken"] = {"SESSION": "nowhere.session", "APPLICATION": print}
+    return "The bot's settings are wrong: BOTSESSIONS['BOTS']['broken']['SESSION']"
+
+
+@pytest.mark.parametrize("name", ["expire", "extend", "reset", "delete_selected", "forget_user"])
+def test_nothing_is_done_on_the_page_of_a_session_of_a_bot_that_cannot_be_imported(
+    operator: Client, broken: str, name: str
+) -> None:
+    row = make("1", bot="broken", chat_id=5, expires_at=timezone.now() + HOUR)
+    chosen = {"confirmed": "yes", "amount": "2", "unit": "days"}
+    page = operator.post(url("operation", row, name), chosen, follow=True)
+    assert broken in told(page)
+    assert BotSession.objects.get().revision == row.revision
+
+
+def test_a_session_of_a_bot_that_cannot_be_imported_is_shown_and_not_edited(
+    operator: Client, broken: str
+) -> None:
+    row = make("1", bot="broken")
+    for page in ("recent", "past", "edit"):
+        assert operator.get(url(page, row)).status_code == 200, page
+    form = {"text": "[2]", "revision": row.revision, "opened": ""}
+    assert broken in told(operator.post(url("edit", row), form))
+    one = {"path": "$.pizza_count", "value": "2", "opened": "1", "kind": "json"}
+    assert broken in told(operator.post(url("value", row), one))
+    assert BotSession.objects.get().data == row.data
+
+
+def test_a_bot_that_cannot_be_imported_keeps_nothing_from_being_done_to_others(
+    operator: Client, broken: str
+) -> None:
+    older = make("1", bot="older", version=1)
+    assert "1 session done" in text(run(operator, "migrate", [older], confirmed="yes"))
+    ends = timezone.now() + HOUR
+    mine, its = make("1"), make("1", bot="broken", expires_at=ends)
+    page = told(run(operator, "reset", [mine, its], confirmed="yes"))
+    assert "1 session done" in page
+    assert broken in page
+    chosen = {"confirmed": "yes", "amount": "2", "unit": "days"}
+    assert "1 session done" in text(run(operator, "extend", [mine, its], **chosen))
+    assert "2 sessions done" in text(run(operator, "expire", [mine, its], **chosen))
+    # Nobody knows where it keeps what it knows of them.
+    person = make("5", chat_id=5)
+    for chosen in ({}, {"confirmed": "yes"}):
+        assert broken in told(run(operator, "forget_user", [person], **chosen))
+    assert broken in told(operator.get(url("operation", person, "forget_user"), follow=True))

@@ -272,6 +272,26 @@ def test_a_session_that_is_kept_busy_is_for_later(login: Login, monkeypatch: Any
     assert (answer.status_code, answer.json()) == (503, {"detail": "Its key was not free."})
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "content"),
+    [
+        ("PATCH", "", {"data": {"n": 2}}),
+        ("DELETE", "", None),
+        ("POST", "expire/", None),
+        ("POST", "extend/", {"seconds": 60}),
+    ],
+)
+def test_a_session_of_a_bot_that_cannot_be_imported_is_not_changed(
+    login: Login, settings: Any, method: str, path: str, content: Any
+) -> None:
+    settings.BOTSESSIONS["BOTS"]["broken"] = {"SESSION": "nowhere.session", "APPLICATION": print}
+    row, client = make(bot="broken"), login("view", "change", "delete", "view_contents")
+    answer = send(client, method, url(row, path), content, tag(row))
+    assert answer.status_code == 503
+    assert answer.json()["detail"].startswith("The bot's settings are wrong: BOTSESSIONS")
+    assert BotSession.objects.get().revision == row.revision
+
+
 def test_a_session_can_be_expired_extended_and_deleted(login: Login) -> None:
     row, client = make(), login("view", "change", "delete")
     answer = send(client, "POST", url(row, "expire/"), tag=tag(row))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.contrib import messages
 from django.contrib.admin import helpers
 from django.contrib.admin.utils import quote
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -65,9 +66,16 @@ def operate(
     confirmed = request.method == "POST" and "confirmed" in request.POST
     form = operation.form(request.POST if confirmed else None)
     session = contents.session if contents else None
-    if confirmed and form.is_valid():
-        return done(model_admin, request, operation, sessions, session, form.cleaned_data, origin)
-    return ask(model_admin, request, operation, sessions, contents, form, origin)
+    try:
+        if confirmed and form.is_valid():
+            chosen = form.cleaned_data
+            return done(model_admin, request, operation, sessions, session, chosen, origin)
+        return ask(model_admin, request, operation, sessions, contents, form, origin)
+    except ImproperlyConfigured as exc:  # Of any bot, where all of them have to be known.
+        text = gettext("The bot's settings are wrong: {error}").format(error=exc)
+        model_admin.message_user(request, text, messages.ERROR)
+        page = model_admin.url("change", quote(session.pk)) if session else origin.url
+        return redirect(page)
 
 
 def ask(

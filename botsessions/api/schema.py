@@ -54,7 +54,7 @@ EXPIRED = {409: OpenApiResponse(ErrorSerializer, "It has expired: there is no da
 UNSEEN = {
     412: OpenApiResponse(ChangedMeanwhileSerializer, "It was changed meanwhile."),
     428: OpenApiResponse(ErrorSerializer, "If-Match is missing."),
-    503: OpenApiResponse(ErrorSerializer, "The bot keeps it busy: try again later."),
+    503: OpenApiResponse(ErrorSerializer, "The bot keeps it busy, or its settings are wrong."),
 }
 UNREADABLE = {
     413: OpenApiResponse(ErrorSerializer, "It is larger than any session may be."),

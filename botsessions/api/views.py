@@ -142,8 +142,8 @@ class SessionViewSet(mixins.ListModelMixin, GenericViewSet[AbstractBotSession]):
                 return self._changed_meanwhile(self.get_object())
             except Http404 as gone:
                 exc = gone
-        if isinstance(exc, SessionLockError):
-            exc = KeyIsHeld(str(exc))
+        if isinstance(exc, (SessionLockError, changing.SettingsAreWrong)):
+            exc = NotNow(str(exc))
         if isinstance(exc, changing.HasExpired):
             exc = Expired(str(exc))
         if isinstance(exc, (SessionDataError, SessionVersionError)):
@@ -202,8 +202,8 @@ class Expired(APIException):
     status_code = status.HTTP_409_CONFLICT
 
 
-class KeyIsHeld(APIException):
-    """A handler has held the session's key for longer than anybody waits."""
+class NotNow(APIException):
+    """A handler holds the session's key for longer than anybody waits, or its bot is unknown."""
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -16,6 +17,7 @@ from ..database.execution import execute
 from ..database.history_texts import HistoryTexts
 from ..database.sessions_rows import for_column
 from ..database.statements import one
+from ..finding import fragments
 from ..models import AbstractBotSession
 from ..storages import DatabaseStorage
 
@@ -57,12 +59,18 @@ def keep(model: type[AbstractBotSession], using: str, keys: Collection[Any], **v
 
 def any_history() -> bool:
     """Whether one of the settings' bots keeps a history."""
-    return any(length(alias, name) for alias, bot in all_bots().items() for name in bot.fragments)
+    return any(length(alias, fragment.name) for alias, fragment in fragments())
 
 
 def length(bot: str, name: str) -> int:
-    """Return how many versions are kept of the sessions of a bot's fragment."""
+    """Return how many versions are kept of the sessions of a bot's fragment.
+
+    They are none for a bot that cannot be imported.
+    """
     declared = all_bots().get(bot)
-    fragment = declared.fragments.get(name) if declared is not None else None
+    try:
+        fragment = declared.fragments.get(name) if declared is not None else None
+    except (ImproperlyConfigured, AttributeError):  # manage.py check tells.
+        return 0
     storage = None if fragment is None else fragment.innermost
     return storage.history if isinstance(storage, DatabaseStorage) else 0

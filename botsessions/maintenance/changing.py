@@ -11,6 +11,7 @@ from copy import copy
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import router, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
@@ -48,6 +49,10 @@ class HasExpired(SessionError):
     """A session's data cannot be replaced: it has expired."""
 
 
+class SettingsAreWrong(SessionError):
+    """Nobody can tell what a session's bot declares, so nothing is changed that has to know it."""
+
+
 def write_data(
     session: AbstractBotSession,
     value: Json,
@@ -68,8 +73,10 @@ def write_data(
         SessionDataError: the value is no strict JSON, too large, or does not fit the declared type.
         SessionVersionError: the stored data is of a version that this code does not know.
         SessionLockTimeout: a handler has kept the key for long; nothing was written.
+        SettingsAreWrong: the bot cannot be imported; nothing was written.
     """
-    address, fragment = address_of(session), declared(session.bot, session.name)
+    address = address_of(session)
+    fragment = declared_at(address)
     record = Record(checked(fragment, session, value), session.version, session.expires_at)
     if fragment is not None:
         record = replace(record, expires_at=outgoing(fragment.layers, record).expires_at)
@@ -112,9 +119,10 @@ def change_one(
     Raises:
         SessionConflict: what is stored has another revision; nothing was changed.
         SessionLockTimeout: a handler has kept the key for long; nothing was changed.
+        SettingsAreWrong: the bot cannot be imported; nothing was changed.
     """
     address, seen = address_of(session), all_of_it(session).filter(revision=revision)
-    with held(declared(session.bot, session.name), address):
+    with held(declared_at(address), address):
         batches = list(change(seen))
         if not any(batch.done for batch in batches) and not seen.exists():
             raise conflict(address)
@@ -211,9 +219,10 @@ def initial_record(address: Address) -> Record:
 
     Raises:
         SessionDataError: it declares no initial data, or data that cannot be stored.
+        SettingsAreWrong: it cannot be imported.
         Exception: what the author's function raised.
     """
-    fragment = declared(address.bot, address.name)
+    fragment = declared_at(address)
     data = fragment.initial() if fragment is not None and fragment.initial is not None else None
     if fragment is None or data is None:
         raise SessionDataError("The settings' bots declare no initial data for it: delete it.")
@@ -235,6 +244,14 @@ def checked(fragment: Fragment[Any] | None, session: AbstractBotSession, value: 
     return value
 
 
+def declared_at(address: Address) -> Fragment[Any] | None:
+    """Return what the settings declare, if they know the bot."""
+    try:
+        return declared(address.bot, address.name)
+    except (ImproperlyConfigured, AttributeError) as exc:
+        raise SettingsAreWrong(f"The bot's settings are wrong: {exc}") from exc
+
+
 def held(fragment: Fragment[Any] | None, address: Address) -> AbstractContextManager[Any]:
     """Hold the key as the bot does, if the settings know the bot.
 
@@ -248,7 +265,7 @@ def held(fragment: Fragment[Any] | None, address: Address) -> AbstractContextMan
 
 def reason(error: Exception) -> str:
     """Return what may be shown of an error: an author's exception may hold data."""
-    if isinstance(error, SessionDataError):
+    if isinstance(error, (SessionDataError, SettingsAreWrong)):
         return str(error)
     return f"Its initial data cannot be made: {type(error).__name__}."
 

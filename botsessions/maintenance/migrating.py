@@ -17,7 +17,7 @@ from ..database.changes import Change
 from ..database.sessions_table import Table
 from ..declaration import Fragment
 from ..exceptions import SessionDataError, SessionMigrationError, SessionVersionError
-from ..finding import any_of
+from ..finding import any_of, fragments
 from ..history import kept
 from ..models import AbstractBotSession
 from ..reading import UNREADABLE, as_text, value_of
@@ -27,7 +27,7 @@ from ..storages.layers import migrated
 from ..storages.migrations import refuse_newer
 from .batches import BATCH_SIZE, Batch, Failure, check_choice, unit_of_work, with_keys
 from .causes import told
-from .declared import fragments_in
+from .declared import is_kept_in
 from .versions import all_sessions, exact, live
 
 Fragments: TypeAlias = "Mapping[tuple[str, str], Fragment[Any]]"
@@ -43,6 +43,8 @@ class Migrate:
 
     It is no change by a user: when a session was changed and when it expires stay as they are. One
     that the bot changes at the same moment is left to the bot, which has migrated it.
+
+    Bots that cannot be imported are left out.
 
     Args:
         bot: only of this alias.
@@ -103,9 +105,10 @@ class Migrate:
 
     def _fragments(self, model: type[AbstractBotSession], using: str) -> Fragments:
         return {
-            (bot, name): fragment
-            for (bot, name), fragment in fragments_in(model, using).items()
-            if self.bot in (None, bot) and self.name in (None, name)
+            (bot, fragment.name): fragment
+            for bot, fragment in fragments()
+            if self.bot in (None, bot) and self.name in (None, fragment.name)
+            if is_kept_in(fragment, model, using)
         }
 
 
