@@ -403,6 +403,17 @@ def test_a_value_that_cannot_be_saved_stays_to_be_mended(
     assert row.data == {"pizzas": 1}
 
 
+@pytest.mark.parametrize(
+    "path", [r'$["\x"]', r'$["\u12"]', '$["a\nb"]', f"$[{'1' * 5000}]", "$.a[7]", "nonsense"]
+)
+def test_a_path_that_cannot_be_read_leads_to_no_value(reader: Client, path: str) -> None:
+    row = make(data={"a": [1]})
+    reader.force_login(staff("change", "view_contents"))
+    asked = reader.get(url("value", row), {"path": path})
+    assert (asked.status_code, asked.url) == (302, url("change", row))
+    assert one(reader, row, path, "1", 1, "json").status_code in (200, 302)
+
+
 def test_what_was_typed_stays_beside_what_is_stored_since(reader: Client) -> None:
     row = make(data={"note": "theirs"})
     reader.force_login(staff("change", "view_contents"))

@@ -22,7 +22,11 @@ def steps(path: str) -> Iterator[tuple[str | int, int]]:
     while found := STEP.match(path, place):
         name, number, quoted = found.groups()
         place = found.end()
-        yield (int(number) if number else json.loads(quoted) if quoted else name), place
+        try:
+            step = int(number) if number else json.loads(quoted) if quoted else name
+        except ValueError:  # A wrong escape, say.
+            return
+        yield step, place
 
 
 def whole_path(path: str) -> list[str | int] | None:
