@@ -282,6 +282,14 @@ def test_a_session_deleted_meanwhile_is_not_made_anew(editor: Client) -> None:
     assert not BotSession.objects.exists()
 
 
+def test_a_check_of_a_session_deleted_meanwhile_answers_with_a_part(editor: Client) -> None:
+    row = make()
+    BotSession.objects.all().delete()
+    text = told(edit(editor, row, {"mine": 1}, how="check", part="1"))
+    assert "The session was deleted meanwhile. Nothing was saved." in text
+    assert "<html" not in text
+
+
 def test_what_has_expired_cannot_be_edited(editor: Client) -> None:
     row = make(data={"secret": "sesame"}, expires_at=timezone.now())
     assert editor.get(url("edit", row)).url == url("change", row)

@@ -60,6 +60,8 @@ def answer(
         if form is None:
             return model_admin.missing(request, object_id)
         form.add_error(None, gettext("The session was deleted meanwhile. Nothing was saved."))
+        if "part" in request.POST:
+            return part(request, form)
         return model_admin.render(request, "edit.html", gettext("Edit data"), {"form": form})
     if form is None:
         return begun(model_admin, request, contents)
@@ -122,13 +124,17 @@ def checked(
             form.refuse(exc)
     context = {
         "differences": shown,
-        "checked": True,
         "is_stale": form.data.get("revision") != str(contents.session.revision),
     }
     if "part" in request.POST:
-        context |= {"form": form, "is_part": True}
-        return TemplateResponse(request, "admin/botsessions/check.html", context)
-    return edited(model_admin, request, contents, form, **context)
+        return part(request, form, **context)
+    return edited(model_admin, request, contents, form, checked=True, **context)
+
+
+def part(request: HttpRequest, form: DataForm, **context: Any) -> HttpResponse:
+    """Return what stands below the text, for the editor's script."""
+    context |= {"form": form, "is_part": True}
+    return TemplateResponse(request, "admin/botsessions/check.html", context)
 
 
 def begun(model_admin: SessionPages, request: HttpRequest, contents: Contents) -> HttpResponse:
