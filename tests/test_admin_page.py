@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import User
@@ -425,6 +426,67 @@ def test_what_was_typed_stays_beside_what_is_stored_since(reader: Client) -> Non
     assert one(reader, row, "$.note", "mine", json.loads(opened), "text").status_code == 302
     row.refresh_from_db()
     assert row.data == {"note": "mine"}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("delete", "The session was deleted meanwhile. Nothing was saved."),
+        ("expire", "The session has expired meanwhile. Nothing was saved."),
+        ("drop", "There is no value at $.note (any more)."),
+    ],
+)
+def test_what_was_typed_stays_when_there_is_no_such_value_any_more(
+    reader: Client, change: str, told: str
+) -> None:
+    row = make(data={"note": "old"})
+    reader.force_login(staff("change", "view_contents"))
+    rows = BotSession.objects.filter(pk=row.pk)
+    if change == "delete":
+        rows.delete()
+    else:
+        rows.update(**({"expires_at": timezone.now()} if change == "expire" else {"data": {}}))
+    answer = one(reader, row, "$.note", "mine", "old", "text")
+    assert answer.status_code == 200
+    text = html.unescape(answer.content.decode())
+    assert told in text
+    assert ">\nmine</textarea>" in text
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"value": "a\0b"}, "Value: Null characters are not allowed."),
+        ({"opened": ""}, "Opened: This field is required."),
+    ],
+)
+def test_a_form_that_is_no_form_is_told_what_is_wrong(
+    reader: Client, changed: Any, told: str
+) -> None:
+    row = make(data={"note": "old"})
+    reader.force_login(staff("change", "view_contents"))
+    form = {"path": "$.note", "value": "new", "opened": '"old"', "kind": "text"}
+    text = reader.post(url("value", row), form | changed).content.decode()
+    assert told in text
+
+
+@pytest.mark.parametrize(("letter", "count"), [("ж", 230_000), ("a", 2_000_000)])
+def test_a_large_value_is_edited_in_its_place(settings: Any, letter: str, count: int) -> None:
+    letters = letter * count
+    settings.BOTSESSIONS = settings.BOTSESSIONS | {"MAX_BYTES": 4 * 2**20}
+    row = make(data={"note": letters})
+    reader = Client(enforce_csrf_checks=True)
+    reader.force_login(staff("change", "view_contents"))
+    reader.get(url("value", row), {"path": "$.note"})
+    form = {"path": "$.note", "value": f"{letters}!", "opened": f'"{letters}"', "kind": "text"}
+    kind = "application/x-www-form-urlencoded"
+    refused = reader.post(url("value", row), urlencode(form), content_type=kind)
+    assert refused.status_code == 403
+    form["csrfmiddlewaretoken"] = reader.cookies["csrftoken"].value
+    answer = reader.post(url("value", row), urlencode(form), content_type=kind)
+    assert (answer.status_code, answer.url) == (302, url("change", row))
+    row.refresh_from_db()
+    assert row.data == {"note": f"{letters}!"}
 
 
 @pytest.mark.parametrize("theirs", [5, None, True, {"a": 1}])

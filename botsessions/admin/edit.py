@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
@@ -36,7 +37,16 @@ CHOICE = "take "
 
 
 def edit_page(model_admin: SessionPages, request: HttpRequest, object_id: str) -> HttpResponse:
-    """Answer a request whose CSRF token nobody has looked at yet."""
+    return answered(answer, model_admin, request, object_id)
+
+
+def answered(
+    answer: Callable[..., HttpResponse],
+    model_admin: SessionPages,
+    request: HttpRequest,
+    object_id: str,
+) -> HttpResponse:
+    """Answer a request whose form may be large, and whose CSRF token nobody has looked at yet."""
     contents = contents_of(model_admin, request, object_id)
     if is_large(request):
         opened = len(contents.text.encode()) if contents else 0

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import messages
-from django.contrib.admin.utils import quote
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -19,6 +18,7 @@ from ..parsing import NotJson, parsed
 from ..reading import UNREADABLE
 from . import columns
 from .contents import Contents
+from .edit import answered, contents_of
 from .editing import pretty
 from .merging import same
 from .paths import value_at, whole_path, with_value
@@ -63,23 +63,23 @@ class ValueForm(forms.Form):
         return text if self.cleaned_data["kind"] == TEXT else parsed(text)
 
 
-def value_page(
-    model_admin: SessionPages, request: HttpRequest, object_id: str, contents: Contents
+def value_page(model_admin: SessionPages, request: HttpRequest, object_id: str) -> HttpResponse:
+    return answered(answer, model_admin, request, object_id)
+
+
+def answer(
+    request: HttpRequest, model_admin: SessionPages, object_id: str, contents: Contents | None
 ) -> HttpResponse:
-    session, sent = contents.session, request.POST if request.method == "POST" else None
-    page = redirect(model_admin.url("change", quote(session.pk)))
+    sent = request.POST if request.method == "POST" else None
     asked = sent or request.GET
     path = asked.get("path", "")
     steps = whole_path(path)
+    if contents is None or steps is None:
+        return gone(model_admin, request, object_id, contents, path)
     try:
-        if contents.expired or contents.data is UNREADABLE or steps is None:
-            raise LookupError
-        data = mask(contents.data, masked_fields())
-        value = value_at(data, steps)
+        data, value = found(contents, steps)
     except LookupError:
-        text = gettext("There is no value at {path} (any more).").format(path=visible(path))
-        model_admin.message_user(request, text, messages.WARNING)
-        return page
+        return gone(model_admin, request, object_id, contents, path)
     kind, error, stored = asked.get("kind") or kind_of(value), "", ""
     form = ValueForm(value, path, kind, sent)
     if sent and form.is_valid():
@@ -91,26 +91,72 @@ def value_page(
                 raise NotJson(gettext("It was changed meanwhile: this is what is stored now."))
             return save(model_admin, request, contents, with_value(data, steps, new))
         except SessionConflict:
-            now = model_admin.stored(request, object_id, contents=True)
-            if now is None:
-                return model_admin.missing(request, object_id)
-            return value_page(model_admin, request, object_id, Contents(now))
+            now = contents_of(model_admin, request, object_id)
+            return answer(request, model_admin, object_id, now)
         except (NotJson, SessionError) as exc:
             error = str(exc)
+    return shown(model_admin, request, object_id, contents, form, error, stored)
+
+
+def found(contents: Contents, steps: list[str | int]) -> tuple[Any, Any]:
+    """Return the data, with masks, and the value in it.
+
+    Raises:
+        LookupError: there is none.
+    """
+    if contents.expired or contents.data is UNREADABLE:
+        raise LookupError
+    data = mask(contents.data, masked_fields())
+    return data, value_at(data, steps)
+
+
+def gone(
+    model_admin: SessionPages,
+    request: HttpRequest,
+    object_id: str,
+    contents: Contents | None,
+    path: str,
+) -> HttpResponse:
+    """Say that there is no such value. What was sent stays to be copied."""
+    text = gettext("There is no value at {path} (any more).").format(path=visible(path))
+    if request.method == "POST":
+        if contents is None:
+            text = gettext("The session was deleted meanwhile. Nothing was saved.")
+        elif contents.expired:
+            text = gettext("The session has expired meanwhile. Nothing was saved.")
+        form = ValueForm("", path, request.POST.get("kind", JSON), request.POST)
+        return shown(model_admin, request, object_id, contents, form, text)
+    if contents is None:
+        return model_admin.missing(request, object_id)
+    model_admin.message_user(request, text, messages.WARNING)
+    return redirect(model_admin.url("change", object_id))
+
+
+def shown(
+    model_admin: SessionPages,
+    request: HttpRequest,
+    object_id: str,
+    contents: Contents | None,
+    form: ValueForm,
+    error: str,
+    stored: str = "",
+) -> HttpResponse:
+    path = visible(form["path"].value() or "")
     context = {
         "form": form,
         "error": error,
         "stored": visible(stored),
-        "path": visible(path),
-        "session": session,
-        "session_url": page.url,
-        "action": model_admin.url("value", quote(session.pk)),
-        "check": model_admin.url("edit", quote(session.pk)),
-        "subtitle": columns.title_in_full(session),
+        "path": path,
+        "action": model_admin.url("value", object_id),
+        "check": model_admin.url("edit", object_id),
     }
-    if "part" in asked:
+    if contents is not None:
+        context["session"] = contents.session
+        context["session_url"] = model_admin.url("change", object_id)
+        context["subtitle"] = columns.title_in_full(contents.session)
+    if "part" in request.GET:
         return TemplateResponse(request, "admin/botsessions/one_value_form.html", context)
-    title = gettext("Edit {path}").format(path=visible(path))
+    title = gettext("Edit {path}").format(path=path)
     return model_admin.render(request, "one_value.html", title, context)
 
 

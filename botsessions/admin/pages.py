@@ -142,16 +142,14 @@ class SessionPages(SessionLoading):
             return self.missing(request, object_id)
         return (past.restored if restores else past.past_page)(self, request, session)
 
+    @method_decorator(csrf_exempt)  # Its page looks at the token when it has read a large form.
     def value_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Edit a single value."""
         if not self.has_edit_permission(request):
             raise PermissionDenied
-        session = self.stored(request, object_id, contents=True)
-        if session is None:
-            return self.missing(request, object_id)
-        return one_value.value_page(self, request, object_id, Contents(session))
+        return one_value.value_page(self, request, object_id)
 
-    @method_decorator(csrf_exempt)  # Its page looks at the token when it has read a large form.
+    @method_decorator(csrf_exempt)  # See above.
     def edit_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         if not self.has_edit_permission(request):
             raise PermissionDenied
