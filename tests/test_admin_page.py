@@ -579,6 +579,9 @@ def test_it_says_for_how_long_a_handler_holds_the_key(reader: Client, settings: 
     )
     page = reader.get(url("change", row)).content.decode()
     assert re.search(r"by running code, for 4\d s", page)
+    for unknown in (0, -(2**63)):
+        BotSessionLease.objects.update(held_since=unknown)
+        assert "by running code, for ?" in reader.get(url("change", row)).content.decode()
     for changes in ({"holder": 0}, {"holder": 7, "ends_at": now - 60_000}):
         BotSessionLease.objects.update(**changes)
         assert "by running code" not in reader.get(url("change", row)).content.decode()

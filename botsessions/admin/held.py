@@ -30,7 +30,11 @@ def held_text(session: AbstractBotSession, fragment: Fragment[object] | None) ->
     lease = held.filter(pk=lease_key(address), holder__gt=0, ends_at__gt=now).first()
     if lease is None:
         return ""
-    seconds = max(0, lease.now - lease.held_since) // 1000
-    short = gettext("{n} s").format(n=seconds)
-    length = short if seconds < MINUTE else duration(timedelta(seconds=seconds))
+    length = length_of(lease.now - lease.held_since) if lease.held_since > 0 else "?"
     return gettext("by running code, for {duration}").format(duration=length)
+
+
+def length_of(milliseconds: int) -> str:
+    seconds = max(0, milliseconds) // 1000
+    short = gettext("{n} s").format(n=seconds)
+    return short if seconds < MINUTE else duration(timedelta(seconds=seconds))
