@@ -533,6 +533,24 @@ def test_the_history_looks_at_the_newest_entries_of_the_log(
     assert text(operator.get(url("history", second))).count("Changed Data") == 2
 
 
+@pytest.mark.parametrize("key", ["text", "1" * 19, "1" * 25, None])
+def test_entries_of_the_log_that_are_of_no_session_are_shown_too(
+    operator: Client, key: str | None
+) -> None:
+    row, user = make("1", title="Maria"), User.objects.get()
+    audit.log(user, [row], audit.CHANGE, "")
+    LogEntry.objects.create(
+        user=user,
+        content_type=LogEntry.objects.get().content_type,
+        object_id=key,
+        object_repr="Nobody",
+        action_flag=audit.CHANGE,
+    )
+    page = text(operator.get(f"{LIST}activity/"))
+    assert "Nobody" in page
+    assert url("change", row) in page
+
+
 @pytest.fixture
 def broken(settings: Any) -> str:
     """A bot that cannot be imported, and the message that says so."""
