@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 from django.contrib.admin import site
@@ -56,6 +56,10 @@ PEOPLE = [
     ("view", "delete", "export"),
     PERMISSIONS,
 ]
+
+
+class Account(TypedDict):
+    password: str
 
 
 @pytest.fixture(autouse=True)
@@ -294,3 +298,18 @@ def test_markup_is_text_everywhere(client: Client, settings: Any) -> None:
     raw = client.get(url("data", row))
     assert raw["Content-Type"].startswith("application/json")
     assert raw["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("name", ["migrate", "reset"])
+def test_names_of_fields_are_told_to_those_who_may_see_contents(
+    client: Client, settings: Any, name: str
+) -> None:
+    storage = enhance_storage(migrations={2: lambda old: old})
+    declared = session(data_type=Account, initial=lambda: {"password": 5}, storage=storage)
+    settings.BOTSESSIONS = {"BOTS": {"default": {"SESSION": declared, "APPLICATION": print}}}
+    chosen = {"action": name, "_selected_action": [make(data={"password": 5}).pk]}
+    for permissions in (("change",), ("change", "view_contents")):
+        client.force_login(staff(*permissions))
+        page = client.post(LIST, {**chosen, "confirmed": "yes"}, follow=True).content.decode()
+        assert "1 session was left as it was." in page
+        assert ("password" in page) == ("view_contents" in permissions)

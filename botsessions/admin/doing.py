@@ -46,15 +46,17 @@ class Outcome:
         """How many there was nothing to do for."""
         return max(0, self.seen - self.done - sum(left.count for left in self.left.values()))
 
-    def add(self, batch: Batch, rows: Mapping[Any, Any]) -> None:
+    def add(self, batch: Batch, rows: Mapping[Any, Any], in_detail: bool) -> None:
         """Add what has become of a batch.
 
         Args:
             rows: the primary keys of its sessions by address.
+            in_detail: with names of fields in the data.
         """
         self.done += batch.done
         for failure in batch.failures:
-            left = self.left.setdefault(failure.reason, Left())
+            reason = failure.reason if in_detail else failure.nameless or failure.reason
+            left = self.left.setdefault(reason, Left())
             left.count += 1
             if len(left.first) < NAMED:
                 left.first.append((rows.get(failure.address), str(failure.address)))
@@ -66,12 +68,15 @@ def do(
     chosen: Mapping[str, Any],
     user: Any,
     run: Run | None = None,
+    *,
+    in_detail: bool,
 ) -> Outcome:
     """Do it, and note for each session that has changed who did what.
 
     Args:
         chosen: what the operation's form says.
         run: does it to a batch, in the operation's place.
+        in_detail: tell names of fields in the data.
     """
     outcome, model = Outcome(), sessions.model
     fields = set[str]()
@@ -84,7 +89,7 @@ def do(
             outcome.seen += len(before)
             try:
                 for part in run(batch, chosen, f"admin:{user.pk}"):
-                    outcome.add(part, rows)
+                    outcome.add(part, rows, in_detail)
             finally:
                 if not operation.is_anonymous:
                     for names, some in changed(before, operation).items():

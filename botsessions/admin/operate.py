@@ -168,7 +168,8 @@ def done(
         return response
     run = None if session is None or operation.is_anonymous else held(request, operation, session)
     try:
-        outcome = do(operation, sessions, chosen, request.user, run)
+        may_see = model_admin.has_view_contents_permission(request)
+        outcome = do(operation, sessions, chosen, request.user, run, in_detail=may_see)
     except SessionConflict:
         said = gettext("The session was changed since you have seen it. Nothing was written.")
         model_admin.message_user(request, said, messages.ERROR)

@@ -30,6 +30,8 @@ class Failure:
     reason: str
     told: str = ""
     """What the author's code raised, and where. It may show data."""
+    nameless: str = ""
+    """The reason for those who may not know how fields of the data are called."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from ..database.sessions_table import Table
 from ..declaration import Fragment
 from ..deleting import delete_rows
 from ..editing import Edit
-from ..exceptions import SessionDataError, SessionError
+from ..exceptions import SessionDataError, SessionError, SessionNotInitialized
 from ..finding import State, state_of
 from ..history import all_that_is_kept, kept
 from ..models import AbstractBotSession, HistoryEntry
@@ -204,7 +204,8 @@ def reset_batch(sessions: Sessions) -> Batch:
         try:
             record = initial_record(address)
         except Exception as exc:
-            failures.append(Failure(address, reason(exc)))
+            nameless = reason(exc, in_detail=False)
+            failures.append(Failure(address, reason(exc), nameless=nameless))
         else:
             changes.append(
                 Change(address, replace(record, revision=session.revision), new_revision())
@@ -218,14 +219,15 @@ def initial_record(address: Address) -> Record:
     """Return what the bot would store for a new chat.
 
     Raises:
-        SessionDataError: it declares no initial data, or data that cannot be stored.
+        SessionNotInitialized: it declares no initial data.
+        SessionDataError: it declares some that cannot be stored.
         SettingsAreWrong: it cannot be imported.
         Exception: what the author's function raised.
     """
     fragment = declared_at(address)
     data = fragment.initial() if fragment is not None and fragment.initial is not None else None
     if fragment is None or data is None:
-        raise SessionDataError("The settings' bots declare no initial data for it: delete it.")
+        raise SessionNotInitialized("The settings' bots declare no initial data for it: delete it.")
     return outgoing(fragment.layers, Record(fragment.codec.encode(data, {}, max_bytes())))
 
 
@@ -263,9 +265,15 @@ def held(fragment: Fragment[Any] | None, address: Address) -> AbstractContextMan
     return Edit(fragment, address.bot, source, lock, read=False, patience=PATIENCE_SECONDS)
 
 
-def reason(error: Exception) -> str:
-    """Return what may be shown of an error: an author's exception may hold data."""
-    if isinstance(error, (SessionDataError, SettingsAreWrong)):
+def reason(error: Exception, *, in_detail: bool = True) -> str:
+    """Return what may be shown of an error: an author's exception may hold data.
+
+    Args:
+        in_detail: with names of fields in the data.
+    """
+    if isinstance(error, (SessionNotInitialized, SettingsAreWrong)) or (
+        in_detail and isinstance(error, SessionDataError)
+    ):
         return str(error)
     return f"Its initial data cannot be made: {type(error).__name__}."
 

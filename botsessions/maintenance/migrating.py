@@ -142,7 +142,8 @@ async def migrate_all(rows: Rows, fragments: Fragments) -> tuple[Changes, list[F
         try:
             new = await migrate_one(address, record, fragments[address[:2]], most_bytes)
         except Exception as exc:
-            failures.append(Failure(address, reason(exc, record.version), told_by_author(exc)))
+            why, nameless = (reason(exc, record.version, in_detail=d) for d in (True, False))
+            failures.append(Failure(address, why, told_by_author(exc), nameless))
         else:
             changes[pk] = Change(address, new, new_revision())
     return changes, failures
@@ -184,13 +185,18 @@ def told_by_author(error: Exception) -> str:
     return told(error)
 
 
-def reason(error: Exception, version: Decimal | None) -> str:
-    """Return why a session could not be migrated, without a word of its data."""
+def reason(error: Exception, version: Decimal | None, *, in_detail: bool) -> str:
+    """Return why a session could not be migrated, without a word of its data.
+
+    Args:
+        in_detail: with names of fields in the data.
+    """
     before = "no version" if version is None else f"version {version}"
     if isinstance(error, SessionMigrationError):
         return f"Its migration from {before} to version {error.version} {error.problem}."
     if isinstance(error, SessionVersionError):
         return f"It has {before}, which is newer than this code."
     if isinstance(error, SessionDataError):
-        return f"What it would be migrated to from {before} cannot be used: {error}"
+        problem = f": {error}" if in_detail else "."
+        return f"What it would be migrated to from {before} cannot be used{problem}"
     return f"It has {before}, and to read it raised {type(error).__name__}."
