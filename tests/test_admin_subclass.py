@@ -13,10 +13,13 @@ from django.test import Client
 from django.test.utils import isolate_apps
 from django.urls import path
 
+from botsessions import DatabaseStorage, session
 from botsessions.admin import BotSessionAdmin
 from botsessions.admin.operations import Delete, Extend
-from botsessions.models import AbstractBotSession
+from botsessions.models import AbstractBotSession, BotSession
 from botsessions.permissions import PERMISSIONS
+
+from .sessions import make, staff, url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -50,6 +53,28 @@ def model(settings: Any) -> Iterator[Any]:
     site.unregister(ShopSession)
     with connection.schema_editor() as editor:
         editor.delete_model(ShopSession)
+
+
+def test_forget_user_names_sessions_of_tables_that_one_may_see_alone(
+    model: Any, client: Client, settings: Any
+) -> None:
+    site.register(BotSession, BotSessionAdmin)
+    urlpatterns[:] = [path("admin/", site.urls)]
+    declared = session(storage=DatabaseStorage(model=model))
+    other = {"SESSION": session(), "APPLICATION": print}
+    bots = {"default": {"SESSION": declared, "APPLICATION": print}, "other": other}
+    settings.BOTSESSIONS = {"BOTS": bots}
+    row = make("5", bot="other", chat_id=5, title="mine")
+    model.objects.create(bot="default", key="5", chat_id=5, data={}, title="of the shop")
+    client.force_login(staff("view", "delete"))
+    try:
+        page = client.get(url("operation", row, "forget_user")).content.decode()
+    finally:
+        site.unregister(BotSession)
+    assert "Forget user: 2 sessions" in page
+    assert "mine" in page
+    assert "of the shop" not in page
+    assert "and 1 more" in page
 
 
 def test_a_table_of_ones_own_has_all_pages_and_its_own_columns(model: Any, client: Client) -> None:

@@ -32,6 +32,7 @@ from .doing import Left, Outcome, Run, do
 from .filters import limits
 from .listed import lists
 from .merging import Merge
+from .overview import may_see
 from .past import undo
 from .plain import visible
 
@@ -118,10 +119,14 @@ def ask(
 def named(
     model_admin: SessionPages, request: HttpRequest, affected: Affected
 ) -> Iterator[dict[str, Any]]:
-    """Yield the first sessions that something is to be done to."""
+    """Yield the first sessions that something is to be done to, of tables that one may see."""
     sessions: Any = affected.sessions
     if isinstance(sessions, QuerySet):
         sessions = model_admin.judged(request, sessions).order_by("-pk")[:MOST_NAMED]
+    elif sessions:
+        models = {type(session) for session in sessions}
+        seen = [m for m in models if may_see(request, model_admin.admin_site, m)]
+        sessions = [session for session in sessions if type(session) in seen]
     for session in sessions or ():
         is_here = type(session) is model_admin.model and lists(
             model_admin, request, session._state.db
