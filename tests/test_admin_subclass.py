@@ -16,7 +16,8 @@ from django.urls import path
 from botsessions import DatabaseStorage, session
 from botsessions.admin import BotSessionAdmin
 from botsessions.admin.operations import Delete, Extend
-from botsessions.models import AbstractBotSession, BotSession
+from botsessions.figures import figures
+from botsessions.models import AbstractBotSession, BotSession, Incident
 from botsessions.permissions import PERMISSIONS
 
 from .sessions import make, staff, url
@@ -75,6 +76,19 @@ def test_forget_user_names_sessions_of_tables_that_one_may_see_alone(
     assert "mine" in page
     assert "of the shop" not in page
     assert "and 1 more" in page
+
+
+def test_incidents_of_the_last_day_are_of_bots_whose_tables_one_may_see(
+    model: Any, settings: Any
+) -> None:
+    declared = session(storage=DatabaseStorage(model=model))
+    other = {"SESSION": session(), "APPLICATION": print}
+    shop = {"SESSION": declared, "APPLICATION": print}
+    settings.BOTSESSIONS = {"BOTS": {"shop": shop, "other": other}}
+    for bot in ("shop", "other", "gone"):
+        Incident.objects.create(bot=bot, key="1", kind="save")
+    assert [one.bot for one in figures(lambda one: one is model).incidents] == ["shop"]
+    assert [one.bot for one in figures().incidents] == ["gone", "other", "shop"]
 
 
 def test_a_table_of_ones_own_has_all_pages_and_its_own_columns(model: Any, client: Client) -> None:

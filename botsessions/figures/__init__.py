@@ -67,16 +67,17 @@ def figures(may_see: Callable[[type[AbstractBotSession]], bool] = lambda model: 
     """Look at all tables that the settings' bots keep sessions in.
 
     Args:
-        may_see: only those whose model this allows.
+        may_see: only those whose model this allows, and incidents of the bots that keep some there.
     """
     now = timezone.now()
-    times = Times(now)
-    found = [
-        table_figures(model, using, declared, times)
-        for (model, using), declared in tables().items()
-        if may_see(model)
-    ]
-    return Figures(now, found, last_runs(now), incidents_lately(now))
+    times, all_tables = Times(now), tables()
+    seen = {table: places for table, places in all_tables.items() if may_see(table[0])}
+    found = [table_figures(*table, places, times) for table, places in seen.items()]
+    incidents = incidents_lately(now)
+    if len(seen) < len(all_tables):
+        bots = {bot for places in seen.values() for bot, _name in places}
+        incidents = [one for one in incidents if one.bot in bots]
+    return Figures(now, found, last_runs(now), incidents)
 
 
 def tables() -> dict[Table, dict[Place, Fragment[Any]]]:
