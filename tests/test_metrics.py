@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -18,7 +19,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as metrics
 
 from botsessions import session
-from botsessions.figures import webhooks
+from botsessions.figures import figures, webhooks
+from botsessions.metrics.prometheus import exposition
 from botsessions.models import MaintenanceRun
 from botsessions.permissions import PERMISSIONS
 
@@ -94,7 +96,7 @@ def test_prometheus_reads_the_figures(client: Client) -> None:
     assert found["botsessions_sessions_active"]["shop", "", "1d"] == 2
     assert found["botsessions_run_sessions"] == {("sweep",): 7}
     assert found["botsessions_run_success"] == {("sweep",): 0}
-    assert found["botsessions_estimated"] == {("botsessions_botsession",): 0}
+    assert found["botsessions_estimated"] == {("default", "botsessions_botsession"): 0}
     assert sum(found["botsessions_sessions_created"].values()) == 2
     assert len(found["botsessions_sessions_created"]) == 14
 
@@ -104,6 +106,28 @@ def test_who_asks_for_open_metrics_gets_that(client: Client) -> None:
     answer = client.get(TEXT, headers={**KNOWS, "Accept": accept})
     assert answer["Content-Type"].startswith("application/openmetrics-text")
     assert {"botsessions_sessions"} <= {f.name for f in open_metrics(answer.content.decode())}
+
+
+@pytest.mark.parametrize("version", ["zz", "1.zz"])
+def test_a_version_that_there_is_not_is_no_error(client: Client, version: str) -> None:
+    accept = f"application/openmetrics-text; version={version}"
+    answer = client.get(TEXT, headers={**KNOWS, "Accept": accept})
+    assert answer["Content-Type"].startswith("text/plain")
+
+
+def test_sessions_of_a_fragment_in_two_tables_are_one_series() -> None:
+    make(1, bot="shop")
+    found = figures()
+    two = [replace(table, using=using) for table in found.tables for using in ("default", "other")]
+    text, _type = exposition(replace(found, tables=two), {}, "application/openmetrics-text")
+    series = {
+        f.name: {tuple(s.labels.values()): s.value for s in f.samples}
+        for f in open_metrics(text.decode())
+    }
+    assert series["botsessions_sessions"]["shop", "", "live"] == 2
+    assert series["botsessions_sessions_by_version"] == {("shop", "", ""): 2}
+    table = "botsessions_botsession"
+    assert series["botsessions_expired"] == {("default", table): 0, ("other", table): 0}
 
 
 def test_neither_titles_nor_keys_are_among_the_figures(client: Client) -> None:

@@ -11,12 +11,13 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from ..figures import Figures
-from ..figures.table import DayFigures
+from ..figures.table import DayFigures, TableFigures
 from ..figures.webhooks import Said
 
 Said_by: TypeAlias = "Mapping[str, Said | None]"
 Samples: TypeAlias = "Iterable[tuple[tuple[str, ...], float]]"
 
+TABLE = ("database", "table")
 WINDOWS = {1: "1h", 24: "1d", 7 * 24: "7d"}
 
 
@@ -26,7 +27,10 @@ def exposition(figures: Figures, said: Said_by, accepted: str) -> tuple[bytes, s
     Args:
         accepted: the header ``Accept`` of whoever asks.
     """
-    encode, content_type = choose_encoder(accepted)
+    try:
+        encode, content_type = choose_encoder(accepted)
+    except TypeError:  # It compares a version that is no number.
+        encode, content_type = choose_encoder("")
     registry = CollectorRegistry()
     registry.register(FiguresCollector(figures, said))
     return encode(registry), content_type
@@ -49,8 +53,12 @@ class FiguresCollector(Collector):
 
 
 def gauge(name: str, text: str, labels: Iterable[str], samples: Samples) -> GaugeMetricFamily:
+    """Return a family; sessions of a fragment in several tables are added up."""
     family = GaugeMetricFamily(f"botsessions_{name}", text, labels=[*labels])
+    sums: dict[tuple[str, ...], float] = {}
     for values, number in samples:
+        sums[values] = sums.get(values, 0) + number
+    for values, number in sums.items():
         family.add_metric([*values], number)
     return family
 
@@ -95,16 +103,15 @@ def of_fragments(figures: Figures) -> Iterator[GaugeMetricFamily]:
 def of_tables(figures: Figures) -> Iterator[GaugeMetricFamily]:
     def each(number: Callable[[Any], float | None]) -> Samples:
         found = ((table, number(table)) for table in figures.tables)
-        return [((t.model._meta.db_table,), n) for t, n in found if n is not None]
+        return [(labels_of(t), n) for t, n in found if n is not None]
 
-    table = ("table",)
     estimated = each(lambda t: not t.is_whole)
-    yield gauge("estimated", "Whether some sessions stand for all.", table, estimated)
-    yield gauge("expired", "Expired sessions that wait.", table, each(lambda t: t.expired.value))
+    yield gauge("estimated", "Whether some sessions stand for all.", TABLE, estimated)
+    yield gauge("expired", "Expired sessions that wait.", TABLE, each(lambda t: t.expired.value))
     oldest = each(lambda t: t.oldest_expired and t.oldest_expired.timestamp())
-    yield gauge("oldest_expired_timestamp_seconds", "When the first expired.", table, oldest)
+    yield gauge("oldest_expired_timestamp_seconds", "When the first expired.", TABLE, oldest)
     largest = each(lambda t: t.largest[0].size if t.largest else None)
-    yield gauge("largest_session_bytes", "The size of the largest session.", table, largest)
+    yield gauge("largest_session_bytes", "The size of the largest session.", TABLE, largest)
     yield gauge(
         "sessions_by_version",
         "Sessions by the version of their data.",
@@ -117,15 +124,19 @@ def of_tables(figures: Figures) -> Iterator[GaugeMetricFamily]:
         ],
     )
     created = days(figures, lambda day: day.created.value)
-    yield gauge("sessions_created", "Sessions made on a day.", ("table", "days_ago"), created)
+    yield gauge("sessions_created", "Sessions made on a day.", (*TABLE, "days_ago"), created)
     active = days(figures, lambda day: day.active.value)
     text = "Sessions changed last on a day."
-    yield gauge("sessions_last_active", text, ("table", "days_ago"), active)
+    yield gauge("sessions_last_active", text, (*TABLE, "days_ago"), active)
+
+
+def labels_of(table: TableFigures) -> tuple[str, ...]:
+    return table.using, table.model._meta.db_table
 
 
 def days(figures: Figures, number: Callable[[DayFigures], float]) -> Samples:
     return [
-        ((table.model._meta.db_table, str(ago)), number(day))
+        ((*labels_of(table), str(ago)), number(day))
         for table in figures.tables
         for ago, day in enumerate(reversed(table.days))
     ]
