@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
 
@@ -16,7 +16,7 @@ from telegram.ext import CommandHandler
 
 from botsessions import DatabaseStorage, enhance_storage, session
 from botsessions.jobs import stored_job
-from botsessions.models import BotSession
+from botsessions.models import BotSession, MaintenanceRun
 from botsessions.testing import BotClient
 
 from . import everywhere
@@ -86,6 +86,13 @@ def test_a_sweep_deletes_what_has_expired(row: BotSession) -> None:
 @pytest.mark.parametrize("age", [-HOUR, 9 * DAY], ids=["live", "expired long ago"])
 def test_overview_and_metrics_are_shown(row: BotSession, operator: Client, age: Any) -> None:
     BotSession.objects.update(expires_at=timezone.now() - age)
+    for page in ("/admin/botsessions/botsession/overview/", "/metrics/", "/metrics/figures.json"):
+        assert operator.get(page).status_code == 200, page
+
+
+def test_moments_of_the_first_year_are_no_error(row: BotSession, operator: Client) -> None:
+    BotSession.objects.update(expires_at=datetime(1, 1, 1, 12))  # noqa: DTZ001 (it has no zone)
+    MaintenanceRun.objects.create(work="sweep", started_at=datetime(1, 1, 1, 12))  # noqa: DTZ001
     for page in ("/admin/botsessions/botsession/overview/", "/metrics/", "/metrics/figures.json"):
         assert operator.get(page).status_code == 200, page
 

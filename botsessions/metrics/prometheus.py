@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any, TypeAlias
 
+from django.utils import timezone
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
@@ -63,6 +65,12 @@ def gauge(name: str, text: str, labels: Iterable[str], samples: Samples) -> Gaug
     return family
 
 
+def since_1970(moment: datetime) -> float:
+    """Return the seconds, also of a moment without a zone in the first year."""
+    aware = moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+    return aware.timestamp()
+
+
 def of_fragments(figures: Figures) -> Iterator[GaugeMetricFamily]:
     found = [fragment for table in figures.tables for fragment in table.fragments]
     place = ("bot", "fragment")
@@ -108,7 +116,7 @@ def of_tables(figures: Figures) -> Iterator[GaugeMetricFamily]:
     estimated = each(lambda t: not t.is_whole)
     yield gauge("estimated", "Whether some sessions stand for all.", TABLE, estimated)
     yield gauge("expired", "Expired sessions that wait.", TABLE, each(lambda t: t.expired.value))
-    oldest = each(lambda t: t.oldest_expired and t.oldest_expired.timestamp())
+    oldest = each(lambda t: t.oldest_expired and since_1970(t.oldest_expired))
     yield gauge("oldest_expired_timestamp_seconds", "When the first expired.", TABLE, oldest)
     largest = each(lambda t: t.largest[0].size if t.largest else None)
     yield gauge("largest_session_bytes", "The size of the largest session.", TABLE, largest)
@@ -146,7 +154,7 @@ def of_runs(figures: Figures) -> Iterator[GaugeMetricFamily]:
     runs = [((work,), run) for work, run in figures.runs.items() if run is not None]
     work = ("work",)
     overdue = {"sweep": figures.sweep_is_overdue, "migrate": figures.migration_is_overdue}
-    started = [(label, run.started_at.timestamp()) for label, run in runs]
+    started = [(label, since_1970(run.started_at)) for label, run in runs]
     yield gauge("run_timestamp_seconds", "When the last run began.", work, started)
     seconds = [(label, run.seconds) for label, run in runs]
     yield gauge("run_duration_seconds", "How long it took.", work, seconds)
@@ -173,7 +181,7 @@ def of_webhooks(said: Said_by) -> Iterator[GaugeMetricFamily]:
     pending = [((alias,), info.pending_updates) for alias, info in found.items()]
     yield gauge("pending_updates", "Updates that wait at Telegram.", bot, pending)
     errors = [
-        ((alias,), info.last_error_at.timestamp())
+        ((alias,), since_1970(info.last_error_at))
         for alias, info in found.items()
         if info.last_error_at
     ]
