@@ -450,6 +450,12 @@ def test_bots_that_are_not_in_the_settings(viewer: Client, settings: Any) -> Non
     assert shown(html(viewer, "?bot=-")) == ["z", "c", "a"]
 
 
+def test_a_bot_without_a_name_can_be_chosen(viewer: Client) -> None:
+    make("1", bot="")
+    make("2")
+    assert shown(html(viewer, "?bot=&fragment=-")) == ["1"]
+
+
 def test_what_bots_cannot_read_is_found(viewer: Client, settings: Any) -> None:
     storage = enhance_storage(migrations={2: lambda old: old})
     declared = session(initial=Basket, storage=storage)

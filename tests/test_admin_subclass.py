@@ -15,6 +15,7 @@ from django.urls import path
 
 from botsessions import DatabaseStorage, session
 from botsessions.admin import BotSessionAdmin
+from botsessions.admin.incidents import sessions_url
 from botsessions.admin.operations import Delete, Extend
 from botsessions.figures import figures
 from botsessions.models import AbstractBotSession, BotSession, Incident
@@ -89,6 +90,19 @@ def test_incidents_of_the_last_day_are_of_bots_whose_tables_one_may_see(
         Incident.objects.create(bot=bot, key="1", kind="save")
     assert [one.bot for one in figures(lambda one: one is model).incidents] == ["shop"]
     assert [one.bot for one in figures().incidents] == ["gone", "other", "shop"]
+
+
+def test_incidents_lead_to_the_table_of_their_bot_if_one_may_see_it(
+    model: Any, settings: Any, rf: Any
+) -> None:
+    shop = {"SESSION": session(storage=DatabaseStorage(model=model)), "APPLICATION": print}
+    settings.BOTSESSIONS = {"BOTS": {"shop": shop}}
+    incident = Incident(bot="shop", key="1", kind="save")
+    request = rf.get("/")
+    request.user = User.objects.create_superuser("boss")
+    assert sessions_url(request, site, incident).startswith("/admin/project/shopsession/?bot=shop")
+    request.user = staff("view")
+    assert sessions_url(request, site, incident) == ""
 
 
 def test_a_table_of_ones_own_has_all_pages_and_its_own_columns(model: Any, client: Client) -> None:

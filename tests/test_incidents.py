@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import re
 import sqlite3
 import threading
 from contextlib import closing
@@ -312,16 +314,41 @@ def test_they_stand_on_the_session_the_overview_and_a_list(client: Client, setti
 
     user.user_permissions.add(permission())
     page = client.get(url("change", row)).content.decode()
-    assert f"{INCIDENTS}?q=5&amp;bot=1" in page
+    assert f"{INCIDENTS}?bot=1&amp;name__exact=&amp;key__exact=5" in page
     overview = client.get(f"{LIST}overview/").content.decode()
-    assert f"{INCIDENTS}?bot=1&amp;kind__exact=data" in overview
-    for query in ("", "?q=5&bot=1", "?bot=1&kind__exact=data"):
+    (counted,) = re.findall(rf'"({INCIDENTS}\?[^"]*)"', html.unescape(overview))
+    assert f"{INCIDENTS}?bot=1&kind__exact=data&last_at__gte=" in counted
+    assert len(client.get(counted).context["cl"].result_list) == 1
+    for query in ("", "?bot=1&name__exact=&key__exact=5", "?bot=1&kind__exact=data"):
         with CaptureQueriesContext(connection) as queries:
             listed = client.get(INCIDENTS + query).content.decode()
         assert len(queries) <= 8
-        assert f"{LIST}?q=5&amp;bot=1" in listed
+        assert f"{LIST}?bot=1&amp;name__exact=&amp;key__exact=5" in listed
         assert "does not fit" in listed
-    assert f"{LIST}?q=5" not in client.get(f"{INCIDENTS}?q=4").content.decode()
+    assert f"{LIST}?bot=1" not in client.get(f"{INCIDENTS}?q=4").content.decode()
+    Incident.objects.update(last_at=timezone.now() - timedelta(hours=25))
+    assert not client.get(counted).context["cl"].result_list
+
+
+@pytest.mark.parametrize("key", ["a b  c", "trail ", "k*", "1" * 40, "a/b,c"])
+def test_links_lead_from_a_session_to_its_incidents_and_back(
+    admin_client: Client, key: str
+) -> None:
+    row = make(key, bot="shop", name="cart")
+    for address in (("shop", "cart", key), ("shop", "", key), ("shop", "cart", f"{key}k")):
+        bot, name, other = address
+        Incident.objects.create(bot=bot, name=name, key=other, kind="load")
+    make(f"{key}k", bot="shop", name="cart")
+    make(key, bot="shop")
+    page = html.unescape(admin_client.get(url("change", row)).content.decode())
+    (there,) = re.findall(rf'href="({INCIDENTS}\?[^"]*)"', page)
+    listed = admin_client.get(there)
+    (incident,) = listed.context["cl"].result_list
+    assert (incident.name, incident.key) == ("cart", key)
+    (back,) = re.findall(rf'href="({LIST}\?[^"]*)"', html.unescape(listed.content.decode()))
+    assert admin_client.get(back).context["cl"].result_list == [row]
+    (found, *_) = admin_client.get(INCIDENTS, {"q": key}).context["cl"].result_list
+    assert found.key == key
 
 
 @pytest.mark.parametrize("result", [None, {"count": SECRET}], ids=["raises", "does not fit"])
@@ -377,8 +404,8 @@ def test_those_of_bots_that_are_gone_are_found(admin_client: Client, settings: A
     note("6", bot="gone")
     current().write()
     page = admin_client.get(f"{INCIDENTS}?bot={UNKNOWN}").content.decode()
-    assert "q=6&amp;bot=gone" in page
-    assert "q=5&amp;bot=shop" not in page
+    assert "bot=gone&amp;name__exact=&amp;key__exact=6" in page
+    assert "bot=shop&amp;name__exact" not in page
 
 
 def test_nobody_changes_them(admin_client: Client) -> None:

@@ -14,6 +14,8 @@ LOOKUPS = {"exact", "gt", "gte", "lt", "lte", "in", "isnull"}
 database refuses it."""
 NUMBER = re.compile(r"-?[0-9]{1,19}")
 NUMBERS = re.compile(r"-?[0-9]+")
+TEXTS = {"bot", "name", "key"}
+"""Columns in which so many digits as one likes are no number."""
 YEARS = {"year", "iso_year"}
 A_YEAR = range(MINYEAR + 1, MAXYEAR)
 """In every time zone."""
@@ -35,5 +37,7 @@ def may_narrow(lookup: str, value: str, hidden: str) -> bool:
     others = Field.get_lookups().keys() - LOOKUPS
     if column == hidden or not others.isdisjoint(hows) or "\0" in value:
         return False
+    if column in TEXTS:
+        return True
     numbers = [number(part) for part in value.split(",") if NUMBERS.fullmatch(part)]
     return None not in numbers and (YEARS.isdisjoint(hows) or all(n in A_YEAR for n in numbers))

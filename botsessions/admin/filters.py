@@ -132,19 +132,19 @@ class BotFilter(admin.SimpleListFilter):
         # A bot may have left the settings.
         asked = [bot for bot in request.GET.getlist(self.parameter_name) if bot != UNKNOWN]
         return [
-            *((alias, alias) for alias in dict.fromkeys([*all_bots(), *asked])),
+            *((alias, alias or gettext("none")) for alias in dict.fromkeys([*all_bots(), *asked])),
             (UNKNOWN, _("Not in the settings")),
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() == UNKNOWN:
             return queryset.exclude(bot__in=[*all_bots()]).filter(any_of(unknown_bots()))
-        return of_bot(queryset, self.value() or "") if self.value() else queryset
+        return queryset if self.value() is None else of_bot(queryset, self.value() or "")
 
     @property
     def order(self) -> tuple[str, ...]:
         """The order in which an index has the newest sessions first."""
-        return BY_KEY if self.value() in (None, "", UNKNOWN) else BY_BOT
+        return BY_KEY if self.value() in (None, UNKNOWN) else BY_BOT
 
     @property
     def hint(self) -> Hint | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.admin import AdminSite
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -16,10 +18,12 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from ..figures.incidents import IncidentFigures, incidents_of
+from ..figures.incidents import LATELY, IncidentFigures, incidents_of
 from ..figures.numbers import grouped
+from ..maintenance import declared
 from ..models import AbstractBotSession, BotSession, Incident
 from ..permissions import may
+from ..storages import DatabaseStorage
 from .asked import may_narrow
 from .filters import BotFilter
 from .moments import moment
@@ -85,12 +89,12 @@ def of_session(session: AbstractBotSession, may_see: bool) -> list[Shown]:
 
 
 def counted(
-    request: HttpRequest, site: AdminSite, found: Sequence[IncidentFigures]
+    request: HttpRequest, site: AdminSite, found: Sequence[IncidentFigures], now: datetime
 ) -> Iterator[Counted]:
     """Yield what the overview says of the last day."""
-    listed = listing(request, site)
+    listed, since = listing(request, site), (now - LATELY).isoformat()
     for one in found:
-        query = urlencode({"bot": one.bot, "kind__exact": one.kind})
+        query = urlencode({"bot": one.bot, "kind__exact": one.kind, "last_at__gte": since})
         url = f"{listed}?{query}" if listed else ""
         label = Incident(kind=one.kind).get_kind_display()
         yield Counted(label, one.bot, times(one.count), url)
@@ -108,18 +112,43 @@ def listing(request: HttpRequest, site: AdminSite) -> str:
 def listing_of(request: HttpRequest, site: AdminSite, session: AbstractBotSession) -> str:
     """Return where all incidents of a session are listed."""
     listed = listing(request, site)
-    query = urlencode({"q": session.key, "bot": session.bot})
-    return f"{listed}?{query}" if listed else ""
+    return f"{listed}?{exactly(session)}" if listed else ""
+
+
+def exactly(of: AbstractBotSession | Incident) -> str:
+    """Return what narrows a list to a session, or to its incidents."""
+    return urlencode({"bot": of.bot, "name__exact": of.name, "key__exact": of.key})
+
+
+def sessions_url(request: HttpRequest, site: AdminSite, incident: Incident) -> str:
+    """Return where the session of an incident is listed, for those who may see it there."""
+    model = model_of(incident)
+    model_admin = site.get_model_admin(model) if model and site.is_registered(model) else None
+    if model_admin is None or not model_admin.has_view_permission(request):
+        return ""
+    options = model_admin.opts
+    pattern = f"admin:{options.app_label}_{options.model_name}_changelist"
+    return f"{reverse(pattern, current_app=site.name)}?{exactly(incident)}"
+
+
+def model_of(incident: Incident) -> type[AbstractBotSession] | None:
+    """Return the model of the session's table; ``None`` if it is in none."""
+    try:
+        fragment = declared(incident.bot, incident.name)
+    except (ImproperlyConfigured, AttributeError):  # manage.py check tells.
+        fragment = None
+    storage = DatabaseStorage() if fragment is None else fragment.innermost
+    return storage.model if isinstance(storage, DatabaseStorage) else None
 
 
 class IncidentAdmin(_ModelAdmin):
     """Incidents can be looked at, and nothing else: a sweep deletes them."""
 
-    list_display = ("kind", "whose", "bot", "times", "what", "by_whom", "last")
+    list_display = ("kind", "bot", "times", "what", "by_whom", "last")
     list_display_links = None
     list_filter = ("kind", BotFilter, ("last_at", admin.DateFieldListFilter))
     list_per_page = 50
-    search_fields = ("key__exact",)
+    search_fields = ("key",)
     search_help_text = _("The exact session key.")
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
@@ -156,21 +185,27 @@ class IncidentAdmin(_ModelAdmin):
         allowed = super().lookup_allowed(lookup, value, request)
         return bool(allowed and may_narrow(lookup, value, hidden="message"))
 
-    @admin.display(description=_("chat or user"))
-    def whose(self, incident: Incident) -> SafeString | str:
-        """Return the key, and where sessions of that key are found."""
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Incident], search_term: str
+    ) -> tuple[QuerySet[Incident], bool]:
+        """Find a key as it is: Django would look for each of its words."""
+        return queryset.filter(key=search_term) if search_term else queryset, False
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        @admin.display(description=_("chat or user"))
+        def whose(incident: Incident) -> SafeString | str:
+            return self.whose(request, incident)
+
+        kind, *others = super().get_list_display(request)
+        return [kind, whose, *others]
+
+    def whose(self, request: HttpRequest, incident: Incident) -> SafeString | str:
+        """Return the key, and where its session is found."""
         if not incident.key:
             return gettext("Several sessions")
-        key = f"{incident.name}: {incident.key}" if incident.name else incident.key
-        if not self.admin_site.is_registered(BotSession):
-            return plain(key)
-        listed = reverse("admin:botsessions_botsession_changelist", current_app=self._site)
-        query = urlencode({"q": incident.key, "bot": incident.bot})
-        return format_html('<a href="{}?{}">{}</a>', listed, query, plain(key))
-
-    @property
-    def _site(self) -> str:
-        return str(self.admin_site.name)
+        key = plain(f"{incident.name}: {incident.key}" if incident.name else incident.key)
+        url = sessions_url(request, self.admin_site, incident)
+        return format_html('<a href="{}">{}</a>', url, key) if url else key
 
     @admin.display(description=_("count"))
     def times(self, incident: Incident) -> str:

@@ -137,7 +137,7 @@ def overview_for(request: HttpRequest) -> dict[str, Any]:
         "warnings": list(warnings(found)),
         "tiles": list(tiles(found, Links(listed if is_one else "", {}))),
         "tables": [table(request, here, one, not is_one) for one in found.tables],
-        "incidents": list(counted(request, here, found.incidents)),
+        "incidents": list(counted(request, here, found.incidents, found.at)),
         "runs": [last_run(work, run) for work, run in found.runs.items()],
         "webhooks": webhooks(telegram_says()),
         "webhooks_url": url(here, at, "webhooks") if here.is_registered(at) else "",

@@ -117,7 +117,7 @@ class RangeFilter(admin.ListFilter):
             queryset = queryset.filter(size_class__gte=class_of(chosen["size_from"]))
         if {"changed_from", "changed_to"} & chosen.keys():
             self.bound &= self._newest(queryset, NEWEST)
-        if "exact_version" in chosen and self._bot and self._bot != UNKNOWN:
+        if "exact_version" in chosen and self._bot not in (None, UNKNOWN):
             queryset = queryset.filter(bot=self._bot)  # The index of versions begins with the bot.
         return queryset.filter(**{COLUMNS[name]: value for name, value in chosen.items()})
 
@@ -138,9 +138,11 @@ class RangeFilter(admin.ListFilter):
     def hint(self) -> Hint | None:
         chosen = self.chosen
         if "exact_version" in chosen:
-            bots = [self._bot] if self._bot else all_bots()  # One may have left the settings.
-            of_bots = [*(Q(bot=bot) for bot in bots), *([] if self._bot else unknown_bots())]
-            return [of_bot & Q(version=chosen["exact_version"]) for of_bot in of_bots], []
+            version = Q(version=chosen["exact_version"])
+            if self._bot is not None:
+                return [Q(bot=self._bot) & version], []
+            of_bots = [*(Q(bot=bot) for bot in all_bots()), *unknown_bots()]
+            return [of_bot & version for of_bot in of_bots], []
         for column, order in (("created", "-created_at"), ("expires", "-expires_at")):
             if {f"{column}_from", f"{column}_to"} & chosen.keys():
                 return [Q()], [order]
