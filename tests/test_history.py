@@ -220,6 +220,17 @@ def test_the_page_of_a_session_says_who_has_changed_it_last(editor: Client) -> N
     assert "Update 7" in page
 
 
+@pytest.mark.parametrize("by", ["admin:abc", "api:", "admin:None", f"api:{10**30}"])
+def test_whoever_is_nobody_is_no_error(editor: Client, by: str) -> None:
+    row = write(1)
+    HistoryEntry.objects.update(by=by)
+    write(2)
+    for page in ("change", "past", "recent"):
+        assert editor.get(url(page, row)).status_code == 200
+    who = by.partition(":")[2]
+    assert f"User {who} " in editor.get(url("past", row)).content.decode()
+
+
 def test_any_two_can_be_compared_at_the_cost_of_few_statements(editor: Client) -> None:
     row = write(1)
     for n in (2, 3, 4):

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.admin.utils import quote
 from django.contrib.contenttypes.models import ContentType
-from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
@@ -19,7 +17,7 @@ from ..figures.numbers import grouped
 from ..finding import among_newest
 from ..models import AbstractBotSession
 from . import columns
-from .asked import number
+from .asked import number, primary_key
 from .moments import moment
 
 if TYPE_CHECKING:
@@ -106,14 +104,6 @@ def sessions_of(
     model_admin: SessionPages, request: HttpRequest, entries: list[LogEntry]
 ) -> Mapping[str, AbstractBotSession]:
     """Return those of the sessions that are still there, and may be seen."""
-    keys = {*keys_of(model_admin.model._meta.pk, entries)}
+    keys = {primary_key(model_admin.model, e.object_id) for e in entries if e.object_id} - {None}
     found = model_admin.get_queryset(request).filter(pk__in=keys).only("key", "title")
     return {str(session.pk): session for session in found}
-
-
-def keys_of(field: Any, entries: list[LogEntry]) -> Iterator[Any]:
-    """Yield the primary keys in a log, in which code of the project may have written anything."""
-    for entry in entries:
-        with suppress(ValidationError):
-            if entry.object_id:
-                yield field.clean(entry.object_id, None)

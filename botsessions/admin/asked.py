@@ -1,11 +1,13 @@
-"""What addresses and forms ask for, which anybody may write as they like."""
+"""What addresses, forms and notes say, which anybody may write as they like."""
 
 from __future__ import annotations
 
 import re
 from datetime import MAXYEAR, MINYEAR
+from typing import Any
 
-from django.db.models import Field
+from django.core.exceptions import ValidationError
+from django.db.models import Field, Model
 
 from ..records import MAX_ID
 
@@ -25,6 +27,17 @@ def number(text: str | None) -> int | None:
     """Return a whole number, ``None`` for anything that no database has as one."""
     found = int(text) if text and NUMBER.fullmatch(text) else None
     return None if found is None or abs(found) > MAX_ID else found
+
+
+def primary_key(model: type[Model], text: str) -> Any:
+    """Return the primary key that a text says, ``None`` for anything that no row has."""
+    field: Any = model._meta.pk
+    try:
+        key = field.to_python(text)
+        field.run_validators(key)
+    except ValidationError:
+        return None
+    return key
 
 
 def may_narrow(lookup: str, value: str, hidden: str) -> bool:

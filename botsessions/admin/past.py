@@ -28,6 +28,7 @@ from ..models import AbstractBotSession, HistoryEntry
 from ..reading import UNREADABLE, text_of, value_of, with_text
 from ..records import conflict
 from . import columns
+from .asked import primary_key
 from .differences import differences
 from .incidents import by_text
 from .merging import Merge
@@ -198,11 +199,12 @@ def who(by: str, names: dict[str, str]) -> str:
 
 def people(by: Iterable[str]) -> dict[str, str]:
     """Return the names of those who have changed something by hand, by primary key."""
-    parts = [one.partition(":") for one in by]
-    keys = {key for kind, _colon, key in parts if kind in ("admin", "api") and key != "None"}
+    parts, model = [one.partition(":") for one in by], get_user_model()
+    keys = {primary_key(model, key) for kind, _colon, key in parts if kind in ("admin", "api")}
+    keys.discard(None)
     if not keys:
         return {}
-    found = get_user_model()._default_manager.filter(pk__in=keys)
+    found = model._default_manager.filter(pk__in=keys)
     return {str(user.pk): user.get_username() for user in found}
 
 

@@ -139,10 +139,10 @@ class RangeFilter(admin.ListFilter):
         chosen = self.chosen
         if "exact_version" in chosen:
             version = Q(version=chosen["exact_version"])
-            if self._bot is not None:
+            if self._bot not in (None, UNKNOWN):
                 return [Q(bot=self._bot) & version], []
-            of_bots = [*(Q(bot=bot) for bot in all_bots()), *unknown_bots()]
-            return [of_bot & version for of_bot in of_bots], []
+            known = [] if self._bot == UNKNOWN else [Q(bot=bot) for bot in all_bots()]
+            return [of_bot & version for of_bot in [*known, *unknown_bots()]], []
         for column, order in (("created", "-created_at"), ("expires", "-expires_at")):
             if {f"{column}_from", f"{column}_to"} & chosen.keys():
                 return [Q()], [order]
