@@ -286,6 +286,15 @@ def test_after_an_action_a_link_leads_to_what_was(editor: Client, name: str) -> 
 
 
 @pytest.mark.parametrize("name", ["reset", "expire"])
+def test_no_link_leads_to_what_one_may_not_see(client: Client, name: str) -> None:
+    row = make("5", {"n": 1}, bot="plain")
+    client.force_login(staff("change"))
+    page = client.post(url("operation", row, name), {"confirmed": "yes"}, follow=True)
+    assert "1 session done" in page.content.decode()
+    assert url("past", row) not in page.content.decode()
+
+
+@pytest.mark.parametrize("name", ["reset", "expire"])
 def test_what_the_bot_could_not_read_cannot_be_had_back_and_is_said_so(
     editor: Client, name: str
 ) -> None:

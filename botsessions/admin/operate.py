@@ -220,7 +220,8 @@ def tell(
         texts.append(untouched.format(n=grouped(outcome.untouched)))
     level = messages.SUCCESS if count else messages.INFO
     said = " ".join(texts)
-    if session and count and operation.can_be_undone and not Contents(session).is_refused:
+    is_lost = session is None or not operation.can_be_undone or Contents(session).is_refused
+    if session and count and not is_lost and model_admin.has_view_contents_permission(request):
         said = undo(model_admin, session.pk, said)
     model_admin.message_user(request, said, level)
     for reason, left in outcome.left.items():
