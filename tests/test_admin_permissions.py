@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import html
+import re
 from datetime import timedelta
 from typing import Any, TypedDict
 
 import pytest
 from django.contrib.admin import site
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 
-from botsessions import enhance_storage, session
+from botsessions import audit, enhance_storage, session
 from botsessions.admin import BotSessionAdmin
 from botsessions.maintenance.changing import write_data
-from botsessions.models import BotSession, HistoryEntry, Incident
+from botsessions.models import BotSession, HistoryEntry, Incident, MaintenanceRun
 from botsessions.permissions import PERMISSIONS
 
 from .sessions import LIST, make, staff, url
@@ -298,6 +299,28 @@ def test_markup_is_text_everywhere(client: Client, settings: Any) -> None:
     raw = client.get(url("data", row))
     assert raw["Content-Type"].startswith("application/json")
     assert raw["X-Content-Type-Options"] == "nosniff"
+
+
+def test_nothing_turns_the_direction_of_writing_nor_is_a_nul(admin_client: Client) -> None:
+    turned = "a\u202eb"
+    row = make(turned, bot=turned, name=turned, title=turned, chat_id=-5)
+    make("2", bot=turned, name=turned, chat_id=-5)
+    texts = dict.fromkeys(("error", "message", "by"), turned)
+    Incident.objects.create(bot=turned, name=turned, key=turned, kind="load", **texts)
+    write_data(row, {"other": 1}, row.revision, by=f"job:{turned}")
+    HistoryEntry.objects.update(kept_until=None, by=f"command:{turned}")
+    audit.log(User.objects.get(), [row], audit.CHANGE, "")
+    LogEntry.objects.update(object_id="0", object_repr=turned)
+    MaintenanceRun.objects.create(work="sweep", only=turned, outcome="done")
+    pages = [LIST, f"{LIST}overview/", f"{LIST}activity/", "/admin/botsessions/", INCIDENTS]
+    pages += [f"{LIST}?name__exact={turned}", f"{LIST}?q=%00", f"{LIST}%00/change/"]
+    pages += [url(page, row) for page in ("change", "history", "past", "recent", "edit")]
+    pages += [url("operation", row, name) for name in OPERATIONS]
+    for page in pages:
+        text = admin_client.get(page, follow=True).content.decode()
+        shown = re.sub('<input type="hidden"[^>]*>', "", text)  # What is sent is what was sent.
+        assert "\u202e" not in shown, page
+        assert "\0" not in text, page
 
 
 @pytest.mark.parametrize("name", ["migrate", "reset"])

@@ -19,6 +19,7 @@ from ..models import AbstractBotSession
 from . import columns
 from .asked import number, primary_key
 from .moments import moment
+from .plain import visible
 
 if TYPE_CHECKING:
     from .pages import SessionPages
@@ -95,7 +96,7 @@ def deeds(
             entry.user.get_username(),
             f"{model_admin.url('activity')}?who={entry.user_id}",
             entry.get_change_message() or gone,
-            columns.short_title_of(session) if session else entry.object_repr,
+            columns.short_title_of(session) if session else visible(entry.object_repr),
             model_admin.url("change", quote(session.pk)) if session else "",
         )
 

@@ -21,6 +21,7 @@ from ..finding import found, is_bounded, search_parts
 from ..paging import BY_KEY, Take, among, in_order, page, walk
 from .filters import BotFilter, SortFilter
 from .hints import Hint, hint_of
+from .plain import visible
 from .ranges import RangeFilter
 from .sorting import Sort, compared, first_of, in_index_order
 
@@ -193,7 +194,7 @@ def chips(changelist: SessionChangeList) -> Iterator[tuple[str, str, str]]:
         if name not in seen and name != SEARCH_VAR:
             column, _, how = name.partition("__")
             label = f"{capfirst(str(labels.get(column, column)))} {SIGNS.get(how, how)}"
-            yield label.strip(), value, changelist.get_query_string(remove=[name])
+            yield label.strip(), visible(value), changelist.get_query_string(remove=[name])
 
 
 def counted(keys: list[Any], is_more: bool) -> Count:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from django.contrib import admin
 from django.template.defaultfilters import filesizeformat
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -13,7 +14,7 @@ from django.utils.translation import gettext, gettext_lazy, ngettext, pgettext_l
 from ..due import comes_due
 from ..figures.numbers import grouped
 from ..finding import SOON, State, state_of
-from ..models import AbstractBotSession
+from ..models import AbstractBotSession, Incident
 from .contents import Contents
 from .plain import UNSEEN, visible
 
@@ -63,11 +64,15 @@ def topic_of(session: AbstractBotSession) -> str:
 
 def where_of(session: AbstractBotSession) -> str:
     """Return the bot whose session it is, and the fragment."""
-    return f"{session.bot} · {session.name}" if session.name else session.bot
+    return where(session.bot, session.name)
+
+
+def where(bot: str, name: str) -> str:
+    return visible(f"{bot} · {name}" if name else bot)
 
 
 def subtitle_of(session: AbstractBotSession) -> str:
-    return f"{kind_of(session)} · {visible(where_of(session))}"
+    return f"{kind_of(session)} · {where_of(session)}"
 
 
 def title_in_full(session: AbstractBotSession) -> str:
@@ -89,6 +94,11 @@ def whose_of(session: AbstractBotSession) -> str:
     if user is not None:
         return gettext("User {user}").format(user=user)
     return gettext("Key {key}").format(key=visible(session.key))
+
+
+@admin.display(description=gettext_lazy("bot"))
+def bot(row: AbstractBotSession | Incident) -> str:
+    return visible(row.bot)
 
 
 def whose(session: AbstractBotSession) -> SafeString:

@@ -155,7 +155,7 @@ class Contents:
                 gettext(
                     "The settings know no bot {bot} with such a session, so nobody can tell "
                     "whether the data fits."
-                ).format(bot=f"“{session.bot}”"),
+                ).format(bot=f"“{visible(session.bot)}”"),
                 is_error=False,
             )
         elif self.age == Age.NEWER:

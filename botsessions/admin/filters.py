@@ -34,6 +34,7 @@ from ..paging import BY_BOT, BY_KEY
 from .asked import number
 from .contents import Contents
 from .hints import Hint
+from .plain import visible
 from .sorting import SORTS, Sort
 
 NO_NAME = "-"
@@ -132,7 +133,7 @@ class BotFilter(admin.SimpleListFilter):
         # A bot may have left the settings.
         asked = [bot for bot in request.GET.getlist(self.parameter_name) if bot != UNKNOWN]
         return [
-            *((alias, alias or gettext("none")) for alias in dict.fromkeys([*all_bots(), *asked])),
+            *((a, visible(a) or gettext("none")) for a in dict.fromkeys([*all_bots(), *asked])),
             (UNKNOWN, _("Not in the settings")),
         ]
 
@@ -160,7 +161,7 @@ class FragmentFilter(admin.SimpleListFilter):
         asked = [name for name in request.GET.getlist(self.parameter_name) if name]
         known = [fragment.name or NO_NAME for _bot, fragment in fragments()]
         names = dict.fromkeys([*known, *fragments_of_jobs(), *asked])
-        return [(name, _("Single session") if name == NO_NAME else name) for name in names]
+        return [(name, _("Single session") if name == NO_NAME else visible(name)) for name in names]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if not self.value():

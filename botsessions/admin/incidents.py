@@ -24,10 +24,11 @@ from ..maintenance import declared
 from ..models import AbstractBotSession, BotSession, Incident
 from ..permissions import may
 from ..storages import DatabaseStorage
+from . import columns
 from .asked import may_narrow
 from .filters import BotFilter
 from .moments import moment
-from .plain import plain
+from .plain import visible
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Incident]
@@ -62,7 +63,7 @@ def by_text(by: str) -> str:
     """Return who it was, as people read it: "Update 7", "Job remind"."""
     kind, _colon, name = by.partition(":")
     patterns = {"update": gettext("Update {name}"), "job": gettext("Job {name}")}
-    return patterns[kind].format(name=plain(name)) if kind in patterns else plain(by)
+    return patterns[kind].format(name=visible(name)) if kind in patterns else visible(by)
 
 
 def times(count: int) -> str:
@@ -80,8 +81,8 @@ def of_session(session: AbstractBotSession, may_see: bool) -> list[Shown]:
             row.get_kind_display(),
             times(row.count) if row.count > 1 else "",
             by_text(row.by),
-            row.error,
-            plain(row.message) if may_see else "",
+            visible(row.error),
+            visible(row.message) if may_see else "",
             moment(row.last_at),
         )
         for row in incidents_of(session).order_by("-last_at")[:SHOWN]
@@ -97,7 +98,7 @@ def counted(
         query = urlencode({"bot": one.bot, "kind__exact": one.kind, "last_at__gte": since})
         url = f"{listed}?{query}" if listed else ""
         label = Incident(kind=one.kind).get_kind_display()
-        yield Counted(label, one.bot, times(one.count), url)
+        yield Counted(label, visible(one.bot), times(one.count), url)
 
 
 def listing(request: HttpRequest, site: AdminSite) -> str:
@@ -197,13 +198,13 @@ class IncidentAdmin(_ModelAdmin):
             return self.whose(request, incident)
 
         kind, *others = super().get_list_display(request)
-        return [kind, whose, *others]
+        return [kind, whose, *(columns.bot if c == "bot" else c for c in others)]
 
     def whose(self, request: HttpRequest, incident: Incident) -> SafeString | str:
         """Return the key, and where its session is found."""
         if not incident.key:
             return gettext("Several sessions")
-        key = plain(f"{incident.name}: {incident.key}" if incident.name else incident.key)
+        key = visible(f"{incident.name}: {incident.key}" if incident.name else incident.key)
         url = sessions_url(request, self.admin_site, incident)
         return format_html('<a href="{}">{}</a>', url, key) if url else key
 
@@ -213,8 +214,8 @@ class IncidentAdmin(_ModelAdmin):
 
     @admin.display(description=_("error"))
     def what(self, incident: Incident) -> SafeString:
-        message = "" if "message" in incident.get_deferred_fields() else plain(incident.message)
-        return format_html('{} <span class="bs-where">{}</span>', incident.error, message)
+        message = "" if "message" in incident.get_deferred_fields() else visible(incident.message)
+        return format_html('{} <span class="bs-where">{}</span>', visible(incident.error), message)
 
     @admin.display(description=_("by"))
     def by_whom(self, incident: Incident) -> str:

@@ -29,6 +29,7 @@ from .filters import NO_NAME
 from .incidents import counted
 from .listed import lists
 from .moments import relative
+from .plain import visible
 from .ranges import NO_VERSION
 from .runs import last_run
 from .webhooks import webhooks
@@ -234,7 +235,7 @@ def row(found: FragmentFigures, listed: str) -> Row:
         Cell(_("Unreadable"), tried if found.read else "–", is_bad=bool(found.unreadable)),
         *(Cell(WINDOWS[hours], str(number)) for hours, number in found.active.items()),
     ]
-    return Row(found.bot, found.name, found.declared, cells[0].url, cells)
+    return Row(visible(found.bot), visible(found.name), found.declared, cells[0].url, cells)
 
 
 def of_fragment(bot: str, name: str) -> dict[str, str]:
@@ -254,7 +255,7 @@ def version(
     listed: str,
     operations: Mapping[str, Operation],
 ) -> Version:
-    where = f"{found.bot} · {found.name}" if found.name else found.bot
+    where = columns.where(found.bot, found.name)
     number = gettext("none") if found.version is None else str(found.version)
     exact = NO_VERSION if found.version is None else str(found.version)
     links = Links(listed, of_fragment(found.bot, found.name) | {"exact_version": exact})
@@ -279,6 +280,5 @@ def operations_of(
 
 
 def large(site: AdminSite, session: AbstractBotSession, is_linked: bool) -> Large:
-    where = f"{session.bot} · {session.name}" if session.name else session.bot
     page = url(site, type(session), "change", quote(session.pk)) if is_linked else ""
-    return Large(columns.whose(session), where, columns.size(session), page)
+    return Large(columns.whose(session), columns.where_of(session), columns.size(session), page)

@@ -132,9 +132,9 @@ def facts(
             the name.
     """
     session = contents.session
-    yield gettext("Bot"), session.bot
+    yield gettext("Bot"), visible(session.bot)
     if session.name:
-        yield gettext("Fragment"), session.name
+        yield gettext("Fragment"), visible(session.name)
     yield gettext("Session key"), visible(session.key)
     if session.chat_id is not None:
         kind = columns.CHAT_TYPES.get(session.chat_type)

@@ -23,6 +23,7 @@ from ..finding import SOON
 from . import activity, columns, edit, one_value, operate, overview, page, past, recent, webhooks
 from .contents import Contents
 from .loading import SessionLoading
+from .plain import visible
 
 
 class SessionPages(SessionLoading):
@@ -189,7 +190,7 @@ class SessionPages(SessionLoading):
     def missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Say that a session is not there (any more), and lead to the list."""
         text = gettext("There is no session with the ID {id}. Perhaps it was deleted.")
-        self.message_user(request, text.format(id=unquote(object_id)), messages.WARNING)
+        self.message_user(request, text.format(id=visible(unquote(object_id))), messages.WARNING)
         return redirect(self.url("changelist"))
 
     def render(

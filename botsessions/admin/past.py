@@ -33,7 +33,7 @@ from .differences import differences
 from .incidents import by_text
 from .merging import Merge
 from .moments import moment
-from .plain import plain
+from .plain import plain, visible
 from .tree import tree
 
 if TYPE_CHECKING:
@@ -191,9 +191,10 @@ def who(by: str, names: dict[str, str]) -> str:
     kind, _colon, key = by.partition(":")
     patterns = {"admin": gettext("{who} in the admin"), "api": gettext("{who} over the API")}
     if kind in patterns:
-        return patterns[kind].format(who=names.get(key) or gettext("User {user}").format(user=key))
+        somebody = gettext("User {user}").format(user=visible(key))
+        return patterns[kind].format(who=names.get(key) or somebody)
     if kind == "command":
-        return f"manage.py {key}"
+        return visible(f"manage.py {key}")
     return by_text(by) or gettext("Code of the project")
 
 

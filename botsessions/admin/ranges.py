@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
@@ -153,10 +154,10 @@ class RangeFilter(admin.ListFilter):
             (name, value)
             for name, values in changelist.filter_params.items()
             for value in values
-            if name not in COLUMNS
+            if name not in {*COLUMNS, SEARCH_VAR}
         ]
         if changelist.query:
-            others.append(("q", changelist.query))
+            others.append((SEARCH_VAR, changelist.query))
         yield {"form": self.form, "others": others}
 
     def chips(self) -> Iterator[tuple[str, str, list[str]]]:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from ..figures.numbers import grouped
 from ..figures.runs import Run
 from .moments import moment
+from .plain import visible
 
 WORKS = {
     "sweep": _("Last sweep"),
@@ -47,7 +48,7 @@ def last_run(work: str, run: Run | None) -> Done:
     counts = gettext("{done} done, {left} left as they were, in {seconds} s").format(
         done=grouped(run.done), left=grouped(run.left), seconds=f"{run.seconds:.1f}"
     )
-    only = gettext("only {what}").format(what=run.only) if run.only else ""
+    only = gettext("only {what}").format(what=visible(run.only)) if run.only else ""
     text = " · ".join(filter(None, [counts, only, run.reason]))
     outcome = OUTCOMES.get(run.outcome, run.outcome)
     return Done(title, outcome, not run.went_well, moment(run.started_at), text)

@@ -33,6 +33,7 @@ from .filters import (
 from .moments import moment
 from .operations import OPERATIONS
 from .pages import SessionPages
+from .plain import visible
 from .ranges import RangeFilter
 
 
@@ -73,9 +74,12 @@ class BotSessionAdmin(SessionPages):
     @admin.display(description=mark_safe('<input type="checkbox" id="action-toggle">'))
     def action_checkbox(self, session: AbstractBotSession) -> SafeString:
         """Return what Django does, without a template for each: a third of the page's time."""
-        label = translated_by_django("Select this object for an action - {}").format(session)
+        said = translated_by_django("Select this object for an action - {}")
+        label = said.format(visible(str(session)))
         html = '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">'
-        return format_html(html, ACTION_CHECKBOX_NAME, session.pk, label)
+        return format_html(
+            html, ACTION_CHECKBOX_NAME, session.pk, label.format(visible(str(session)))
+        )
 
     @admin.display(description=_("chat or user"))
     def whose(self, session: AbstractBotSession) -> SafeString:
@@ -83,7 +87,7 @@ class BotSessionAdmin(SessionPages):
 
     @admin.display(description=_("fragment"), empty_value="")
     def fragment(self, session: AbstractBotSession) -> str:
-        return session.name
+        return visible(session.name)
 
     @admin.display(description=_("state"))
     def state(self, session: AbstractBotSession) -> SafeString:
@@ -103,10 +107,10 @@ class BotSessionAdmin(SessionPages):
 
     def get_list_display(self, request: HttpRequest) -> Any:
         """Leave the fragment out where the settings have single sessions only."""
-        columns = super().get_list_display(request)
+        listed = [columns.bot if c == "bot" else c for c in super().get_list_display(request)]
         if any(fragment.name for _bot, fragment in fragments()):
-            return columns
-        return [column for column in columns if column != "fragment"]
+            return listed
+        return [column for column in listed if column != "fragment"]
 
     # What is found.
 
