@@ -441,6 +441,21 @@ def test_sizes_of_one_class_are_looked_for_among_the_newest(
     assert shown(html(viewer, "?size_from=2500")) == ["s0"]
 
 
+def test_errors_of_a_range_stand_outside_of_paragraphs(viewer: Client) -> None:
+    page = html(viewer, "?size_from=-1&created_from=zz")
+    assert page.count("errorlist") == 2
+    assert '<p><ul class="errorlist' not in page
+
+
+def test_a_range_may_begin_on_a_day_without_a_midnight(viewer: Client, settings: Any) -> None:
+    settings.TIME_ZONE = "Africa/Cairo"  # There clocks go from 0 to 1 o'clock.
+    begins = datetime.fromisoformat("2026-04-23T22:00+00:00")
+    make("in", created_at=begins)
+    make("before", created_at=begins - timedelta(seconds=1))
+    assert shown(html(viewer, "?created_from=2026-04-24")) == ["in"]
+    assert shown(html(viewer, "?created_from=2026-04-24&sort=oldest")) == ["in"]
+
+
 def test_bots_that_are_not_in_the_settings(viewer: Client, settings: Any) -> None:
     known = {alias: {"SESSION": session(), "APPLICATION": print} for alias in ("b", "Z", "m")}
     for bot in ("a", "b", "c", "m", "Z", "z"):

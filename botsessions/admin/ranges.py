@@ -11,6 +11,7 @@ from django.contrib import admin
 from django.contrib.admin.views.main import SEARCH_VAR
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils.timezone import make_aware
 from django.utils.translation import gettext_lazy as _
 
 from ..bots import all_bots
@@ -40,7 +41,12 @@ class MomentField(forms.DateTimeField):
     widget = forms.DateTimeInput(attrs={"type": "datetime-local"})
 
     def clean(self, value: Any) -> Any:
-        moment = super().clean(value)
+        try:
+            moment = super().clean(value)
+        except forms.ValidationError as exc:
+            if exc.code != "ambiguous_timezone":
+                raise
+            moment = make_aware((exc.params or {})["datetime"])  # Clocks are changed at this time.
         try:
             return moment and moment.astimezone(timezone.utc) and moment
         except (OverflowError, ValueError):  # Of the first or the last year.
