@@ -23,7 +23,7 @@ from botsessions.figures import sampling, table, webhooks
 from botsessions.models import BotSession, MaintenanceRun
 
 from .botapi import BotApi, serving
-from .sessions import LIST, let_runs_be_noted_for, make, staff
+from .sessions import LIST, let_runs_be_noted_for, make, staff, total
 from .sites import SECRET, TOKEN
 
 pytestmark = pytest.mark.django_db
@@ -277,3 +277,16 @@ def test_the_page_does_not_wait_for_telegram_but_what_comes_after_it_does(
     assert "Wrong response from /bot4711001:[hidden]/" in said
     assert "<html" not in said
     assert BotSession.objects.count() == 0
+
+
+def test_what_expires_soon_is_what_the_list_calls_so(
+    viewer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BotSessionAdmin, "expires_soon", timedelta(hours=1))
+    for hours in (0.5, 2):
+        make(hours, {}, bot="shop", expires_at=timezone.now() + timedelta(hours=hours))
+    page = html(viewer)
+    for state in ("live", "soon"):
+        (query, number) = re.findall(rf'href="[^"]*(\?[^"]*state={state})"><bdi>(\d+)<', page)[0]
+        assert number == "1"
+        assert total(html(viewer, LIST + unescape(query))) == "1 session"

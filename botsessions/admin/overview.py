@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -20,7 +22,7 @@ from ..figures import Figures, TableFigures, figures
 from ..figures.numbers import NONE, Number, grouped
 from ..figures.table import FragmentFigures, VersionFigures
 from ..figures.webhooks import telegram_says
-from ..finding import Age, State
+from ..finding import SOON, Age, State
 from ..models import AbstractBotSession
 from ..permissions import may
 from . import columns
@@ -127,7 +129,7 @@ def overview_for(request: HttpRequest) -> dict[str, Any]:
     """Return what the template shows of the tables that somebody may see."""
     name = getattr(request, "current_app", site.name)
     here = next((s for s in (site, *all_sites) if s.name == name), site)
-    found = figures(lambda model: may_see(request, here, model))
+    found = figures(lambda model: may_see(request, here, model), partial(soon, here))
     if not found.tables:
         return {}
     at = found.tables[0].model
@@ -149,6 +151,12 @@ def may_see(request: HttpRequest, here: AdminSite, model: type[AbstractBotSessio
     model_admin = here.get_model_admin(model) if here.is_registered(model) else None
     has_permission = getattr(model_admin, "has_overview_permission", None)
     return bool(has_permission(request) if has_permission else may(request.user, model, "view"))
+
+
+def soon(here: AdminSite, model: type[AbstractBotSession]) -> timedelta:
+    """Return how long before its end a session counts as expiring soon in the list."""
+    model_admin = here.get_model_admin(model) if here.is_registered(model) else None
+    return getattr(model_admin, "expires_soon", SOON)
 
 
 def warnings(found: Figures) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from django.utils import timezone
 
 from ..declaration import Fragment
-from ..finding import fragments
+from ..finding import SOON, fragments
 from ..models import AbstractBotSession
 from ..storages import DatabaseStorage
 from .incidents import IncidentFigures, incidents_lately
@@ -28,7 +28,8 @@ __all__ = ["Figures", "Number", "Run", "TableFigures", "figures"]
 OVERDUE = timedelta(days=2)
 """So long what has expired may wait for a sweep, and what is behind for a migration."""
 
-Table: TypeAlias = "tuple[type[AbstractBotSession], str]"
+Model: TypeAlias = "type[AbstractBotSession]"
+Table: TypeAlias = "tuple[Model, str]"
 
 
 @dataclass(frozen=True)
@@ -63,16 +64,20 @@ class Figures:
         return since is not None and since < self.at - OVERDUE
 
 
-def figures(may_see: Callable[[type[AbstractBotSession]], bool] = lambda model: True) -> Figures:
+def figures(
+    may_see: Callable[[Model], bool] = lambda model: True,
+    soon: Callable[[Model], timedelta] = lambda model: SOON,
+) -> Figures:
     """Look at all tables that the settings' bots keep sessions in.
 
     Args:
         may_see: only those whose model this allows, and incidents of the bots that keep some there.
+        soon: how long before its end a session of a model expires soon.
     """
     now = timezone.now()
     times, all_tables = Times(now), tables()
     seen = {table: places for table, places in all_tables.items() if may_see(table[0])}
-    found = [table_figures(*table, places, times) for table, places in seen.items()]
+    found = [table_figures(*table, places, times, soon(table[0])) for table, places in seen.items()]
     incidents = incidents_lately(now)
     if len(seen) < len(all_tables):
         bots = {bot for places in seen.values() for bot, _name in places}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
 from ..due import comes_due
-from ..finding import SOON, State
+from ..finding import State
 from .known import Place
 from .sampling import Pick
 from .sql import Columns, Part, version_of
@@ -32,9 +32,9 @@ class Group(NamedTuple):
     sessions: int
 
 
-def groups(columns: Columns, look: Pick, times: Times) -> list[Group]:
+def groups(columns: Columns, look: Pick, times: Times, soon: timedelta) -> list[Group]:
     """Return those that were looked at, in groups."""
-    ends = [times.now, times.now + SOON]
+    ends = [times.now, times.now + soon]
     parts = [
         *((columns[name], []) for name in ("bot", "name", "version")),
         passed(columns, "expires_at", ends, or_equal=True),

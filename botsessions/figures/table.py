@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -94,17 +94,22 @@ class TableFigures:
 
 
 def table_figures(
-    model: type[AbstractBotSession], using: str, declared: Declared, times: Times
+    model: type[AbstractBotSession],
+    using: str,
+    declared: Declared,
+    times: Times,
+    soon: timedelta,
 ) -> TableFigures:
     """Look at a table: five statements, whatever its size.
 
     Args:
         declared: the fragments that are kept there.
+        soon: how long before its end a session expires soon.
     """
     columns = Columns(model, using)
     facts = Known(columns, declared, times)
     look = pick(columns, facts.extent, LOOKED_AT)
-    found = groups(columns, look, times)
+    found = groups(columns, look, times, soon)
     seen = sum(group.sessions for group in found)
     counts = Counts(found, look.scale(seen), look.is_whole)
     readable = read(columns, pick(columns, facts.extent, READ), declared)
