@@ -731,6 +731,13 @@ def test_a_page_of_a_list_costs_six_statements_and_one_where_it_looks_for_words(
         link = page["next"]
 
 
+@pytest.mark.parametrize("size", ["abc", "0", "-1", "", "1.5"])
+def test_a_page_size_that_is_none_is_refused(login: Login, size: str) -> None:
+    answer = login("view").get(LIST, {"page_size": size})
+    assert answer.status_code == 400
+    assert list(answer.json()) == ["page_size"]
+
+
 def test_the_largest_page_costs_no_more_statements(login: Login) -> None:
     BotSession.objects.bulk_create(BotSession(bot="shop", key=str(n), data={}) for n in range(1001))
     client = login("view")

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any
 
-from rest_framework.exceptions import NotFound
+from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.fields import IntegerField
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.response import Response
 
@@ -59,6 +60,19 @@ class SessionPagination(CursorPagination):
         """Return the order in which indexes find what is asked for."""
         by_expiry = request.query_params.get("state") in (State.SOON, State.DUE, State.EXPIRED)
         return BY_EXPIRY if by_expiry and not hinted(request, queryset) else BY_KEY
+
+    def get_page_size(self, request: Any) -> Any:
+        """Return how many sessions a page is to have: the most that there may be, for more.
+
+        Raises:
+            ValidationError: that is no number of sessions.
+        """
+        name = self.page_size_query_param
+        try:
+            IntegerField(min_value=1).run_validation(request.query_params.get(name, self.page_size))
+        except ValidationError as exc:
+            raise ValidationError({name: exc.detail}) from None
+        return super().get_page_size(request)
 
     def decode_cursor(self, request: Any) -> Any:
         """Return the cursor of a request, with the place that it names.
