@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from botsessions import audit, enhance_storage, finding, session
 from botsessions.admin import activity, affected, doing, operations, ranges
 from botsessions.locks import process_lock
 from botsessions.maintenance import changing
-from botsessions.models import BotSession
+from botsessions.models import BotSession, HistoryEntry
 from botsessions.records import new_revision
 from botsessions.storages import Address
 
@@ -250,6 +252,24 @@ def test_sessions_of_another_database_are_named_without_a_link(
     page = run(operator, "forget_user", [row]).content.decode()
     assert url("change", row) in page
     assert url("change", other) not in page
+
+
+def test_of_several_users_who_are_forgotten_history_is_walked_once(operator: Client) -> None:
+    rows = [make(n, user_id=n) for n in (5, 6, 7)]
+    HistoryEntry.objects.create(
+        table="botsessions_botsession",
+        session_id=0,
+        revision=1,
+        data="1",
+        size=1,
+        at=timezone.now(),
+    )
+    with CaptureQueriesContext(connection) as queries:
+        run(operator, "forget_user", rows, confirmed="yes")
+    walks = [q for q in queries if "NOT EXISTS" in q["sql"] and q["sql"].startswith("SELECT")]
+    assert len(walks) == 2  # The second finds no more.
+    assert not BotSession.objects.exists()
+    assert not HistoryEntry.objects.exists()
 
 
 def test_what_is_done_for_an_id_is_done_to_no_stranger(operator: Client) -> None:

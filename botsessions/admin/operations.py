@@ -21,7 +21,7 @@ from ..figures.numbers import grouped
 from ..finding import Age, State, state_of
 from ..maintenance import BATCH_SIZE, Batch, Migrate, changing
 from ..maintenance.changing import batches_of_keys
-from ..maintenance.people import forget_user, stored_elsewhere
+from ..maintenance.people import erase, forget_those_gone, stored_elsewhere
 from ..maintenance.taking_part import in_tables
 from ..maintenance.versions import live
 from ..models import AbstractBotSession
@@ -289,7 +289,8 @@ class ForgetUser(Operation):
         self, sessions: QuerySet[Any], chosen: Mapping[str, Any], by: str = ""
     ) -> Iterator[Batch]:
         for user in users_of(sessions):
-            yield Batch(forget_user(user))
+            yield Batch(erase(user))
+        forget_those_gone()
 
 
 def users_of(sessions: QuerySet[Any]) -> Iterator[int]:

@@ -108,6 +108,19 @@ def forget_user(
     See :func:`export_user` for the others.
     """
     refuse_event_loop("forget_user", "sync_to_async")
+    count = erase(user_id, bot=bot, using=using, batch_size=batch_size)
+    forget_those_gone(using)
+    return count
+
+
+def erase(
+    user_id: int,
+    *,
+    bot: str | None = None,
+    using: str | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> int:
+    """Do what :func:`forget_user` does; :func:`forget_those_gone` is left, for several users."""
     erased: Counter[tuple[str, str]] = Counter()
     try:
         for sessions in in_tables(user_id, bot, using):
@@ -121,11 +134,15 @@ def forget_user(
                 edit.data = None
             erased[place.bot, place.fragment.name] += 1
         delete_rows(of_user(user_id, bot, using))
-        for _ in forget_history(using):  # Of sessions that are gone nobody knows whose they were.
-            pass
     finally:
         audit.info(sentence(erased))
     return erased.total()
+
+
+def forget_those_gone(using: str | None = None) -> None:
+    """Erase what is kept of sessions that are gone: of them nobody knows whose they were."""
+    for _ in forget_history(using):
+        pass
 
 
 def not_searched(*, bot: str | None = None, using: str | None = None) -> list[str]:
