@@ -74,6 +74,13 @@ class SessionPagination(CursorPagination):
             raise ValidationError({name: exc.detail}) from None
         return super().get_page_size(request)
 
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        parameters: list[dict[str, Any]] = super().get_schema_operation_parameters(view)
+        for parameter in parameters:
+            if parameter["name"] == self.page_size_query_param:
+                parameter["schema"]["minimum"] = 1
+        return parameters
+
     def decode_cursor(self, request: Any) -> Any:
         """Return the cursor of a request, with the place that it names.
 
