@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, TypeAlias
 
+from django.conf import settings
 from django.db import connections
 
 from .database.callers import caller_here
@@ -215,7 +216,7 @@ class Leases:
 @cache
 def is_on_sqlite() -> bool:
     """Whether any database is of SQLite, where one transaction keeps all others from writing."""
-    return any(vendor_of(using) == "sqlite" for using in connections)
+    return settings.configured and any(vendor_of(using) == "sqlite" for using in connections)
 
 
 async def refuse_to_wait_for_ever(ticket: Ticket, databases: Databases) -> None:
