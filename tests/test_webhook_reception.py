@@ -198,8 +198,9 @@ def test_e11_a_process_that_was_cut_off_saves_nothing_and_telegram_delivers_agai
     assert BotSession.objects.get().data == {"count": 1}
 
 
+@pytest.mark.parametrize("stops", [False, True], ids=["abruptly", "while it stops"])
 def test_one_whose_event_loop_ends_before_its_handler_is_handled_when_it_comes_again(
-    bot: Bot,
+    stops: bool, bot: Bot
 ) -> None:
     begun = asyncio.Event()
 
@@ -212,10 +213,15 @@ def test_one_whose_event_loop_ends_before_its_handler_is_handled_when_it_comes_a
     noted = bot(count_later)
 
     async def main() -> None:
-        home.home_here().reception.begin(get_bot("notes"), content_of(1001))
+        here = home.home_here()
+        here.reception.begin(get_bot("notes"), content_of(1001))
         await begun.wait()
+        if stops:
+            here.stop()
+            await asyncio.sleep(0.1)
 
     asyncio.run(main())  # Which cancels all tasks in the end.
+    home.forget_stopped_home()
     assert deliver() == 200
     assert noted == ["one", "one"]
     assert BotSession.objects.get().data == {"count": 1}

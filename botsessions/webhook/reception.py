@@ -71,15 +71,19 @@ class Reception:
         keeping = asyncio.create_task(self._keep_leases())
         try:
             await end.wait()
+            await self._finish()
         except asyncio.CancelledError:  # A server's event loop ends without a word.
             self._is_cut_off = True
+            await self._finish()
             raise
         finally:
-            while self._in_hand:
-                await asyncio.wait(self._in_hand.values())
             await asyncio.gather(*map(self._end, list(self._bots)))
             keeping.cancel()
             await asyncio.to_thread(close_databases)
+
+    async def _finish(self) -> None:
+        while self._in_hand:
+            await asyncio.wait(self._in_hand.values())
 
     async def _handle(self, bot: Bot, content: Mapping[str, Any]) -> HTTPStatus:
         served = await self._served(bot)
