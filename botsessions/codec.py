@@ -140,7 +140,8 @@ class Codec(Generic[T]):
         encoded = ENCODER.encode(value)
         if self.data_type is not None:
             back = self._convert(known)
-            if (place := time_with_seconds(data, encoded)) is not None:
+            # What is the same moment is equal, whatever its offset.
+            if data != back and (place := time_with_seconds(data, encoded)) is not None:
                 raise unstorable(path_of(place), OFFSET_WITH_SECONDS)
             self._refuse_loss(data, back)
         refuse_longer(encoded, max_bytes)
