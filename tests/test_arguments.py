@@ -72,8 +72,13 @@ for declared in (pizza, shop):
     declared.install(builder(), bot="here").build()
 
 
+def install(plain: Any) -> Any:
+    """Install another session: those above are of one bot."""
+    return session(storage=MemoryStorage()).install(plain)
+
+
 def build(plain: Any) -> Any:
-    return pizza.install(plain).build()
+    return install(plain).build()
 
 
 def bot_client(*args: Any, **kwargs: Any) -> Any:
@@ -233,7 +238,7 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
         "build returned NoneType: let it return the applica",
     ),
     (lambda: bot_client(build=lambda b: b.build()), "an application without a session: let it in"),
-    (lambda: bot_client(build=pizza.install), "build returned the builder: let it return builder."),
+    (lambda: bot_client(build=install), "build returned the builder: let it return builder."),
     (lambda: bot_client(build=asynchronous), "build returned something to await: write it with de"),
     (lambda: bot_client(build=build(builder())), "build must be a function from a builder to an a"),
     (lambda: bot_client(pizza), "The bot must be an alias of BOTSESSIONS['BOTS'], as text, not Se"),
