@@ -362,7 +362,7 @@ def test_edit_session_that_is_not_entered_says_how(use: Callable[[Any], Any]) ->
         result = use(context.edit_session())
         assert result is None or await result
 
-    (error,) = errors_of(pizza, handler)
+    (error,) = errors_of(session(initial=Pizza, storage=MemoryStorage()), handler)
     assert "Write `async with context.edit_session() as data`." in str(error)
 
 

@@ -15,6 +15,7 @@ from django.db.models import F
 from botsessions.database import claims, leases_table
 from botsessions.database.claims import AlreadyHandled, Claim, ClaimedElsewhere
 from botsessions.database.connections import close_databases
+from botsessions.database.keeper import keeper_of
 from botsessions.database.lease import Lease
 from botsessions.database.storage import DatabaseStorage
 from botsessions.database.transaction import DatabaseTransaction, note_handled
@@ -158,9 +159,10 @@ class Claims(IsolatedAsyncioTestCase):
         claim = Claim("pizza", 1001)
         read = asyncio.ensure_future(self.unit(claim).read([MARIA]))
         await asyncio.sleep(0.05)
+        keeper_of("default").let_go(claim)  # Nobody renews it: the process is suspended.
         await lapse_all()
         await self.count(self.unit(Claim("pizza", 1001), leased=False))
-        claim.until = time.monotonic() - 1  # It was suspended meanwhile.
+        claim.until = time.monotonic() - 1
         theirs.give_up()
         with pytest.raises(AlreadyHandled):
             await asyncio.wait_for(read, 30)
