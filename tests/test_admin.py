@@ -186,6 +186,15 @@ def test_few_are_counted_and_many_estimated(viewer: Client, monkeypatch: Any) ->
     assert "All ≈ 2,000,123 selected" in page
 
 
+def test_a_key_with_braces_is_no_pattern(client: Client) -> None:
+    client.force_login(staff("view", "delete"))
+    for key in ("{0}", "{name}", "{"):
+        make(key)
+    page = html(client)
+    for key in ("{0}", "{name}", "{"):
+        assert f'Select this object for an action - default:{key}"' in page
+
+
 def test_what_an_index_finds_is_listed_up_to_a_bound(viewer: Client, monkeypatch: Any) -> None:
     now = timezone.now()
     for n in range(60):

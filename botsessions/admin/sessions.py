@@ -77,9 +77,7 @@ class BotSessionAdmin(SessionPages):
         said = translated_by_django("Select this object for an action - {}")
         label = said.format(visible(str(session)))
         html = '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">'
-        return format_html(
-            html, ACTION_CHECKBOX_NAME, session.pk, label.format(visible(str(session)))
-        )
+        return format_html(html, ACTION_CHECKBOX_NAME, session.pk, label)
 
     @admin.display(description=_("chat or user"))
     def whose(self, session: AbstractBotSession) -> SafeString:
