@@ -95,6 +95,13 @@ class Execution(TransactionTestCase):
         assert isinstance(begun, Result)
         assert isinstance(committed, Result)
 
+    def test_two_transactions_are_not_taken_for_one(self) -> None:
+        two = [BEGIN, inserting(1), COMMIT, BEGIN, inserting(2), NONE, COMMIT]
+        answers = self.done(sending(*two))
+        failed = [isinstance(answer, DatabaseError) for answer in answers]
+        assert failed == [False, False, False, False, False, True, True]
+        assert self.stored == [1]
+
     def test_it_is_told_which_statement_of_a_whole_transaction_has_failed(self) -> None:
         answers = self.done(sending(BEGIN, inserting(1), NONE, inserting(2), COMMIT))
         assert [isinstance(a, DatabaseError) for a in answers] == [False, False, True, True, True]

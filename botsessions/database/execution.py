@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+BOUNDS = {statement.text for statement in (BEGIN, COMMIT, ROLLBACK)}
 BEGINNINGS = {"sqlite": "BEGIN IMMEDIATE"}
 """On SQLite it is waited there until something may be changed."""
 
@@ -98,9 +99,11 @@ class Execution:
         if len(statements) < 2 or connection.vendor != "postgresql" or self._is_within:
             return False
         *others, last = statements
-        is_whole = others[0] is BEGIN and last is COMMIT
+        bounds = [n for n, statement in enumerate(statements) if statement.text in BOUNDS]
+        is_whole = bounds == [0, len(others)] and others[0] is BEGIN and last is COMMIT
+        goes_together = not bounds and all(statement.goes_with_next for statement in others)
         return (
-            (is_whole or all(statement.goes_with_next for statement in others))
+            (is_whole or goes_together)
             and not any(statement.each for statement in statements)
             and connection.autocommit
             and not connection.in_atomic_block
