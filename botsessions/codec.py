@@ -6,27 +6,22 @@ and lone surrogates, at most 30 levels deep.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import is_dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import msgspec.inspect
 
+from .datapath import ROOT, Place, path_of, step
 from .exceptions import SessionDataError
 from .offsets import time_with_seconds
 from .records import DECODER, ENCODER, Json
 
 T = TypeVar("T")
 
-Place: TypeAlias = "tuple[()] | tuple[Place, str | int]"
-"""In JSON: the place of a container, and the key or index there; the root is empty."""
-
-ROOT: Place = ()
 MAX_DEPTH = 30
-PLAIN_NAME = re.compile(r"\w+")
 UNSTORABLE_TEXT = re.compile("[\0\ud800-\udfff]")
 PLACE_TOLD = re.compile(r" - at (?:`key` in )?`(\$[^`]*)`\Z")
 """In msgspec's messages: where it is."""
@@ -270,24 +265,6 @@ def finite(value: float, place: Place) -> float:
     if not math.isfinite(value):
         raise unstorable(path_of(place), "is infinite or not a number")
     return float(value)
-
-
-def path_of(place: Place) -> str:
-    """Return the text of a place, which nobody needs where nothing is wrong."""
-    path = ""
-    while place:
-        place, name = place
-        path = step(name) + path
-    return f"${path}"
-
-
-def step(name: str | int) -> str:
-    """Return what leads from a container to a part of it: ``.name``, ``["a.b"]`` or ``[0]``."""
-    if isinstance(name, int):
-        return f"[{name}]"
-    if PLAIN_NAME.fullmatch(name):
-        return f".{name}"
-    return f"[{json.dumps(name, ensure_ascii=False)}]".encode("utf-8", "backslashreplace").decode()
 
 
 def refuse_longer(encoded: bytes, max_bytes: int) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .codec import ROOT, Place, path_of, too_deep, unstorable
+from .codec import too_deep, unstorable
 from .conf import app_settings
+from .datapath import ROOT, Place, path_of
 from .records import Json
 
 MASK = re.compile(r"\[masked: (\$.*)\]", re.DOTALL)

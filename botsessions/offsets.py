@@ -8,12 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import datetime, time, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-if TYPE_CHECKING:
-    from .codec import Place
+from .datapath import ROOT, Place
 
 TIME_WITH_OFFSET = re.compile(rb':\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)"')
 """In JSON, what may be one."""
@@ -29,7 +28,7 @@ def time_with_seconds(data: Any, encoded: bytes) -> Place | None:
     """
     if TIME_WITH_OFFSET.search(encoded) is None:
         return None
-    return found_in(msgspec.to_builtins(data, builtin_types=(datetime, time)), ())
+    return found_in(msgspec.to_builtins(data, builtin_types=(datetime, time)), ROOT)
 
 
 def found_in(value: Any, place: Place) -> Place | None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from django.db.models import TextChoices
 
 from ..absent import ABSENT
-from ..codec import step
+from ..datapath import step
 from .plain import visible
 
 T = TypeVar("T")

@@ -16,7 +16,8 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext, ngettext
 from msgspec.inspect import Type
 
-from ..codec import MAX_DEPTH, step
+from ..codec import MAX_DEPTH
+from ..datapath import step
 from ..figures.numbers import grouped
 from .declared_types import name_of, part_of
 from .moments import moment

@@ -9,7 +9,7 @@ from typing import Any
 
 from telegram import TelegramObject
 
-from ..codec import ROOT, Place
+from ..datapath import ROOT, Place
 from ..exceptions import SessionDataError
 from .attributes import attributes, attributes_of
 from .packing import packed

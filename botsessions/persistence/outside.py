@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from ..absent import ABSENT, Absent
-from ..codec import ROOT, Place, path_of
 from ..data import Data
+from ..datapath import ROOT, Place, path_of
 from ..declaration import Fragment
 from ..exceptions import SessionConflict
 from ..records import DECODER, Json, Record

@@ -20,16 +20,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 import telegram
 
-from ..codec import (
-    MAX_DEPTH,
-    ROOT,
-    SORTED,
-    UNSTORABLE_TEXT,
-    Place,
-    path_of,
-    too_deep,
-    unstorable,
-)
+from ..codec import MAX_DEPTH, SORTED, UNSTORABLE_TEXT, too_deep, unstorable
+from ..datapath import ROOT, Place, path_of
 from ..exceptions import SessionDataError
 from .attributes import attributes, attributes_of
 

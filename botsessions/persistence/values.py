@@ -9,18 +9,17 @@ from typing import Any
 import telegram
 
 from ..codec import (
-    ROOT,
     SORTED,
     Codec,
     Decoded,
     Encoded,
-    path_of,
     refuse_longer,
     strict,
     too_deep,
     type_name,
     unstorable,
 )
+from ..datapath import ROOT, path_of
 from ..exceptions import SessionDataError
 from ..records import ENCODER, Json
 from .attributes import attributes
