@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
@@ -123,6 +123,10 @@ class Bot:
             return import_string(path)
         except ImportError as exc:
             raise ImproperlyConfigured(f"{where}: {exc}.") from exc
+
+
+WRONG_SETTINGS: Final = (ImproperlyConfigured, AttributeError)
+"""What a bot raises whose settings are wrong; ``manage.py check`` tells what it is."""
 
 
 def all_bots() -> dict[str, Bot]:

@@ -11,7 +11,6 @@ from functools import cache, reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
@@ -19,7 +18,7 @@ from django.db.models.lookups import Contains, StartsWith
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from .bots import all_bots
+from .bots import WRONG_SETTINGS, all_bots
 from .due import comes_due, coming_due
 from .models import AbstractBotSession
 from .records import MAX_ID
@@ -143,7 +142,7 @@ def fragments() -> Iterator[tuple[str, Fragment[Any]]]:
     for alias, bot in all_bots().items():
         try:
             declared = bot.fragments.values()
-        except (ImproperlyConfigured, AttributeError):  # manage.py check tells.
+        except WRONG_SETTINGS:
             continue
         for fragment in declared:
             yield alias, fragment

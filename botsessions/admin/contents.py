@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
 from django.utils.functional import Promise
 from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
-from ..bots import all_bots
+from ..bots import WRONG_SETTINGS, all_bots
 from ..declaration import Fragment
 from ..exceptions import SessionDataError, SessionVersionError
 from ..figures.incidents import incidents_of
@@ -96,7 +95,7 @@ class Contents:
             return None, ""
         try:
             return declared(self.session.bot, self.session.name), ""
-        except (ImproperlyConfigured, AttributeError) as exc:
+        except WRONG_SETTINGS as exc:
             return None, str(exc)
 
     @property
