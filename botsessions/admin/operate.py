@@ -30,9 +30,8 @@ from .contents import Contents
 from .differences import differences
 from .doing import Left, Outcome, Run, do
 from .filters import limits
-from .listed import lists
+from .listed import lists, may_see
 from .merging import Merge
-from .overview import may_see
 from .past import undo
 from .plain import visible
 

@@ -24,12 +24,11 @@ from ..figures.table import FragmentFigures, VersionFigures
 from ..figures.webhooks import telegram_says
 from ..finding import SOON, Age, State
 from ..models import AbstractBotSession
-from ..permissions import may
 from . import columns
 from .chart import Chart
 from .filters import NO_NAME
 from .incidents import counted
-from .listed import lists
+from .listed import lists, may_see
 from .moments import relative
 from .plain import visible
 from .ranges import NO_VERSION
@@ -145,12 +144,6 @@ def overview_for(request: HttpRequest) -> dict[str, Any]:
         "webhooks": webhooks(telegram_says()),
         "webhooks_url": url(here, at, "webhooks") if here.is_registered(at) else "",
     }
-
-
-def may_see(request: HttpRequest, here: AdminSite, model: type[AbstractBotSession]) -> bool:
-    model_admin = here.get_model_admin(model) if here.is_registered(model) else None
-    has_permission = getattr(model_admin, "has_overview_permission", None)
-    return bool(has_permission(request) if has_permission else may(request.user, model, "view"))
 
 
 def soon(here: AdminSite, model: type[AbstractBotSession]) -> timedelta:
