@@ -199,7 +199,7 @@ def test_secrets_of_two_places_are_not_mixed_up(login: Login) -> None:
     assert BotSession.objects.get().data == data | {"pizzas": 2}
 
 
-@pytest.mark.parametrize(
+each_change = pytest.mark.parametrize(
     ("method", "action", "data"),
     [
         ("PATCH", "", {"data": {"pizzas": 9}}),
@@ -208,6 +208,9 @@ def test_secrets_of_two_places_are_not_mixed_up(login: Login) -> None:
         ("POST", "extend/", {"seconds": 86400}),
     ],
 )
+
+
+@each_change
 class TestChanges:
     def test_need_a_state_that_was_seen(
         self, login: Login, method: str, action: str, data: Any
@@ -272,21 +275,13 @@ def test_a_session_that_is_kept_busy_is_for_later(login: Login, monkeypatch: Any
     assert (answer.status_code, answer.json()) == (503, {"detail": "Its key was not free."})
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "content"),
-    [
-        ("PATCH", "", {"data": {"n": 2}}),
-        ("DELETE", "", None),
-        ("POST", "expire/", None),
-        ("POST", "extend/", {"seconds": 60}),
-    ],
-)
+@each_change
 def test_a_session_of_a_bot_that_cannot_be_imported_is_not_changed(
-    login: Login, settings: Any, method: str, path: str, content: Any
+    login: Login, settings: Any, method: str, action: str, data: Any
 ) -> None:
     settings.BOTSESSIONS["BOTS"]["broken"] = {"SESSION": "nowhere.session", "APPLICATION": print}
     row, client = make(bot="broken"), login("view", "change", "delete", "view_contents")
-    answer = send(client, method, url(row, path), content, tag(row))
+    answer = send(client, method, url(row, action), data, tag(row))
     assert answer.status_code == 503
     assert answer.json()["detail"].startswith("The bot's settings are wrong: BOTSESSIONS")
     assert BotSession.objects.get().revision == row.revision

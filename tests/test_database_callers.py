@@ -134,19 +134,26 @@ def test_e3_who_is_interrupted_while_it_waits_leaves_no_key_behind(lock: str) ->
     assert declared.get("1") == {"n": 5}
 
 
-INTERRUPTED = """
-import random, signal, sys, threading, time
+WITH_A_DATABASE = """
+import sys
 import django
 from django.conf import settings
-from django.core.management import call_command
 settings.configure(
     INSTALLED_APPS=["botsessions"],
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": sys.argv[1]}},
 )
 django.setup()
+from django.core.management import call_command
 call_command("migrate", verbosity=0)
-from django.db import connections
 from botsessions import session
+"""
+"""What a program begins with; its first argument is the path of a new file."""
+
+INTERRUPTED = (
+    WITH_A_DATABASE
+    + """
+import random, signal, threading, time
+from django.db import connections
 
 counted = session(initial=lambda: {"n": 0})
 counted.installed("bot", "process")
@@ -189,6 +196,7 @@ for number in range(400):
     other.join(30)
     assert found and found[0]["n"] in (0, 1), f"The key is held after {number} interruptions."
 """
+)
 
 
 @pytest.mark.once
@@ -338,19 +346,11 @@ def test_a_forked_child_has_an_event_loop_of_its_own() -> None:
     assert done.returncode == 0, done.stderr
 
 
-ENDING = """
-import asyncio, sys, types
-import django
-from django.conf import settings
-settings.configure(
-    INSTALLED_APPS=["botsessions"],
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": sys.argv[1]}},
-)
-django.setup()
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
+ENDING = (
+    WITH_A_DATABASE
+    + """
+import asyncio, types
 import botsessions
-from botsessions import session
 
 declared = session(initial=dict)
 declared.installed("bot", sys.argv[2])
@@ -398,6 +398,7 @@ else:  # What a module has goes when Python ends, the last imported first.
     sys.modules["last"] = botsessions.last = types.ModuleType("last")
     botsessions.last.used = AtTheEnd({"edit": edit, "aedit": aedit}[sys.argv[3]])
 """
+)
 
 
 @pytest.mark.once
