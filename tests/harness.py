@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -14,6 +15,12 @@ from telegram.ext import BaseHandler, TypeHandler
 from botsessions import MemoryStorage
 from botsessions.storages import Address, Record
 from botsessions.testing import AsyncBotClient
+
+
+async def turns(number: int = 50) -> None:
+    """Let other tasks go on, as far as they get without waiting for a thread or a clock."""
+    for _ in range(number):
+        await asyncio.sleep(0)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from botsessions.locks import process_lock
 from botsessions.snapshots import inside
 from botsessions.storages import ANY, Address, Record
 
-from .harness import Store, client
+from .harness import Store, client, turns
 
 MARIA = Address("1", "", "1001")
 
@@ -256,6 +256,15 @@ async def half_of(block: Any) -> None:
         await asyncio.sleep(60)
 
 
+async def cut_off(work: Any, meanwhile: Any = turns) -> None:
+    """Cancel what has come as far as it gets."""
+    task = asyncio.create_task(work)
+    await turns()
+    await meanwhile()
+    task.cancel()
+    await asyncio.wait([task])
+
+
 class BesideABlockThatIsUndone(SimpleTestCase):
     """Whose change it was cannot be told, so one that others may have made is never undone."""
 
@@ -268,11 +277,7 @@ class BesideABlockThatIsUndone(SimpleTestCase):
 
         async def work(declared: Any, context: Any, act: Any, is_own: bool) -> None:
             block = context.edit_session() if is_own else declared.aedit("1001")
-            editing = asyncio.create_task(half_of(block))
-            await asyncio.sleep(0.01)
-            await act(context)
-            editing.cancel()
-            await asyncio.wait([editing])
+            await cut_off(half_of(block), lambda: act(context))
 
         ways = product((session, lazy_session), (change, assign), (True, False))
         for declare, act, is_own in ways:
@@ -285,8 +290,7 @@ class BesideABlockThatIsUndone(SimpleTestCase):
             data = context.session
             data["count"] += 1
             block = context.edit_session() if is_own else declared.aedit("1001")
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(half_of(block), 0.01)
+            await cut_off(half_of(block))
             assert context.session is data
             data["count"] += 1
 
@@ -304,8 +308,7 @@ class BesideABlockThatIsUndone(SimpleTestCase):
                 await asyncio.sleep(60)
 
         async def work(declared: Any, context: Any) -> None:
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(edit(declared, context), 0.01)
+            await cut_off(edit(declared, context))
             context.session["count"] += 1
 
         assert await outcome(work) == ([], {"count": 2})
@@ -317,14 +320,13 @@ class BesideABlockThatIsUndone(SimpleTestCase):
             async def change() -> None:
                 async with context.edit_session() as data:
                     entered.set()
-                    await asyncio.sleep(0.01)
+                    await turns()
                     data["count"] += 10
                     await go.wait()
 
             changing = asyncio.create_task(change())
             await entered.wait()
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(half_of(declared.aedit("1001")), 0.02)
+            await cut_off(half_of(declared.aedit("1001")))
             go.set()
             await changing
 
@@ -346,7 +348,7 @@ class BesideABlockThatIsUndone(SimpleTestCase):
                     data["count"] += 10
             else:
                 context.session["count"] += 10
-            await asyncio.sleep(0.01)  # The event loop closes the generator.
+            await turns()  # The event loop closes the generator.
 
         for is_own, in_block in product((True, False), repeat=2):
             with self.subTest(is_own=is_own, in_block=in_block):
@@ -361,7 +363,7 @@ class BesideABlockThatIsUndone(SimpleTestCase):
         async def work(declared: Any, context: Any) -> None:
             async for _ in editing(declared):
                 break
-            await asyncio.sleep(0.01)
+            await turns()
 
         async def nested() -> None:
             async with declared.aedit("1001"):
@@ -386,7 +388,7 @@ class BesideABlockThatIsUndone(SimpleTestCase):
             context.session["count"] += 1
             async for _ in editing(declared):
                 break
-            await asyncio.sleep(0.01)
+            await turns()
             context.session["count"] += 1
 
         assert await outcome(work) == ([], {"count": 3})

@@ -32,7 +32,7 @@ from botsessions.keys import per_user
 from botsessions.sources import FromIds, FromKey, FromUpdate, Source
 from botsessions.storages import Address, Record
 
-from .harness import Store, text
+from .harness import Store, text, turns
 from .limits import aside, run, within
 from .locked import (
     BOT,
@@ -769,7 +769,7 @@ def test_what_begins_while_the_update_is_saved_for_the_last_time_waits_for_its_e
     async def joined_before(update: Any, context: Any) -> None:
         context.session["count"] += 100
         tasks.append(asyncio.create_task(end_late()))
-        await asyncio.sleep(0.01)
+        await turns()
 
     async def end_late() -> None:
         async with declared.aedit(chat=chat, bot=BOT) as data:
@@ -784,7 +784,7 @@ def test_what_begins_while_the_update_is_saved_for_the_last_time_waits_for_its_e
         async with bot_running("process", declared, work) as bot:
             await bot.application.update_queue.put(text(bot.user(id=chat)))
             await storage.writing.wait()
-            await asyncio.sleep(0.01)
+            await turns()
             storage.let_go.set()
             outcome.extend(
                 await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)

@@ -23,6 +23,7 @@ from botsessions.exceptions import SessionConflict
 from botsessions.models import HandledUpdate
 from botsessions.storages import Address, Record
 
+from .locked import eventually
 from .proxy import between
 from .statements import noted_statements
 
@@ -158,7 +159,7 @@ class Claims(IsolatedAsyncioTestCase):
         await DatabaseTransaction("default", {}, lease=theirs).read([])
         claim = Claim("pizza", 1001)
         read = asyncio.ensure_future(self.unit(claim).read([MARIA]))
-        await asyncio.sleep(0.05)
+        await eventually(lambda: claim.is_had)
         keeper_of("default").let_go(claim)  # Nobody renews it: the process is suspended.
         await lapse_all()
         await self.count(self.unit(Claim("pizza", 1001), leased=False))
