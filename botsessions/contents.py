@@ -68,6 +68,8 @@ class Contents:
         self.joined: dict[str, Joined] = {}
         self.added: list[Data[Any]] = []
         """What no fragment leads to, as far as the exchange has not seen it yet."""
+        self._added_in: dict[Data[Any], frozenset[object]] = {}
+        """All of that, one after another, with the marks of the code that has added it."""
 
     async def find(self, bot: str, source: Source) -> None:
         """Ask the key functions. Nothing is known yet of what is stored under the keys.
@@ -148,15 +150,22 @@ class Contents:
             self.all[name] = data
             self.own = [*self.own, data]
         self.added.append(data)
+        self._added_in[data] = inside.get()
 
-    def snapshot(self) -> dict[str, Data[Any]]:
-        """Return what there is now, for :meth:`restore`."""
-        return dict(self.all)
+    def snapshot(self) -> tuple[dict[str, Data[Any]], frozenset[object]]:
+        """Return what there is now, and the marks of the running block, for :meth:`restore`."""
+        return dict(self.all), inside.get()
 
-    def restore(self, before: dict[str, Data[Any]]) -> None:
-        """Let there be what was there before something was added. What was written since stays."""
+    def restore(self, before: tuple[dict[str, Data[Any]], frozenset[object]]) -> None:
+        """Let there be what was there before a block, and what code beside it has added since.
+
+        What was written since stays, too.
+        """
+        there, block = before
+        self._added_in = {d: marks for d, marks in self._added_in.items() if not marks >= block}
+        beside = {self._name_at(d.address): d for d in self._added_in if d.address is not None}
         written = {name: data for name, data in self.all.items() if data.was_written}
-        self.all = before | written
+        self.all = there | beside | written
         kept = {*self.all.values()}
         self.added = [data for data in self.added if data in kept]
         self._find_own()

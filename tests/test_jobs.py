@@ -292,6 +292,39 @@ class InHandlers(WithBot):
             assert self.bot.errors == []
             BotSession.objects.all().delete()
 
+    def test_f13_what_is_scheduled_beside_a_block_stays_if_the_block_raises(self) -> None:
+        async def go(update: Any, context: Any) -> None:
+            opened, scheduled = asyncio.Event(), asyncio.Event()
+
+            async def edit() -> None:
+                async with context.edit_session():
+                    self.remind.run_once(HOUR, "of the block", name="tea")
+                    self.remind.run_once(HOUR, name="egg")
+                    self.remind.cancel("before")
+                    opened.set()
+                    await scheduled.wait()
+                    if last:
+                        self.remind.run_once(HOUR, "of the block", name="tea")
+                    raise ValueError("no")
+
+            self.remind.run_once(HOUR, name="before")
+            block = asyncio.create_task(edit())
+            await opened.wait()
+            self.remind.run_once(HOUR, "beside", name="tea")
+            self.remind.run_once(HOUR, name="toast")
+            scheduled.set()
+            await asyncio.wait([block])
+            block.exception()
+
+        for block, last in product((True, False), repeat=2):
+            self.bot.options = {"block": block}
+            self.start(go=go)
+            self.maria.send("/go")
+            found = {key: data["data"] for _, key, data in jobs()}
+            assert found == {"5/before": None, "5/tea": "beside", "5/toast": None}, (block, last)
+            assert self.bot.errors == []
+            BotSession.objects.all().delete()
+
     def test_f13_beside_others_a_handler_saves_it_at_its_end(self) -> None:
         self.bot.options = {"block": False}
         self.start(go=self.scheduling(HOUR, name="tea"))
