@@ -120,7 +120,8 @@ class Hold:
         self.asked_at = time.monotonic()
         if lock.busy:
             keys = self.missing([*keys, *besides(lock.wanted)])
-        ticket = lock.request(keys, caller_here() if is_on_sqlite() else None)
+        caller = caller_here() if settings.configured and is_on_sqlite() else None
+        ticket = lock.request(keys, caller)
         if not ticket.granted:
             try:
                 await refuse_to_wait_for_ever(ticket, databases)
@@ -216,7 +217,7 @@ class Leases:
 @cache
 def is_on_sqlite() -> bool:
     """Whether any database is of SQLite, where one transaction keeps all others from writing."""
-    return settings.configured and any(vendor_of(using) == "sqlite" for using in connections)
+    return any(vendor_of(using) == "sqlite" for using in connections)
 
 
 async def refuse_to_wait_for_ever(ticket: Ticket, databases: Databases) -> None:

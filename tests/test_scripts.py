@@ -69,6 +69,40 @@ def test_other_storages_need_no_django(tmp_path: Path) -> None:
     assert run(code, tmp_path) == "counted 1\ncounted 2\n"
 
 
+def test_settings_that_come_after_a_session_in_memory_hold_all_the_same(tmp_path: Path) -> None:
+    code = f"""{DECLARED}
+asyncio.run(main(session(initial=dict, storage=MemoryStorage())))
+{SET_UP}
+from threading import Event, Thread
+from django.db import connection, transaction
+from botsessions.exceptions import SessionLockError
+from botsessions.testing.offline import TOKEN
+
+BOT = TOKEN.partition(":")[0]
+counter = session(initial=dict)
+asyncio.run(main(counter))
+held, over = Event(), Event()
+
+def hold():
+    with counter.edit(chat=7, bot=BOT):
+        held.set()
+        over.wait()
+    connection.close()
+
+thread = Thread(target=hold, daemon=True)
+thread.start()
+held.wait()
+try:
+    with transaction.atomic(), counter.edit(chat=7, bot=BOT):
+        pass
+except SessionLockError as exc:
+    print(exc)
+over.set()
+thread.join()
+"""
+    assert "somebody else in this process" in run(code, tmp_path)
+
+
 def run(code: str, directory: Path, status: int = 0) -> str:
     """Return what a script wrote, in a process of its own."""
     (directory / "script.py").write_text(code)
