@@ -14,7 +14,7 @@ from .contents import Contents
 from .data import OVER, Data
 from .database.claims import Claim
 from .declaration import Fragment
-from .exceptions import SessionClosed, SessionError, SessionLockTimeout
+from .exceptions import SessionClosed, SessionError, SessionLockTimeout, SessionStorageError
 from .exchange import Exchange
 from .failures import Failure, tell
 from .holding import Hold
@@ -230,7 +230,7 @@ class Unit(KeyHolder):
         """Whether no handler has begun because a storage or a lock failed."""
         # Without data it was the key function; other SessionErrors are about the data.
         of_data = isinstance(self.error, SessionError) and not isinstance(
-            self.error, SessionLockTimeout
+            self.error, (SessionLockTimeout, SessionStorageError)
         )
         return bool(self.contents.all) and self.error is not None and not of_data
 

@@ -21,6 +21,7 @@ from botsessions.exceptions import (
     SessionDataError,
     SessionExpiryError,
     SessionLockTimeout,
+    SessionStorageError,
 )
 from botsessions.locks import Ticket, process_lock
 from botsessions.models import BotSession, BotSessionLease
@@ -239,6 +240,7 @@ class Life(SimpleTestCase):
         for error, is_unloaded in (
             (OSError("gone"), True),
             (SessionLockTimeout("held"), True),
+            (SessionStorageError("locked"), True),
             (SessionExpiryError("told"), False),
         ):
             store = Store()

@@ -17,12 +17,13 @@ from telegram.ext import MessageHandler, filters
 from botsessions import lazy_session, session
 from botsessions.bots import get_bot
 from botsessions.exceptions import SessionConflict
-from botsessions.models import BotSession, HandledUpdate
+from botsessions.models import BotSession, BotSessionLease, HandledUpdate
 from botsessions.webhook import home, reception
 from botsessions.webhook.delivery import SECRET_HEADER
 
 from .botapi import serving
 from .sites import SECRET, TOKEN
+from .test_database_faults import locked
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
@@ -236,6 +237,18 @@ def test_an_error_in_a_handler_is_no_reason_to_deliver_again(bot: Bot) -> None:
     assert [deliver(), deliver()] == [200, 200]
     assert noted == ["one", "The handler raised."]
     assert not BotSession.objects.exists()
+
+
+def test_one_whose_key_stays_locked_is_delivered_again(bot: Bot, settings: Any) -> None:
+    noted = bot(count)
+    assert deliver() == 200
+    settings.BOTSESSIONS = {**settings.BOTSESSIONS, "RETRY_SECONDS": 0.3}
+    with locked(BotSessionLease):
+        assert deliver(1002) == 503
+    settings.BOTSESSIONS = {**settings.BOTSESSIONS, "RETRY_SECONDS": 30}
+    assert deliver(1002) == 200
+    assert [text for text in noted if "locked" not in text] == ["one", "one"]
+    assert BotSession.objects.get().data == {"count": 2}
 
 
 def test_a_forgotten_migrate_is_told_in_a_line_and_telegram_delivers_again(
