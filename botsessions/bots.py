@@ -55,7 +55,11 @@ class Bot:
 
     @property
     def persistence(self) -> Any:
-        """A new persistence of python-telegram-bot's data; ``None`` for a bot without."""
+        """A new persistence of python-telegram-bot's data; ``None`` for a bot without.
+
+        Raises:
+            ImproperlyConfigured: the setting leads to none.
+        """
         declared = self.settings.get("PERSISTENCE")
         if not declared:
             return None
@@ -63,7 +67,13 @@ class Bot:
         problem = misfit(make, (), {}) if callable(make) else f"it is {type(make).__name__}"
         if problem is not None:
             raise ImproperlyConfigured(f"{self._where('PERSISTENCE')} cannot be called: {problem}.")
-        return make()
+        made = make()
+        if not hasattr(made, "fragments"):
+            raise ImproperlyConfigured(
+                f"{self._where('PERSISTENCE')} gives {type(made).__name__}, which is no "
+                "BotPersistence."
+            )
+        return made
 
     @property
     def fragments(self) -> Mapping[str, Fragment[Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import SimpleTestCase, override_settings
+from telegram.ext import DictPersistence
 
 from botsessions import session
 from botsessions.bots import Bot, all_bots, get_bot
@@ -159,6 +160,14 @@ class BuildingABot(SimpleTestCase):
         bot = Bot("shop", {**PIZZA, "TOKEN": "7:SECRET", "APPLICATION": build_nothing})
         with pytest.raises(ImproperlyConfigured, match="'shop' returned NoneType"):
             build_application(bot)
+
+    def test_a_function_that_returns_no_persistence_is_refused(self) -> None:
+        for given in (None, DictPersistence()):
+            bot = Bot(
+                "shop", {**PIZZA, "TOKEN": "7:SECRET", "PERSISTENCE": lambda given=given: given}
+            )
+            with pytest.raises(ImproperlyConfigured, match=" which is no BotPersistence"):
+                build_application(bot)
 
     async def test_a_client_takes_the_bot_that_is_named(self) -> None:
         bots = {"shop": PIZZA, "cafe": {**PIZZA, "SESSION": f"{HERE}.tea"}}

@@ -213,6 +213,12 @@ WRONG: list[tuple[str, Any, str, str]] = [
         "E016",
         "['PERSISTENCE'] cannot be called: missing a required argument: 'bot'",
     ),
+    (
+        "a function that forgets to return a persistence",
+        {"BOTS": {"a": {**PIZZA, "PERSISTENCE": lambda: None}}},
+        "E016",
+        "['PERSISTENCE'] gives NoneType, which is no BotPersistence",
+    ),
     ("limits that are no dict", {"FREE_STORAGE": 64}, "E030", "['FREE_STORAGE'] is not a dict"),
     ("a limit of nothing", {"FREE_STORAGE": {"MAX_SESSIONS": 0}}, "E030", "MAX_SESSIONS"),
     (

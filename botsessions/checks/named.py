@@ -56,13 +56,7 @@ def of_persistence(bot: Bot, where: str) -> Iterator[CheckMessage]:
             f"{where}['PERSISTENCE'] cannot be used: {exc}", hint=hint, id="botsessions.E016"
         )
         return
-    if found is not None and not hasattr(found, "fragments"):
-        yield Error(
-            f"{where}['PERSISTENCE'] gives {type(found).__name__}, which is no BotPersistence.",
-            hint=hint,
-            id="botsessions.E016",
-        )
-    elif found is not None:
+    if found is not None:
         yield from of_storages(found.fragments, f"{where}['PERSISTENCE']")
 
 
