@@ -363,7 +363,7 @@ def test_where_a_migration_has_failed_its_page_promises_none(
     storage = enhance_storage(migrations={2: migrate})
     declared = session(data_type=dict[str, int], storage=storage)
     settings.BOTSESSIONS = {"BOTS": {"1": {"SESSION": declared, "APPLICATION": print}}}
-    row = make("5", {"count": 1}, bot="1", version=1)
+    row = make("5", {"count": 1}, bot="1", version=1, user_id=5)
     client.force_login(staff("view", "view_contents", "change"))
     promise, told = "The bot migrates it to 2", "it could not bring it to 2: see the incidents."
 
@@ -378,11 +378,24 @@ def test_where_a_migration_has_failed_its_page_promises_none(
     for name in ("change", "edit"):
         assert told in page(name)
         assert promise not in page(name)
-    assert "bs-refused" in page()
-    assert "bs-live" not in page()
+
+    make("6", {"count": 1}, bot="1", version=1)
+    make("7", {"count": 1}, bot="1", version=1, user_id=5)
+    with CaptureQueriesContext(connection) as queries:
+        listed = client.get(LIST).content.decode()
+    assert len(queries) <= 8
+    assert re.findall(r'class="bs-state bs-(\w+)"', listed) == ["live", "live", "refused"]
+    found = client.get(f"{LIST}?state=unreadable").context["cl"].result_list
+    assert found == [row]
+    asked = client.get(f"{LIST}action/expire/?state=unreadable").content.decode()
+    others = client.get(url("change", BotSession.objects.get(key="7"))).content.decode()
+    for shown in (page(), asked, others):
+        assert "bs-refused" in shown
     BotSession.objects.update(updated_at=timezone.now())  # Somebody has mended it.
     assert promise in page()
-    assert "bs-live" in page()
+    for shown in (page(), client.get(LIST).content.decode()):
+        assert "bs-live" in shown
+        assert "bs-refused" not in shown
 
 
 def test_names_of_fields_are_for_those_who_may_see_contents(client: Client) -> None:

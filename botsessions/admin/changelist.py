@@ -19,6 +19,7 @@ from django.utils.translation import gettext
 from ..figures.numbers import grouped
 from ..finding import found, is_bounded, search_parts
 from ..paging import BY_KEY, Take, among, in_order, page, walk
+from .contents import note_failures
 from .filters import BotFilter, SortFilter
 from .hints import Hint, hint_of
 from .plain import visible
@@ -154,6 +155,7 @@ class SessionChangeList(ChangeList):
         rows = model_admin.judged(request, self.root_queryset.filter(pk__in=shown))
         place = {key: n for n, key in enumerate(shown)}
         self.result_list = sorted(rows, key=lambda row: place[row.pk]) if shown else []
+        note_failures(self.result_list)
         return None
 
     def _key(self, text: str) -> Any:

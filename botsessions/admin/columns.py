@@ -109,20 +109,14 @@ def whose(session: AbstractBotSession) -> SafeString:
     )
 
 
-def state(
-    contents: Contents, soon: timedelta = SOON, *, is_refused: bool | None = None
-) -> SafeString:
-    """Return the state as text with an icon that screen readers do not read.
-
-    Args:
-        is_refused: whether the bot refuses the data, where more is known than of many sessions.
-    """
+def state(contents: Contents, soon: timedelta = SOON) -> SafeString:
+    """Return the state as text with an icon that screen readers do not read."""
     state = state_of(contents.session, soon=soon)
     label: Any = state.label
     if state == State.SOON and comes_due(contents.session.name):
         label = gettext("Due soon")
     shown: tuple[Any, ...] = (state.value, ICONS[state], label)
-    if contents.is_refused if is_refused is None else is_refused:
+    if contents.is_unreadable:
         shown = ("refused", "✕", gettext("Unreadable"))
     return format_html(
         '<span class="bs-state bs-{}"><span aria-hidden="true">{}</span> {}</span>', *shown

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,13 +13,15 @@ from django.utils.translation import gettext_lazy as _
 
 from ..bots import WRONG_SETTINGS, all_bots
 from ..declaration import Fragment
-from ..exceptions import SessionDataError, SessionVersionError
-from ..figures.incidents import incidents_of
+from ..exceptions import SessionDataError
+from ..figures.incidents import last_refused
 from ..finding import Age, State, age_of, state_of
 from ..maintenance import declared
+from ..maintenance.changing import address_of
 from ..masking import HIDDEN, hidden, mask, mask_text, masked_fields
-from ..models import AbstractBotSession, Incident
+from ..models import AbstractBotSession
 from ..reading import UNKNOWN, UNREADABLE, data_of, text_of
+from ..records import Address
 from .editing import pretty
 from .plain import visible
 
@@ -85,8 +87,13 @@ class Contents:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the bot does not read the data, as far as that is known."""
+        """Whether the bot does not take the data as it is, as far as that is known."""
         return not self.expired and bool(self.age == Age.NEWER or self._of_data)
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether the bot cannot read the data, nor make of it what it can read."""
+        return self.is_refused or (self.has_failed and not self.expired)
 
     @cached_property
     def _declared(self) -> tuple[Fragment[Any] | None, str]:
@@ -109,14 +116,12 @@ class Contents:
             return None
         return age_of(self.session.version, self.fragment.newest_version)
 
-    @cached_property
+    @property
     def has_failed(self) -> bool:
         """Whether the bot could not bring older data to its version, since that was stored."""
-        if self.age != Age.BEHIND:
-            return False
-        refused = incidents_of(self.session).filter(kind=Incident.Kind.DATA)
-        by_this_code = refused.exclude(error=SessionVersionError.__name__)
-        return by_this_code.filter(last_at__gt=self.session.updated_at).exists()
+        if not hasattr(self.session, "has_failed"):
+            note_failures([self.session])
+        return bool(self.session.has_failed)  # type: ignore[attr-defined]
 
     @property
     def expired(self) -> bool:
@@ -190,6 +195,17 @@ class Contents:
             error = type(exc).__name__
             return gettext("The bot cannot read this data: {error}").format(error=error)
         return ""
+
+
+def note_failures(sessions: Iterable[Any]) -> None:
+    """Have sessions know whether migrations of theirs have failed, by a statement for all."""
+    behind: dict[Address, Any] = {}
+    for session in sessions:
+        session.has_failed = False
+        if Contents(session).age == Age.BEHIND:
+            behind[address_of(session)] = session
+    for address, at in last_refused(behind):
+        behind[address].has_failed = at > behind[address].updated_at
 
 
 def version_text(session: AbstractBotSession) -> str:

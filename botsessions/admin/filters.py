@@ -32,7 +32,7 @@ from ..finding import (
 from ..models import AbstractBotSession, Incident
 from ..paging import BY_BOT, BY_KEY
 from .asked import number
-from .contents import Contents
+from .contents import Contents, note_failures
 from .hints import Hint
 from .plain import visible
 from .sorting import SORTS, Sort
@@ -104,8 +104,9 @@ class StateFilter(admin.SimpleListFilter):
         judged = self.model_admin.judged(request, sessions)
         tried = newest_of_each(judged, [Q(), any_of(refused_lately())], TRIED + 1)
         self.is_bounded = len(tried) > TRIED
-        refused = [session.pk for session in tried if Contents(session).is_refused]
-        return [*age_parts(Age.NEWER), Q(pk__in=refused)]
+        note_failures(tried)
+        unreadable = [session.pk for session in tried if Contents(session).is_unreadable]
+        return [*age_parts(Age.NEWER), Q(pk__in=unreadable)]
 
 
 def limits(request: HttpRequest) -> str:

@@ -26,7 +26,7 @@ from ..models import AbstractBotSession
 from ..reading import UNKNOWN, UNREADABLE
 from . import asked, columns
 from .affected import MOST_NAMED, Affected
-from .contents import Contents
+from .contents import Contents, note_failures
 from .differences import differences
 from .doing import Left, Outcome, Run, do
 from .filters import limits
@@ -126,7 +126,9 @@ def named(
         models = {type(session) for session in sessions}
         seen = [m for m in models if may_see(request, model_admin.admin_site, m)]
         sessions = [session for session in sessions if type(session) in seen]
-    for session in sessions or ():
+    sessions = list(sessions or ())
+    note_failures(sessions)
+    for session in sessions:
         is_here = type(session) is model_admin.model and lists(
             model_admin, request, session._state.db
         )

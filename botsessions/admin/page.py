@@ -16,7 +16,7 @@ from ..masking import masked_fields
 from ..models import AbstractBotSession
 from ..reading import UNREADABLE
 from . import columns, incidents
-from .contents import Contents, version_text
+from .contents import Contents, note_failures, version_text
 from .declared_types import declared_type
 from .filters import Whose, whose_else
 from .held import held_text
@@ -65,11 +65,7 @@ def session_page(
     context = {
         "session": session,
         "subtitle": columns.subtitle_of(session),
-        "state": columns.state(
-            contents,
-            model_admin.expires_soon,
-            is_refused=contents.is_refused or (contents.has_failed and not contents.expired),
-        ),
+        "state": columns.state(contents, model_admin.expires_soon),
         "held": held_text(session, contents.fragment),
         "facts": list(facts(model_admin, contents, request.user)),
         "may_see": may_see,
@@ -166,6 +162,7 @@ def others(
     groups = list(whose_else(session))
     sessions = model_admin.judged(request, model_admin.get_queryset(request).exclude(pk=session.pk))
     found = newest_of_each(sessions, [whose.condition for whose in groups], OTHERS)
+    note_failures(found)
     for whose in groups:
         shown = [other(model_admin, one) for one in found if whose.has(one)][:OTHERS]
         if shown:
