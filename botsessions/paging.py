@@ -44,9 +44,10 @@ def walk(
 def walk_by_expiry(sessions: QuerySet[Any], backwards: bool, beyond: Any, size: int) -> list[Any]:
     """Return when sessions expire and their primary keys, the last to expire first."""
     if beyond is not None:
-        at, _key = beyond
+        at, key = beyond
         limit = Q(expires_at__gte=at) if backwards else Q(expires_at__lte=at)
-        place, other = row(F("expires_at"), F("pk")), row(*map(Value, beyond))
+        moment = Value(at, sessions.model._meta.get_field("expires_at"))
+        place, other = row(F("expires_at"), F("pk")), row(moment, Value(key))
         # MariaDB enters an index by the limit only, PostgreSQL by the rows.
         sessions = sessions.filter(limit, less(other, place) if backwards else less(place, other))
     places = sessions.order_by(*BY_EXPIRY).values_list("expires_at", "pk")
