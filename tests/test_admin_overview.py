@@ -64,6 +64,7 @@ def test_it_counts_and_leads_to_what_it_counts(viewer: Client, path: str) -> Non
     make(2, {"n": 1}, bot="shop", version=1)
     make(3, {"n": "x"}, bot="shop", version=2, expires_at=now - DAY)
     make(4, bot="gone")
+    make(5, bot="gone", name="job:remind", expires_at=now - DAY)
     page = html(viewer, path)
     for query, number in {
         "bot=shop&amp;fragment=-": 3,
@@ -71,6 +72,7 @@ def test_it_counts_and_leads_to_what_it_counts(viewer: Client, path: str) -> Non
         "bot=shop&amp;fragment=-&amp;version=behind": 1,
         "bot=gone&amp;fragment=-": 1,
         "bot=gone&amp;fragment=-&amp;state=live": 1,
+        "bot=gone&amp;fragment=job%3Aremind&amp;state=due": 1,
         "state=expired": 1,
         "version=behind": 1,
     }.items():

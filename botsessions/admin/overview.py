@@ -176,7 +176,7 @@ def tiles(found: Figures, links: Links) -> Iterator[Cell]:
     for hours, label in WINDOWS.items():
         active = sum((fragment.active[hours] for fragment in fragments), NONE)
         yield Cell(label, str(active), note=gettext("changed"))
-    expired = sum((table.expired for table in found.tables), NONE)
+    expired = sum((table.to_be_swept for table in found.tables), NONE)
     note = gettext("wait for a sweep")
     yield links.cell(_("Expired"), expired, {"state": "expired"}, note=note)
     note = gettext("wait for a migration")

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Any, TypeAlias
 
 from ..declaration import Fragment
-from ..due import comes_due
+from ..due import PREFIXES, comes_due
 from ..finding import Age
 from .sampling import Extent, extent
 from .sql import Columns, Part
@@ -44,6 +44,10 @@ class Known:
     @property
     def expired(self) -> int | None:
         return exactly([self._answers["expired", "count"]])
+
+    @property
+    def to_be_swept(self) -> int | None:
+        return exactly([self._answers["expired", "swept"]])
 
     def created(self, day: date) -> int | None:
         return exactly([self._answers["created", day]])
@@ -90,8 +94,12 @@ def first(columns: Columns, name: str, condition: str, parameters: list[Any], *o
 def expired(columns: Columns, times: Times) -> Asked:
     condition = f"{columns['expires_at']} <= %s"
     now = [columns.given("expires_at", times.now)]
-    yield ("expired", "count"), counted(columns, condition, now, "expires_at", "pk")
-    yield ("expired", "first"), first(columns, "expires_at", condition, now, "expires_at", "pk")
+    order = ("expires_at", "pk")
+    likes = [f"{columns['name']} NOT LIKE %s"] * len(PREFIXES)
+    swept = " AND ".join(likes), [f"{prefix}%" for prefix in PREFIXES]
+    yield ("expired", "count"), counted(columns, condition, now, *order)
+    yield ("expired", "swept"), counted(columns, condition, now, *order, only=swept)
+    yield ("expired", "first"), first(columns, "expires_at", condition, now, *order)
 
 
 def created(columns: Columns, times: Times) -> Asked:

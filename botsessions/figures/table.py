@@ -82,7 +82,9 @@ class TableFigures:
     is_whole: bool = True
     """unless these are all."""
     expired: Number = NONE
-    """With those that are due."""
+    """With those that are due,"""
+    to_be_swept: Number = NONE
+    """and without."""
     oldest_expired: datetime | None = None
     fragments: Sequence[FragmentFigures] = ()
     versions: Sequence[VersionFigures] = ()
@@ -120,6 +122,7 @@ def table_figures(
         seen,
         look.is_whole,
         counts.or_known(facts.expired, lambda group: group.state in PAST),
+        counts.or_known(facts.to_be_swept, lambda group: group.state == State.EXPIRED),
         facts.oldest_expired,
         [counts.of_fragment(p, declared, facts, readable.get(p, (0, 0))) for p in places],
         list(counts.of_versions(declared)),
