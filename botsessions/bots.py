@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
@@ -44,13 +46,18 @@ class Bot:
 
     @property
     def session(self) -> Declaration:
-        session: Declaration
+        session: object
         if self.is_elsewhere:
             session = import_string(PLAIN_SESSION)
         elif self.settings.get("PERSISTENCE") and not self.settings.get("SESSION"):
             session = import_string(NO_SESSION)
         else:
             session = self._imported("SESSION")
+        if not isinstance(session, Declaration):
+            raise ImproperlyConfigured(
+                f"{self._where('SESSION')} is no session: declare it with session(), "
+                "lazy_session() or multi_session()."
+            )
         return session
 
     @property
@@ -133,10 +140,11 @@ class Bot:
             return import_string(path)
         except ImportError as exc:
             raise ImproperlyConfigured(f"{where}: {exc}.") from exc
-
-
-WRONG_SETTINGS: Final = (ImproperlyConfigured, AttributeError)
-"""What a bot raises whose settings are wrong; ``manage.py check`` tells what it is."""
+        except Exception as exc:  # Of the author's module.
+            *_, last = extract_tb(exc.__traceback__)
+            place = f"line {last.lineno} of {Path(last.filename).name}"
+            problem = f"{type(exc).__name__}: {exc}"
+            raise ImproperlyConfigured(f"{where}: {problem} ({place}).") from exc
 
 
 def all_bots() -> dict[str, Bot]:

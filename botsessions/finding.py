@@ -11,6 +11,7 @@ from functools import cache, reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
@@ -18,7 +19,7 @@ from django.db.models.lookups import Contains, StartsWith
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from .bots import WRONG_SETTINGS, all_bots
+from .bots import all_bots
 from .due import comes_due, coming_due
 from .models import AbstractBotSession
 from .records import MAX_ID
@@ -142,7 +143,7 @@ def fragments() -> Iterator[tuple[str, Fragment[Any]]]:
     for alias, bot in all_bots().items():
         try:
             declared = bot.fragments.values()
-        except WRONG_SETTINGS:
+        except ImproperlyConfigured:
             continue
         for fragment in declared:
             yield alias, fragment

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.functional import Promise
 from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
-from ..bots import WRONG_SETTINGS, all_bots
+from ..bots import all_bots
 from ..declaration import Fragment
 from ..exceptions import SessionDataError
 from ..figures.incidents import last_refused
@@ -98,11 +99,11 @@ class Contents:
     @cached_property
     def _declared(self) -> tuple[Fragment[Any] | None, str]:
         bot = all_bots().get(self.session.bot)
-        if bot is not None and not bot.settings.get("SESSION"):  # It runs elsewhere.
+        if bot is not None and bot.is_elsewhere:
             return None, ""
         try:
             return declared(self.session.bot, self.session.name), ""
-        except WRONG_SETTINGS as exc:
+        except ImproperlyConfigured as exc:
             return None, str(exc)
 
     @property

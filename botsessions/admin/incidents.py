@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.admin import AdminSite
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -17,7 +18,6 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from ..bots import WRONG_SETTINGS
 from ..figures.incidents import LATELY, IncidentFigures, incidents_of
 from ..figures.numbers import grouped
 from ..maintenance import declared
@@ -136,7 +136,7 @@ def model_of(incident: Incident) -> type[AbstractBotSession] | None:
     """Return the model of the session's table; ``None`` if it is in none."""
     try:
         fragment = declared(incident.bot, incident.name)
-    except WRONG_SETTINGS:
+    except ImproperlyConfigured:
         fragment = None
     storage = DatabaseStorage() if fragment is None else fragment.innermost
     return storage.model if isinstance(storage, DatabaseStorage) else None

@@ -8,10 +8,11 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..bots import WRONG_SETTINGS, Bot, all_bots
+from ..bots import Bot, all_bots
 from ..charsets import narrow_columns
 from ..database.packets import longest_packet, needed_packet
 from ..storages import DatabaseStorage
@@ -24,7 +25,7 @@ def used_databases() -> set[str]:
     with suppress(AttributeError):  # The settings are no dicts.
         bots = all_bots()
     for bot in bots.values():
-        with suppress(*WRONG_SETTINGS, TypeError):  # Another check tells.
+        with suppress(ImproperlyConfigured, AttributeError, TypeError):  # Another check tells.
             storages = [fragment.storage for fragment in bot.fragments.values()]
             if bot.lock == "process":
                 storages = [s for s in storages if isinstance(peel(s)[1], DatabaseStorage)]

@@ -21,15 +21,8 @@ from ..storages import CacheStorage, DatabaseStorage
 def of_named(bot: Bot, where: str) -> Iterator[CheckMessage]:
     yield from of_persistence(bot, where)
     try:
-        if isinstance(bot.session, Declaration):
-            yield from of_keys(bot.session, where)
-            yield from of_storages(bot.session.fragments, f"{where}['SESSION']")
-        else:
-            yield Error(
-                f"{where}['SESSION'] is no session.",
-                hint="Declare it with session(), lazy_session() or multi_session().",
-                id="botsessions.E006",
-            )
+        yield from of_keys(bot.session, where)
+        yield from of_storages(bot.session.fragments, f"{where}['SESSION']")
     except ImproperlyConfigured as exc:
         yield Error(str(exc), id="botsessions.E006")
     try:

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from ..bots import WRONG_SETTINGS, all_bots
+from ..bots import all_bots
 from ..database.execution import execute
 from ..database.history_texts import HistoryTexts
 from ..database.sessions_rows import for_column
@@ -69,7 +70,7 @@ def length(bot: str, name: str) -> int:
     declared = all_bots().get(bot)
     try:
         fragment = declared.fragments.get(name) if declared is not None else None
-    except WRONG_SETTINGS:
+    except ImproperlyConfigured:
         return 0
     storage = None if fragment is None else fragment.innermost
     return storage.history if isinstance(storage, DatabaseStorage) else 0

@@ -11,12 +11,12 @@ from copy import copy
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import router, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 from msgspec.structs import replace
 
-from ..bots import WRONG_SETTINGS
 from ..codec import Codec
 from ..conf import max_bytes
 from ..database.changes import Change
@@ -250,7 +250,7 @@ def declared_at(address: Address) -> Fragment[Any] | None:
     """Return what the settings declare, if they know the bot."""
     try:
         return declared(address.bot, address.name)
-    except WRONG_SETTINGS as exc:
+    except ImproperlyConfigured as exc:
         raise SettingsAreWrong(f"The bot's settings are wrong: {exc}") from exc
 
 
