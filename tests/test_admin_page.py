@@ -588,3 +588,10 @@ def test_it_says_for_how_long_a_handler_holds_the_key(reader: Client, settings: 
 
 
 LEASE_NUMBERS = ("drawn", "served", "passed")
+
+
+def test_what_a_persistence_alone_keeps_is_known(admin_client: Client, settings: Any) -> None:
+    settings.BOTSESSIONS = {"BOTS": {"kept": {"PERSISTENCE": True, "APPLICATION": print}}}
+    row = make("5", {"a": 1}, bot="kept", name="ptb:user_data")
+    assert "The settings know no bot" not in page(admin_client, row)
+    assert "The settings know no bot" in page(admin_client, make("6", bot="gone"))
