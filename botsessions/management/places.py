@@ -44,16 +44,15 @@ def place(options: Mapping[str, Any], *, is_new: bool = False) -> Place:
 
 
 def refuse_misspelt(options: Mapping[str, Any]) -> None:
-    """Refuse a bot, fragment or database that there is not: 0 sessions would look like success.
+    """Refuse a bot or fragment that there is not: 0 sessions would look like success.
 
-    What the settings do not name may still have sessions. Where they name no bots at all, all are
-    installed elsewhere, under whatever names.
+    :func:`refuse_impossible` goes first. What the settings do not name may still have sessions.
+    Where they name no bots at all, all are installed elsewhere, under whatever names.
 
     Raises:
-        CommandError: there is no such bot, fragment or database.
+        CommandError: there is no such bot or fragment.
         ImproperlyConfigured: the settings are wrong.
     """
-    refuse_impossible(options)
     bot, name, bots = options["bot"], options.get("name"), all_bots()
     if not bots:
         return
