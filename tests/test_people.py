@@ -193,6 +193,17 @@ def test_without_expired_ones_each_index_is_asked_once(hers: Any) -> None:
     assert len(queries) == 5
 
 
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_to_forget_takes_few_statements_for_all_bots_and_fragments(hers: Any, size: int) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        erased = forget_user(MARIA, batch_size=size)
+    assert erased == len(hers)
+    assert not stored() & hers
+    if size == 1000:  # What there is, what is kept of it, itself, incidents; and what is gone.
+        texts = [query["sql"] for query in queries if "SAVEPOINT" not in query["sql"]]
+        assert len(texts) == 5, texts
+
+
 # What an export holds.
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from asgiref.sync import async_to_sync
+from django.db.models import QuerySet
 
 from ..bots import get_bot
 from ..database.sessions_rows import from_column
@@ -21,7 +23,7 @@ from ..records import awaited
 from ..sources import FromKey
 from ..storages import Address, Record, Storage
 from .batches import BATCH_SIZE
-from .changing import delete
+from .changing import delete_batch
 from .exporting import in_parts, iso, of_record, of_session
 from .taking_part import Place, elsewhere, in_tables
 from .unused import forget_history
@@ -123,10 +125,12 @@ def erase(
     """Do what :func:`forget_user` does; :func:`forget_those_gone` is left, for several users."""
     erased: Counter[tuple[str, str]] = Counter()
     try:
-        for sessions in in_tables(user_id, bot, using):
-            for of_bot, name in sessions.order_by().values_list("bot", "name").distinct():
-                for batch in delete(sessions.filter(bot=of_bot, name=name), batch_size=batch_size):
-                    erased[of_bot, name] += batch.done
+        of_table = groupby(in_tables(user_id, bot, using), lambda found: (found.model, found.db))
+        for (model, alias), found in of_table:
+            for batch in batches(list(found), batch_size):
+                rows = model._default_manager.using(alias).filter(pk__in=[pk for pk, *_ in batch])
+                delete_batch(rows)
+                erased.update((of_bot, name) for _, of_bot, name in batch)
         for place, address, _ in stored_elsewhere(user_id, bot, using):
             lock = get_bot(place.bot).lock
             edit = Edit[Any](place.fragment, place.bot, FromKey(address.key), lock, read=False)
@@ -137,6 +141,19 @@ def erase(
     finally:
         audit.info(sentence(erased))
     return erased.total()
+
+
+def batches(found: list[QuerySet[Any]], size: int) -> Iterator[list[tuple[Any, str, str]]]:
+    """Yield primary key, bot and fragment of what some query sets of a table find."""
+    columns = ("pk", "bot", "name")
+    each = [sessions.order_by().values_list(*columns) for sessions in found]
+    batch = list(each[0].union(*each[1:]).order_by("pk")[:size])
+    while batch:
+        yield batch
+        if len(batch) < size:
+            return
+        later = [sessions.filter(pk__gt=batch[-1][0]) for sessions in each]
+        batch = list(later[0].union(*later[1:]).order_by("pk")[:size])
 
 
 def forget_those_gone(using: str | None = None) -> None:
