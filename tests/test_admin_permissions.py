@@ -100,6 +100,15 @@ def test_pages_open_for_those_who_may(
     assert client.get(INCIDENTS).status_code == 403
 
 
+@pytest.mark.parametrize("permissions", PEOPLE, ids="+".join)
+def test_the_api_is_linked_for_those_who_may_use_it(
+    client: Client, permissions: tuple[str, ...]
+) -> None:
+    client.force_login(staff(*permissions))
+    is_linked = 'href="/api/docs/"' in client.get(LIST).content.decode()
+    assert is_linked == (client.get("/api/docs/").status_code == 200)
+
+
 def test_the_pages_above_are_all_that_there_are() -> None:
     prefix = "botsessions_botsession_"
     names = {pattern.name for pattern in site.get_model_admin(BotSession).get_urls()} - {None}

@@ -18,7 +18,9 @@ from django.utils.translation import gettext
 
 from ..figures.numbers import grouped
 from ..finding import found, is_bounded, search_parts
+from ..models import BotSession
 from ..paging import BY_KEY, Take, among, in_order, page, walk
+from ..permissions import may
 from .contents import note_failures
 from .filters import BotFilter, SortFilter
 from .hints import Hint, hint_of
@@ -110,7 +112,7 @@ class SessionChangeList(ChangeList):
         model_admin: Any = self.model_admin
         self.overview_url = model_admin.url("overview")
         self.activity_url = model_admin.url("activity")
-        self.api_url = api_url()
+        self.api_url = api_url(request)
         self.newest_url = self.get_query_string()
         self.newer_url = self.get_query_string({PAGE_VAR: self.newer})
         self.older_url = self.get_query_string({PAGE_VAR: self.older})
@@ -170,8 +172,10 @@ def order_of(filters: list[Any]) -> tuple[str, ...]:
     return next((one.order for one in filters if isinstance(one, BotFilter)), BY_KEY)
 
 
-def api_url() -> str:
-    """Return where people read about the API, if the project has that page."""
+def api_url(request: HttpRequest) -> str:
+    """Return where those who may use the API read about it, if the project has that page."""
+    if not may(request.user, BotSession, "view"):
+        return ""
     try:
         return reverse("botsessions-api:docs")
     except NoReverseMatch:
