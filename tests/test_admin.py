@@ -63,6 +63,12 @@ def test_a_row_says_whose_it_is_and_how_it_is(viewer: Client) -> None:
     assert "xxx" not in page
 
 
+@pytest.mark.parametrize("key", ["", "  "])
+def test_a_session_whose_key_is_blank_has_a_link_that_people_see(viewer: Client, key: str) -> None:
+    row = make(key)
+    assert f'href="{url("change", row)}"><span class="bs-title">“{key}”</span>' in html(viewer)
+
+
 @pytest.mark.parametrize(
     ("fields", "text"),
     [

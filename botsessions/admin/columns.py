@@ -33,7 +33,9 @@ CHAT_TYPES = {
 
 def title_of(session: AbstractBotSession) -> str:
     """Return what people know a session by: the chat's title or the user's name, or the key."""
-    return visible(session.key if is_blank(session.title) else session.title)
+    if not is_blank(session.title):
+        return visible(session.title)
+    return f"“{visible(session.key)}”" if is_blank(session.key) else visible(session.key)
 
 
 def short_title_of(session: AbstractBotSession) -> str:
