@@ -338,6 +338,8 @@ def test_json_and_time_run_from_left_to_right_in_every_language(
     expect(page.locator(".bs-facts time").first).to_have_css("unicode-bidi", "plaintext")
     visit(page, "app")
     page.evaluate(mirror)
+    for part in (".bs-title", ".bs-kind", ".bs-where"):
+        expect(page.locator(part).first).to_have_css("unicode-bidi", "plaintext")
     days, bars = page.locator(".bs-days").first, page.locator(".bs-bars").first
     for parts in (days.locator("li"), bars.locator("rect")):
         first, last = parts.first.bounding_box(), parts.last.bounding_box()
