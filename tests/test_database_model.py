@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+from django.test.utils import isolate_apps
 
 from botsessions.database.model import check_database, sessions_model
 from botsessions.models import AbstractBotSession, BotSession, BotSessionLease
@@ -27,6 +31,19 @@ def test_a_label_of_no_model_is_shown_with_what_it_must_be(label: str) -> None:
 def test_what_is_no_model_for_sessions_is_refused(model: object) -> None:
     with pytest.raises(TypeError, match="model must be a subclass of AbstractBotSession"):
         sessions_model(model)
+
+
+def test_a_primary_key_that_is_no_number_is_refused() -> None:
+    with isolate_apps("botsessions"):
+
+        class ByUuid(AbstractBotSession):
+            id = models.UUIDField(primary_key=True, default=uuid4)
+
+            class Meta(AbstractBotSession.Meta):
+                app_label = "botsessions"
+
+    with pytest.raises(ImproperlyConfigured, match=r"botsessions\.ByUuid.*must be a whole number"):
+        sessions_model(ByUuid)
 
 
 def test_a_database_that_is_not_in_the_settings_is_named_beside_those_that_are() -> None:

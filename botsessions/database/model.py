@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from django.apps import apps
 from django.core.exceptions import AppRegistryNotReady, ImproperlyConfigured
 from django.db import connections
+from django.db.models import IntegerField
 
 from ..arguments import wrong
 
@@ -30,7 +31,8 @@ def sessions_model(model: object) -> type[AbstractBotSession]:
     """Return a model for sessions, which may be named by its label.
 
     Raises:
-        ImproperlyConfigured: there is none of that name, or Django is not set up.
+        ImproperlyConfigured: there is none of that name, its primary key is no number, or Django is
+            not set up.
         TypeError: it is no model for sessions.
     """
     check_django()
@@ -47,6 +49,11 @@ def sessions_model(model: object) -> type[AbstractBotSession]:
         wrong("model", found, EXPECTED_MODEL)
     if found._meta.abstract:
         wrong("model", found, EXPECTED_MODEL)
+    if not isinstance(found._meta.pk, IntegerField):
+        raise ImproperlyConfigured(
+            f"DatabaseStorage(model={found._meta.label!r}): its primary key must be a whole "
+            "number, as that of BigAutoField is: history and lists go by it."
+        )
     return found
 
 
