@@ -30,9 +30,10 @@ from botsessions.models import BotSession, BotSessionLease
 from botsessions.storages import ANY, Address, Record
 
 from .commands import ROOT
+from .locked import eventually
 from .proxy import between
 from .servers import wait_until
-from .test_database_connections import BACKENDS, kill
+from .test_database_connections import BACKENDS, connected, idle_after, kill, work
 
 PEOPLE = [Address("pizza", "", str(number)) for number in range(20)]
 MARIA, *OTHERS = PEOPLE
@@ -302,6 +303,18 @@ class Networks(Base):
                     proxy.go_on()
                     await asyncio.wait_for(under_way, 15)
                 await asyncio.to_thread(close_databases)
+
+    async def test_a17_so_it_does_if_that_fell_silent_in_an_idle_spell(self) -> None:
+        lasting = mock.patch.dict(connections.settings["default"], CONN_MAX_AGE=60)
+        with between() as proxy, lasting, retrying_for(1), idle_after(0.01):
+            await work()
+            used = await work(connected)
+            await eventually(lambda: used.errors_occurred)
+            proxy.fall_silent()
+            under_way = asyncio.ensure_future(work())
+            assert await asyncio.to_thread(proxy.given_up.wait, 10)
+            proxy.go_on()
+            assert await asyncio.wait_for(under_way, 15) == 1
 
     async def test_a17_keys_are_given_back_once_a_network_has_been_silent(self) -> None:
         def unit() -> DatabaseTransaction:

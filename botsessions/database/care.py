@@ -16,6 +16,7 @@ from django.db import connections, reset_queries
 from ..conf import retry_seconds
 from .errors import is_of_connection, trouble_of
 from .options import is_pooled
+from .watch import watched
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -72,7 +73,8 @@ def close_unusable_connections() -> None:
     """
     for connection in connections.all(initialized_only=True):
         if connection.errors_occurred:
-            connection.close_if_unusable_or_obsolete()
+            with watched(connection):
+                connection.close_if_unusable_or_obsolete()
         elif is_too_old(connection):
             connection.close()
 
@@ -87,9 +89,11 @@ def close_broken_connections(error: BaseException) -> None:
     """Close this thread's connections that an error has shown to be of no more use."""
     useless = is_of_connection(error)
     for connection in connections.all(initialized_only=True):
-        opened = connection.connection is not None
-        if opened and (useless or (connection.errors_occurred and not connection.is_usable())):
-            discard(connection)
+        if connection.connection is None:
+            continue
+        with watched(connection):
+            if useless or (connection.errors_occurred and not connection.is_usable()):
+                discard(connection)
 
 
 def discard(connection: BaseDatabaseWrapper) -> None:
