@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, TypeAlias
 
 from .codec import too_deep, unstorable
 from .conf import app_settings
 from .datapath import ROOT, Place, path_of
 from .records import Json
+from .tags import depth_of_pairs
+
+At: TypeAlias = Callable[[Any, Place], Any]
+"""From what is at a place to what shall be there."""
 
 MASK = re.compile(r"\[masked: (\$.*)\]", re.DOTALL)
 
@@ -26,13 +29,18 @@ def masked_fields() -> frozenset[str]:
 
 def mask(value: Json, names: Collection[str]) -> Json:
     """Return ``value`` with a mask in the place of every field of these names, at any depth."""
-    return masked(value, names) if names else value
+    return rewritten(value, names, field=mask_of) if names else value
 
 
 def mask_text(text: str, names: Collection[str]) -> str:
     """Return JSON that cannot be read as it is, unless a field of these names may be in it."""
     # A name can be written with escapes, too.
     return HIDDEN if any(name in text for name in names) or (names and "\\u" in text) else text
+
+
+def has_masks(value: Json, names: Collection[str]) -> bool:
+    """Whether there is a field of these names in ``value``."""
+    return bool(Unmasking(value, names).hidden)
 
 
 def unmask(edited: Json, stored: Json, names: Collection[str]) -> Json:
@@ -47,82 +55,84 @@ def unmask(edited: Json, stored: Json, names: Collection[str]) -> Json:
     """
     if not names:
         return edited
-    texts = frozenset(t for t in texts_of(stored, names) if MASK.fullmatch(t))
-    unmasking = Unmasking(names, dict(hidden(stored, names)), texts)
     try:
-        unmasked: Json = unmasking.value(edited)
+        unmasked: Json = Unmasking(stored, names).value(edited)
     except RecursionError:
         raise too_deep("$") from None
     return unmasked
 
 
-def masked(value: Any, names: Collection[str], place: Place = ROOT) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: mask_of((place, name)) if name in names else masked(item, names, (place, name))
-            for name, item in value.items()
-        }
-    if isinstance(value, list):
-        return [masked(item, names, (place, i)) for i, item in enumerate(value)]
+def as_it_is(value: Any, place: Place) -> Any:
     return value
 
 
-def mask_of(place: Place) -> str:
+def rewritten(
+    value: Any,
+    names: Collection[str],
+    *,
+    field: At,
+    text: At = as_it_is,
+    place: Place = ROOT,
+    pairs: int = 0,
+) -> Any:
+    """Return ``value`` with other values of fields of these names, and other text besides.
+
+    Args:
+        pairs: how deep in ``value`` are lists of a field's name and its value.
+    """
+
+    def part(name: str | int, item: Any, pairs: int) -> Any:
+        return rewritten(
+            item, names, field=field, text=text, place=(place, name), pairs=max(pairs, 0)
+        )
+
+    if isinstance(value, str):
+        return text(value, place)
+    if isinstance(value, dict):
+        depth = depth_of_pairs(value)
+        return {
+            name: field(item, (place, name)) if name in names else part(name, item, depth)
+            for name, item in value.items()
+        }
+    if not isinstance(value, list):
+        return value
+    if pairs == 1 and len(value) == 2 and isinstance(value[0], str) and value[0] in names:
+        return [value[0], field(value[1], (place, 1))]
+    return [part(i, item, pairs - 1) for i, item in enumerate(value)]
+
+
+def mask_of(value: Any, place: Place) -> str:
     return f"[masked: {path_of(place)}]"
 
 
-def hidden(value: Any, names: Collection[str], place: Place = ROOT) -> Iterator[tuple[str, Json]]:
-    """Yield the path and value of every masked field."""
-    if isinstance(value, dict):
-        for name, item in value.items():
-            if name in names:
-                yield path_of((place, name)), item
-            else:
-                yield from hidden(item, names, (place, name))
-    elif isinstance(value, list):
-        for i, item in enumerate(value):
-            yield from hidden(item, names, (place, i))
-
-
-def texts_of(value: Any, names: Collection[str]) -> Iterator[str]:
-    """Yield all text that is not masked."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            if name not in names:
-                yield from texts_of(item, names)
-    elif isinstance(value, list):
-        for item in value:
-            yield from texts_of(item, names)
-
-
-@dataclass(frozen=True)
 class Unmasking:
     """Puts stored values in the place of their masks."""
 
-    names: Collection[str]
-    hidden: dict[str, Json]
-    """What is stored in masked fields, by path."""
-    texts: Collection[str]
-    """What only looks like a mask: somebody has written it, and it is stored."""
+    def __init__(self, stored: Json, names: Collection[str]) -> None:
+        self._names = names
+        self.hidden: dict[str, Json] = {}
+        """What is stored in masked fields, by path."""
+        self._texts: set[str] = set()
+        """What only looks like a mask: somebody has written it, and it is stored."""
+        rewritten(stored, names, field=self._note_field, text=self._note_text)
+
+    def _note_field(self, value: Any, place: Place) -> None:
+        self.hidden[path_of(place)] = value
+
+    def _note_text(self, text: str, place: Place) -> None:
+        if MASK.fullmatch(text):
+            self._texts.add(text)
 
     def value(self, value: Any, place: Place = ROOT) -> Any:
-        if isinstance(value, dict):
-            return {
-                name: self.field(item, (place, name))
-                if name in self.names
-                else self.value(item, (place, name))
-                for name, item in value.items()
-            }
-        if isinstance(value, list):
-            return [self.value(item, (place, i)) for i, item in enumerate(value)]
-        if isinstance(value, str) and value not in self.texts and self._of(value) in self.hidden:
+        return rewritten(value, self._names, field=self._field, text=self._text, place=place)
+
+    def _text(self, text: str, place: Place) -> str:
+        if text not in self._texts and self._of(text) in self.hidden:
             problem = "is the mask of a hidden value, which would be lost or shown there"
             raise unstorable(path_of(place), problem)
-        return value
+        return text
 
-    def field(self, value: Any, place: Place) -> Any:
+    def _field(self, value: Any, place: Place) -> Any:
         """Return what belongs into a field of a masked name."""
         source = self._of(value) if isinstance(value, str) else None
         if source is None:

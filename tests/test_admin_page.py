@@ -6,6 +6,7 @@ import html
 import json
 import re
 import time
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -23,6 +24,7 @@ from botsessions import enhance_storage, session
 from botsessions.admin.tree import tree
 from botsessions.database.lease import lease_key
 from botsessions.models import BotSession, BotSessionLease, HistoryEntry
+from botsessions.persistence.packing import packed
 from botsessions.storages import Address
 
 from .sessions import LIST, make, staff, url
@@ -259,6 +261,16 @@ def test_masked_fields_are_hidden_at_any_depth(reader: Client) -> None:
     assert text.count(">hidden<") == 2
     raw = reader.get(url("data", row)).content.decode()
     assert json.loads(raw)["name"] == "Maria"
+    assert "sesame" not in text + raw
+
+
+def test_masked_fields_of_a_users_data_are_hidden_whatever_holds_them(reader: Client) -> None:
+    kept = {5: "cart", "pin": "sesame", "login": OrderedDict(pin="sesame", name="Maria")}
+    row = make(name="ptb:user_data", data=packed(kept))
+    text = page(reader, row)
+    assert "Maria" in text
+    assert text.count(">hidden<") == 2
+    raw = reader.get(url("data", row)).content.decode()
     assert "sesame" not in text + raw
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, OrderedDict, defaultdict
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from botsessions.exceptions import SessionDataError
 from botsessions.masking import mask, unmask
+from botsessions.persistence.packing import packed
 
 pytestmark = pytest.mark.once
 
@@ -28,6 +30,29 @@ def test_fields_are_masked_at_any_depth() -> None:
         "card": "[masked: $.card]",
     }
     assert mask(STORED, ()) is STORED
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {5: "maria", "pin": "1234", ("a", "b"): [{5: {"pin": "1234"}}]},
+        OrderedDict(pin="1234", name="maria"),
+        defaultdict(list, pin=["1234"]),
+        Counter(pin=1234),
+        {"cart": OrderedDict(card=("1234",))},
+    ],
+)
+def test_fields_of_what_a_persistence_keeps_are_masked_whatever_holds_them(kept: Any) -> None:
+    stored = packed(kept)
+    masked = mask(stored, NAMES)
+    assert "1234" not in str(masked)
+    assert "[masked: $" in str(masked)
+    assert unmask(masked, stored, NAMES) == stored
+
+
+def test_what_is_no_field_of_a_mapping_is_shown() -> None:
+    for kept in (["pin", "1234"], ("pin", "1234"), {"pin"}, {5: ["pin", "1234"]}):
+        assert mask(packed(kept), NAMES) == packed(kept)
 
 
 def test_masks_that_were_left_are_what_is_stored() -> None:
@@ -56,6 +81,7 @@ def test_fields_whose_names_hold_dots_and_brackets_keep_their_own_secrets() -> N
 
 
 parts = st.sampled_from(["a", "b", "a.b", "[0]", "a[0]", '"', "pin", ".pin", "]", "\ud800"])
+parts |= st.sampled_from(["__type__", "value", "dict", "defaultdict"])
 texts = parts | st.sampled_from(["[masked: $.pin]", "[masked: $.a.pin]", "[masked: $[0].pin]"])
 
 

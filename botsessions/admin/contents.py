@@ -19,7 +19,7 @@ from ..figures.incidents import last_refused
 from ..finding import Age, State, age_of, state_of
 from ..maintenance import declared
 from ..maintenance.changing import address_of
-from ..masking import HIDDEN, hidden, mask, mask_text, masked_fields
+from ..masking import HIDDEN, has_masks, mask, mask_text, masked_fields
 from ..models import AbstractBotSession
 from ..reading import UNKNOWN, UNREADABLE, data_of, text_of
 from ..records import Address
@@ -79,7 +79,7 @@ class Contents:
     @property
     def has_masks(self) -> bool:
         """Whether there is a field that is masked."""
-        return any(True for _field in hidden(self.data, masked_fields()))
+        return has_masks(self.data, masked_fields())
 
     @property
     def is_hidden(self) -> bool:

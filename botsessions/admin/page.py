@@ -70,7 +70,7 @@ def session_page(
         "facts": list(facts(model_admin, contents, request.user)),
         "may_see": may_see,
         "problems": contents.problems(in_detail=may_see),
-        "tree": tree.node(None, contents.data, "$", declared) if shown else "",
+        "tree": tree.whole(contents.data, declared) if shown else "",
         "bounds": tree.bounds,
         "recent_url": model_admin.url("recent", pk),
         "revision_url": model_admin.url("revision", pk),

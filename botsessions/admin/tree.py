@@ -19,6 +19,7 @@ from msgspec.inspect import Type
 from ..codec import MAX_DEPTH
 from ..datapath import step
 from ..figures.numbers import grouped
+from ..masking import rewritten
 from .declared_types import name_of, part_of
 from .moments import moment
 from .plain import plain, visible
@@ -31,6 +32,8 @@ MANY_ITEMS = 50
 MAX_NODES = 2000
 """Of a page: what comes after that is counted only."""
 MAX_TEXT = 100_000
+MASKED = object()
+"""Stands for what is not shown."""
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)")
 
 
@@ -40,7 +43,7 @@ def tree(value: Any, masked: Collection[str] = ()) -> SafeString:
     Args:
         masked: names of fields whose values are not shown, at any depth.
     """
-    return Tree(masked).node(None, value, "$", None)
+    return Tree(masked).whole(value)
 
 
 class Parts(NamedTuple):
@@ -72,11 +75,16 @@ class Tree:
         text = gettext("Only in the first {values} values, and {letters} characters of each.")
         return text.format(values=grouped(MAX_NODES), letters=grouped(MAX_TEXT))
 
+    def whole(self, value: Any, declared: Type | None = None) -> SafeString:
+        """Return all of it, of the declared type."""
+        shown = rewritten(value, self._masked, field=lambda hidden, place: MASKED)
+        return self.node(None, shown, "$", declared)
+
     def node(
         self, name: Any, value: Any, path: str, declared: Type | None, depth: int = 0
     ) -> SafeString:
         self._left -= 1
-        if isinstance(name, str) and name in self._masked:
+        if value is MASKED:
             return leaf(self._label(name), "bs-masked", gettext("hidden"))
         if isinstance(value, (dict, list)) and value:
             return self._branch(self._label(name), value, path, declared, depth)

@@ -8,7 +8,8 @@ from typing import Any
 from ..absent import ABSENT, Absent
 from ..codec import SORTED
 from ..records import DECODER, Json
-from .packing import TYPE, tagged
+from ..tags import TYPE
+from .packing import tagged
 
 
 class Clash(Exception):

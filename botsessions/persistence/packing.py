@@ -1,7 +1,7 @@
 """Python values <-> strict JSON such that they come back as what they were.
 
 What JSON has stays as it is. Anything else becomes an object with :data:`TYPE`, which says what it
-was: ``{"__type__": "tuple", "value": [1, 2]}``.
+was: see :mod:`..tags`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ import telegram
 from ..codec import MAX_DEPTH, SORTED, UNSTORABLE_TEXT, too_deep, unstorable
 from ..datapath import ROOT, Place, path_of
 from ..exceptions import SessionDataError
+from ..tags import TYPE
 from .attributes import attributes, attributes_of
 
-TYPE = "__type__"
 PLAIN = frozenset([int, bool, type(None)])
 """What is the same in JSON. Not all floats are, and text may hold what databases refuse."""
 FACTORIES: Mapping[str, type] = {c.__name__: c for c in (bool, dict, float, int, list, set, str)}

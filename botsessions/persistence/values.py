@@ -22,9 +22,10 @@ from ..codec import (
 from ..datapath import ROOT, path_of
 from ..exceptions import SessionDataError
 from ..records import ENCODER, Json
+from ..tags import TYPE
 from .attributes import attributes
 from .comparing import declared_parts, difference
-from .packing import REMEDY, TYPE, WITH_CONTENTS, packed, unpacked
+from .packing import REMEDY, WITH_CONTENTS, packed, unpacked
 
 TYPE_TEXT = f'"{TYPE}"'.encode()
 
