@@ -108,6 +108,13 @@ class Memcached:
 
 
 @contextmanager
+def silent_server() -> Iterator[int]:
+    """Have a server that takes connections and never answers; yield its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@contextmanager
 def memcached(count: int) -> Iterator[list[Memcached]]:
     """Have so many servers for the default cache."""
     servers = [Memcached() for _ in range(count)]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.core.cache import caches
@@ -18,8 +19,9 @@ from botsessions import session
 from botsessions.records import utcnow
 from botsessions.storages import Address, CacheStorage, FileStorage, Record
 
-from .caches import LOCAL_MEMORY, memcached, redis_cache
+from .caches import LOCAL_MEMORY, memcached, redis_cache, silent_server
 from .harness import client
+from .limits import run
 
 pytestmark = pytest.mark.once
 
@@ -204,6 +206,35 @@ def test_a_redis_cache_that_ignores_errors_raises_them_for_sessions() -> None:
         assert caches.create_connection("default").get("42") is None
         with pytest.raises(Exception, match="refused"):
             asyncio.run(CacheStorage().read(ADDRESS))
+
+
+SERVERS = [
+    ("django.core.cache.backends.redis.RedisCache", "redis://127.0.0.1:{port}/0", "socket_timeout"),
+    ("django_redis.cache.RedisCache", "redis://127.0.0.1:{port}/0", "SOCKET_TIMEOUT"),
+    ("django.core.cache.backends.memcached.PyMemcacheCache", "127.0.0.1:{port}", "timeout"),
+]
+
+
+@pytest.mark.parametrize("is_set", [False, True], ids=["as it comes", "by an option"])
+@pytest.mark.parametrize(("backend", "location", "option"), SERVERS)
+def test_a17_a_server_that_never_answers_is_an_error(
+    backend: str, location: str, option: str, is_set: bool
+) -> None:
+    pytest.importorskip(backend.partition(".")[0])
+
+    async def look() -> None:
+        with pytest.raises(Exception, match=r"[Tt]imed? ?out"):
+            await CacheStorage().read(ADDRESS)
+
+    seconds = 3600 if is_set else 0.05
+    with silent_server() as port, mock.patch("botsessions.storages.cache.ANSWER_SECONDS", seconds):
+        cache = {
+            "BACKEND": backend,
+            "LOCATION": location.format(port=port),
+            "OPTIONS": {option: 0.05} if is_set else {},
+        }
+        with override_settings(CACHES={"default": cache}):
+            run(look())
 
 
 def test_an_unknown_cache_is_named() -> None:

@@ -10,6 +10,7 @@ from weakref import WeakSet
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.memcached import PyMemcacheCache
+from django.core.cache.backends.redis import RedisCache
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
@@ -23,6 +24,8 @@ MAX_LENGTH = 200
 """Of keys: Memcached takes 250, of which Django and its settings need some."""
 NEVER = -1e9
 """Fewer seconds than any: a server that has failed is asked again, whatever the clock says."""
+ANSWER_SECONDS = 5.0
+"""So long a server may take to answer, unless the cache's options say otherwise."""
 LONGEST_TIMEOUT = 10 * 365 * 24 * 3600
 """In seconds; Memcached misunderstands moments that are too far away."""
 
@@ -92,9 +95,19 @@ def connected(alias: str) -> BaseCache:
     parameters = dict(caches.settings[alias])
     backend = import_string(parameters.pop("BACKEND"))
     location = parameters.pop("LOCATION", "")
-    parameters["OPTIONS"] = {**parameters.get("OPTIONS", {}), **strictness(backend)}
+    options = parameters.get("OPTIONS", {})
+    parameters["OPTIONS"] = {**patience(backend), **options, **strictness(backend)}
     cache: BaseCache = backend(location, parameters)
     return cache
+
+
+def patience(backend: type[BaseCache]) -> dict[str, Any]:
+    """Return the options with which a backend does not wait for ever for a silent server."""
+    if issubclass(backend, PyMemcacheCache):
+        return dict.fromkeys(("timeout", "connect_timeout"), ANSWER_SECONDS)
+    if issubclass(backend, RedisCache):
+        return {"socket_timeout": ANSWER_SECONDS}
+    return {"SOCKET_TIMEOUT": ANSWER_SECONDS} if is_django_redis(backend) else {}
 
 
 def strictness(backend: type[BaseCache]) -> dict[str, Any]:
@@ -106,9 +119,11 @@ def strictness(backend: type[BaseCache]) -> dict[str, Any]:
             "retry_attempts": 0,  # After a failure it would say "not found" for a second,
             "dead_timeout": NEVER,  # and then ask another server, or none.
         }
-    if backend.__module__.startswith(("django_redis.", "django_valkey.")):
-        return {"IGNORE_EXCEPTIONS": False}
-    return {}
+    return {"IGNORE_EXCEPTIONS": False} if is_django_redis(backend) else {}
+
+
+def is_django_redis(backend: type[BaseCache]) -> bool:
+    return backend.__module__.startswith(("django_redis.", "django_valkey."))
 
 
 def is_asynchronous(cache: BaseCache, method: str) -> bool:
