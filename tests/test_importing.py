@@ -222,6 +222,27 @@ def test_one_that_the_bot_makes_meanwhile_stays(lines: Lines) -> None:
     assert stored() == {"5": {"n": 0}, "6": {"n": 1}}
 
 
+@pytest.mark.parametrize("lock", ["process", "database"])
+@pytest.mark.django_db(transaction=True)
+def test_e12_one_that_a_handler_holds_is_left_for_the_next_run(
+    lock: str, lines: Lines, settings: Any
+) -> None:
+    """Otherwise the handler would get a SessionConflict although it has the key."""
+    shop = settings.BOTSESSIONS["BOTS"]["shop"]
+    shop["LOCK"] = lock
+    make("5", data={"n": 0})
+    later = (timezone.now() + DAY).isoformat()
+    lines.write({"key": "5", "changed": later}, {"key": "6"}, {"key": "7"})
+    cart: Any = shop["SESSION"].cart
+    with cart.edit("5"), cart.edit("6") as data:
+        said = lines.imported()
+        data["n"] = 2
+    assert said.startswith("1 session imported, 2 left for the next run because handlers hold them")
+    assert stored() == {"5": {"n": 0}, "6": {"n": 2}, "7": {"n": 1}}
+    assert "1 put in the place of an older one" in lines.imported()
+    assert stored() == {"5": {"n": 1}, "6": {"n": 2}, "7": {"n": 1}}
+
+
 def test_a_row_that_has_expired_gives_way(lines: Lines) -> None:
     make("5", data={"n": 0}, expires_at=timezone.now() - DAY)
     lines.write({})

@@ -44,6 +44,8 @@ class Outcome(enum.Enum):
     """It was here already."""
     KEPT = "kept"
     """What is stored here instead may be newer."""
+    BUSY = "busy"
+    """Somebody holds it, who may be about to change it."""
     EXPIRED = "expired"
     EMPTY = "empty"
 

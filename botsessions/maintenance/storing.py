@@ -10,6 +10,7 @@ from asgiref.sync import async_to_sync
 from django.db import transaction
 from msgspec.structs import replace
 
+from ..busy import busy
 from ..codec import SORTED
 from ..database.sessions_rows import for_column, from_column
 from ..exceptions import SessionConflict
@@ -51,6 +52,8 @@ class Rows:
 
     def store(self, arrivals: Sequence[Arrival], dry_run: bool) -> list[Outcome]:
         now, addresses = utcnow(), [arrival.address for arrival in arrivals]
+        held = busy(addresses, self._using)
+        arrivals = [arrival for arrival in arrivals if arrival.address not in held]
         with transaction.atomic(using=self._using):
             there = {address_of(row): row for rows in at(self._rows, addresses) for row in rows}
             new = [arrival for arrival in arrivals if arrival.address not in there]
@@ -62,7 +65,8 @@ class Rows:
             rows = [made(arrival, now) for arrival in new]
             count = len(new) if dry_run else insert(self._model, self._using, rows)
         others = len(new) - count  # The bot has made these meanwhile.
-        return [*outcomes, *[Outcome.IMPORTED] * count, *[Outcome.KEPT] * others]
+        outcomes += [Outcome.IMPORTED] * count + [Outcome.KEPT] * others
+        return outcomes + [Outcome.BUSY] * len(held)
 
     def _replace(
         self, row: AbstractBotSession, arrival: Arrival, now: datetime, dry_run: bool

@@ -24,6 +24,10 @@ class Command(BatchCommand):
         "replaced": Words("put in the place of an older one", "put in the place of older ones"),
         "same": Words("there already", "there already"),
         "kept": Words("left out because another is stored", "left out because another is stored"),
+        "busy": Words(
+            "left for the next run because a handler holds it",
+            "left for the next run because handlers hold them",
+        ),
         "expired": Words("left out because it has expired", "left out because they have expired"),
         "empty": Words("left out because it is empty", "left out because they are empty"),
     }
