@@ -193,7 +193,17 @@ class Installable(Declaration):
 class Session(Installable, Generic[T]):
     """A single session, or a fragment of a multi session."""
 
-    def __init__(self, fragment: Fragment[T], owner: Installable | None = None) -> None:
+    def __init__(
+        self,
+        fragment: Fragment[T] | None = None,
+        owner: Installable | None = None,
+        /,
+        **arguments: object,
+    ) -> None:
+        if not isinstance(fragment, Fragment) or arguments:
+            raise TypeError(
+                "A Session is what session(…) and lazy_session(…) return: write one of these."
+            )
         super().__init__({fragment.name: fragment})
         self.is_lazy = fragment.lazy
         self.fragment = fragment
@@ -280,6 +290,7 @@ class MultiSession(Installable):
 
     is_multi = True
 
+    @telling_usage
     def __init__(self, /, **fragments: Session[Any]) -> None:
         fragments = fragments_of(type(self)) | fragments
         for name, session in fragments.items():
@@ -289,7 +300,7 @@ class MultiSession(Installable):
             fragment = session.fragment
             is_shared = fragment.lazy and ignores_update(fragment.get_session_key)
             fragment = replace(fragment, name=name, is_held=not is_shared)
-            sessions[name] = Session(fragment, owner=self)
+            sessions[name] = Session(fragment, self)
         super().__init__({name: session.fragment for name, session in sessions.items()})
         vars(self).update(sessions)
 

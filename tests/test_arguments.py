@@ -21,6 +21,8 @@ from telegram.ext import ApplicationBuilder, TypeHandler
 from botsessions import (
     DatabaseStorage,
     MemoryStorage,
+    MultiSession,
+    Session,
     enhance_storage,
     keys,
     lazy_session,
@@ -60,6 +62,8 @@ class Plain:
 pizza: Any = session(initial=Pizza, storage=MemoryStorage())
 shop: Any = multi_session(cart=session(storage=MemoryStorage()))
 enhance: Any = enhance_storage
+declared_type: Any = Session
+multi_type: Any = MultiSession
 declare: Any = session
 declare_multi: Any = multi_session
 
@@ -141,6 +145,24 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
     ),
     (lambda: declare_multi(initial=Pizza), "'initial' is type, not session(…) or lazy_session(…)."),
     (lambda: shop.edit(chat=7), "There is no fragment 'edit'; there is cart."),
+    # Calls of their types
+    (
+        lambda: declared_type(initial=Pizza),
+        "what session(…) and lazy_session(…) return: write one of",
+    ),
+    (
+        lambda: declared_type(Pizza),
+        "what session(…) and lazy_session(…) return: write one of these",
+    ),
+    (lambda: declared_type(), "what session(…) and lazy_session(…) return: write one of these"),
+    (
+        lambda: declared_type(pizza),
+        "what session(…) and lazy_session(…) return: write one of these",
+    ),
+    (
+        lambda: multi_type(pizza),
+        "MultiSession(): too many positional arguments. Write MultiSession(**",
+    ),
     # Calls of install
     (
         lambda: pizza.install(),
@@ -221,6 +243,7 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
         lambda: DatabaseStorage(model=AbstractBotSession).model,
         "a subclass of AbstractBotSession wi",
     ),
+    (lambda: MemoryStorage(5), "too many positional arguments. Write MemoryStorage()."),  # type: ignore[call-arg]
     (lambda: FileStorage(None), "path must be the name of a directory, as text, not NoneType."),  # type: ignore[arg-type]
     (lambda: FileStorage(""), "path must be the name of a directory, as text, not empty."),
     (lambda: CacheStorage(cache), "alias must be a name in settings.CACHES, as text, not Connecti"),  # type: ignore[arg-type]
@@ -250,10 +273,29 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
         lambda: bot_client(build=build).feed({"mesage": {}}),
         "An update is a dict of one kind of the",
     ),
+    (
+        lambda: bot_client(build=build).feed({"message": {"text": "Hi"}}),
+        "python-telegram-bot cannot read this as an update: KeyError: 'date'. Write all that the",
+    ),
+    (lambda: bot_client(build=build, timeout="5"), "timeout must be a number of seconds, not str."),
     (lambda: bot_client(build=build).feed({"message": "Hi"}), "message must be a dict as in the B"),
     (lambda: person().in_chat(5), "chat must be what the client's group(), supergroup() or chann"),
     (lambda: person().in_chat(person()), "or channel() returned, not Person."),
     (lambda: person().send(5), "text must be what the person writes, as text, not int."),
+    (lambda: person().edit(5), "text must be what the person writes, as text, not int."),
+    (
+        lambda: person().ask_inline(None),
+        "query must be what the person types, as text, not NoneType.",
+    ),
+    (lambda: person().press(5), "button must be its label or its callback data, as text, not int."),
+    (
+        lambda: person().press("a", message="a"),
+        "message must be one of the bot's answers, not str.",
+    ),
+    (
+        lambda: person().send(photo=5),
+        "cannot read this as an update: TypeError: 'int' object is not",
+    ),
     (lambda: person().in_chat(GROUP, topic="7"), "ids are numbers: write topic=42, not str."),
     (lambda: person().in_chat(GROUP, business=7), "text: write business='abc', not int."),
     # Stored jobs

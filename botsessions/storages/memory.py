@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
+from ..arguments import telling_usage
 from ..records import (
     ANY,
     About,
@@ -33,6 +34,7 @@ class MemoryStorage:
 
     detects_conflicts = True
 
+    @telling_usage
     def __init__(self) -> None:
         self._stored: dict[Address, Stored] = {}
         self._mutex = threading.Lock()

@@ -48,6 +48,8 @@ class Client(Generic[A, S]):
         raise_errors: bool | None = None,
         timeout: float = 10,
     ) -> None:
+        if not isinstance(timeout, (int, float)):
+            wrong("timeout", timeout, "a number of seconds")
         self.conversation = Conversation(bot, build, raise_errors, timeout)
         register(self.application, ANY_LOOP, owner=self)  # Its Telegram exists in memory.
 

@@ -122,7 +122,13 @@ class Conversation:
             await self.application.shutdown()
 
     def _update(self, content: Json) -> Update:
-        return Update.de_json(content, self.application.bot)
+        try:
+            return Update.de_json(content, self.application.bot)
+        except Exception as exc:
+            raise ValueError(
+                f"python-telegram-bot cannot read this as an update: {type(exc).__name__}: {exc}. "
+                "Write all that the Bot API tells of such an update, as it does."
+            ) from exc
 
     async def _settle(self) -> None:
         """Handle updates that handlers have put into the queue, and wait for the bot's tasks."""

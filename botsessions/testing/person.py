@@ -22,6 +22,8 @@ else:
 
 A = TypeVar("A")
 
+WRITES = "what the person writes"
+
 
 class Person(Generic[A, S]):
     """Somebody in a chat with the bot. Made by a client's ``user()``."""
@@ -70,7 +72,7 @@ class Person(Generic[A, S]):
             fields: further fields of the message, as in the Bot API: ``photo=[…]``, ``dice={…}``.
         """
         if text is not None:
-            check_text("text", text, "what the person writes")
+            check_text("text", text, WRITES)
         place = self.place
         fields = place.message_fields() | fields
         self._last = self._updates.message(place.sender, place.chat, text, **fields)
@@ -78,6 +80,7 @@ class Person(Generic[A, S]):
 
     def edit(self, text: str, *, wait: bool = True) -> A:
         """Change the text of the message sent last."""
+        check_text("text", text, WRITES)
         if self._last is None:
             raise ValueError("There is nothing to edit: send() something first.")
         self._last |= {"text": text, "edit_date": self._last["date"]}
@@ -90,6 +93,9 @@ class Person(Generic[A, S]):
             button: its label, or its callback data.
             message: the message below which it is; else the newest one that has it.
         """
+        check_text("button", button, "its label or its callback data")
+        if not isinstance(message, Message | None):
+            wrong("message", message, "one of the bot's answers")
         below, found = self._button(button, message)
         if "callback_data" not in found:
             return self.send(found["text"], wait=wait)
@@ -104,6 +110,8 @@ class Person(Generic[A, S]):
 
     def ask_inline(self, query: str, *, wait: bool = True) -> A:
         """Type the bot's name and ``query`` in some chat (an inline query)."""
+        if not isinstance(query, str):
+            wrong("query", query, "what the person types, as text")
         content = {"id": "inline", "from": self.place.user, "query": query, "offset": ""}
         return self.client.feed({"inline_query": content}, wait=wait)
 
