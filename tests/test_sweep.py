@@ -66,11 +66,11 @@ class Sweeping(TestCase):
         assert self.sweep("--limit", "3", "--batch-size", "2").startswith("3 ")
         assert BotSession.objects.count() == 9
 
-    def test_each_batch_is_three_statements(self) -> None:
+    def test_each_batch_is_four_statements(self) -> None:
         with CaptureQueriesContext(connection) as queries:
             list(Sweep(batch_size=4).run(BotSession, "default"))
         words = [query["sql"].split()[0] for query in queries]
-        assert words == [*["SELECT", "SELECT", "DELETE"] * 2, "SELECT"]
+        assert words == [*["SELECT", "SELECT", "SELECT", "DELETE"] * 2, "SELECT"]
 
     def test_a_session_that_is_renewed_meanwhile_stays(self) -> None:
         batches = Sweep(batch_size=4).run(BotSession, "default")

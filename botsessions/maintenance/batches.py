@@ -86,6 +86,18 @@ def unit_of_work(using: str, work: Callable[..., T], *args: Any) -> T:
     return looked_after(lambda again: work(*args))
 
 
+def unlocked(sessions: QuerySet[Any]) -> list[Any]:
+    """Lock sessions in a transaction; return the primary keys of those that nobody else has locked.
+
+    To wait for somebody with others locked would hold up the bot in all of their chats, and could
+    be a deadlock.
+    """
+    features = connections[sessions.db].features
+    if features.has_select_for_update_skip_locked:
+        sessions = sessions.select_for_update(skip_locked=True)
+    return list(sessions.order_by("pk").values_list("pk", flat=True))
+
+
 def next_rows(
     sessions: QuerySet[Any], size: int, after: Row | None, by_expiry: bool = True
 ) -> list[Row]:

@@ -33,7 +33,7 @@ from ..records import Address, Json, Record, conflict, new_revision
 from ..sources import FromKey
 from ..storages.layers import outgoing
 from ..storages.migrations import refuse_newer
-from .batches import BATCH_SIZE, Batch, Failure
+from .batches import BATCH_SIZE, Batch, Failure, unlocked
 from .declared import declared
 from .holding import lock_of
 
@@ -180,8 +180,16 @@ def reset(sessions: Sessions, *, by: str = "", batch_size: int = BATCH_SIZE) -> 
 def in_batches(
     sessions: Sessions, change: Callable[[Sessions], int], batch_size: int
 ) -> Iterator[Batch]:
+    """Change sessions; those that others have locked at the end, each by itself."""
+    locked: list[Any] = []
     for keys in batches_of_keys(sessions, batch_size):
-        yield Batch(change(sessions.filter(pk__in=keys)))
+        with transaction.atomic(using=sessions.select_for_update().db, savepoint=False):
+            free = unlocked(sessions.filter(pk__in=keys))
+            done = change(sessions.filter(pk__in=free))
+        locked += {*keys}.difference(free)
+        yield Batch(done)
+    for key in locked:
+        yield Batch(change(sessions.filter(pk=key)))
 
 
 def batches_of_keys(sessions: Sessions, batch_size: int) -> Iterator[list[Any]]:

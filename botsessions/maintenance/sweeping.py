@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -15,7 +16,16 @@ from ..busy import busy, left
 from ..deleting import delete_rows
 from ..due import JOB, coming_due
 from ..models import AbstractBotSession
-from .batches import BATCH_SIZE, Batch, Row, check_choice, next_rows, unit_of_work, with_keys
+from .batches import (
+    BATCH_SIZE,
+    Batch,
+    Row,
+    check_choice,
+    next_rows,
+    unit_of_work,
+    unlocked,
+    with_keys,
+)
 from .telling import Telling
 
 
@@ -107,10 +117,14 @@ class Sweep:
 
 
 def delete_free(due: Any, rows: Sequence[Row]) -> Batch:
-    """Delete those of ``rows`` that are due still and that nobody holds.
+    """Delete those of ``rows`` that are due still, and that nobody holds or has locked.
 
     A handler that has read one before it was due holds its key still, or has written it.
     """
     held = busy([row.address for row in rows], due.db)
-    free = [row.pk for row in rows if row.address not in held]
-    return Batch(delete_rows(with_keys(due, free)) if free else 0, besides=left(len(held)))
+    keys = [row.pk for row in rows if row.address not in held]
+    with transaction.atomic(using=due.db, savepoint=False):
+        free = unlocked(with_keys(due, keys)) if keys else []
+        locked = with_keys(due, keys).count() - len(free) if len(free) < len(keys) else 0
+        done = delete_rows(with_keys(due, free)) if free else 0
+    return Batch(done, besides=left(len(held) + locked))
