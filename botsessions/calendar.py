@@ -4,11 +4,11 @@ infinity. They are told as the first and the last that Python has in every time 
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timezone
+from typing import Final
 
-FIRST, LAST = "0001-01-02 00:00+00", "9999-12-30 00:00+00"
-NEARLY_FIRST, NEARLY_LAST = datetime(1, 1, 4), datetime(9999, 12, 28)  # noqa: DTZ001 (of any zone)
+FIRST: Final = datetime(1, 1, 2, tzinfo=timezone.utc)
+LAST: Final = datetime(9999, 12, 30, tzinfo=timezone.utc)
 
 
 def for_python(column: str, vendor: str) -> str:
@@ -19,13 +19,3 @@ def for_python(column: str, vendor: str) -> str:
         f"CASE WHEN {column} < '{FIRST}' THEN '{FIRST}' WHEN {column} > '{LAST}' THEN '{LAST}' "
         f"ELSE {column} END"
     )
-
-
-def for_database(moment: Any, vendor: str) -> Any:
-    """Return what a column of moments is compared with, so that nothing is beyond what was read."""
-    if vendor != "postgresql" or not isinstance(moment, datetime):
-        return moment
-    anywhere = moment.replace(tzinfo=None)
-    if anywhere < NEARLY_FIRST:
-        return "-infinity"
-    return "infinity" if anywhere > NEARLY_LAST else moment

@@ -9,7 +9,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from .calendar import for_database, for_python
+from .calendar import for_python
 from .records import (
     MAX_BY_LENGTH,
     MAX_KEY_LENGTH,
@@ -67,12 +67,6 @@ class MomentField(_DateTimeField):
     def select_format(self, compiler: Any, sql: str, params: Any) -> Any:
         selected = for_python(sql, compiler.connection.vendor)
         return selected, [*params] * (selected.count(sql) if params else 1)
-
-    def get_db_prep_value(
-        self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False
-    ) -> Any:
-        found = super().get_db_prep_value(value, connection, prepared)
-        return for_database(found, connection.vendor)
 
     def deconstruct(self) -> Any:
         """Return what it is to migrations: a column like others."""

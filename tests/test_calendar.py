@@ -21,6 +21,7 @@ pytestmark = [
     pytest.mark.skipif(connection.vendor != "postgresql", reason="No other database has them."),
 ]
 MOMENTS = ["infinity", "-infinity", "0044-03-15 12:00 BC", "12000-01-01"]
+FIRST_ONES = ["-infinity", "0044-03-15 12:00 BC", "0001-01-01", "0001-01-03"]
 LISTS = ["", "?state=expired", "?sort=-expires", "?sort=changed", "?expires_from=2020-01-01"]
 PAGES = ["change", "edit", "past", "recent", "history"]
 shop: Any = session(initial=dict, storage=DatabaseStorage(history=3))
@@ -70,19 +71,32 @@ def test_bots_and_commands_go_on(moment: str) -> None:
     assert BotSession.objects.count() == (1 if is_over else 3)
 
 
-def test_pages_of_them_are_turned_and_sweeps_go_on(
-    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("moment", FIRST_ONES)
+def test_pages_of_them_are_turned(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     for key in "12345":
         make(key)
-    store("-infinity", "expires_at")
+    store(moment, "expires_at")
     monkeypatch.setattr(SessionPagination, "page_size", 2)
-    seen, path = [], "/api/sessions/?state=expired"
-    while path:
-        page = admin_client.get(path).json()
-        seen += [row["key"] for row in page["results"]]
-        path = page["next"]
-        assert len(seen) <= 5
-    assert sorted(seen) == [*"12345"]
-    call_command("sweep_sessions", batch_size=2, stdout=StringIO())
-    assert not BotSession.objects.exists()
+    path = "/api/sessions/?state=expired"
+    for turn in ("next", "previous"):
+        seen: list[str] = []
+        link: str | None = path
+        while link:
+            path = link
+            page = admin_client.get(path).json()
+            seen += [row["key"] for row in page["results"]]
+            link = page[turn]
+            assert len(seen) <= 5
+        assert sorted(seen) == [*"12345"]
+
+
+@pytest.mark.parametrize("moment", FIRST_ONES)
+def test_a_sweep_goes_on_behind_one_that_is_held(moment: str) -> None:
+    for key in "123":
+        make(key)
+    store(moment, "expires_at")
+    with shop.edit("1"):
+        call_command("sweep_sessions", batch_size=1, stdout=StringIO())
+        assert [*BotSession.objects.values_list("key", flat=True)] == ["1"]
