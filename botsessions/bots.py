@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from traceback import extract_tb
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from .arguments import check_text, misfit, wrong
+from .causes import told
 from .conf import app_settings
 from .declaration import Declaration, Fragment
 from .records import MAX_NAME_LENGTH
@@ -74,7 +73,10 @@ class Bot:
         problem = misfit(make, (), {}) if callable(make) else f"it is {type(make).__name__}"
         if problem is not None:
             raise ImproperlyConfigured(f"{self._where('PERSISTENCE')} cannot be called: {problem}.")
-        made = make()
+        try:
+            made = make()
+        except Exception as exc:  # Of the author's function.
+            raise ImproperlyConfigured(f"{self._where('PERSISTENCE')}: {told(exc)}.") from exc
         if not hasattr(made, "fragments"):
             raise ImproperlyConfigured(
                 f"{self._where('PERSISTENCE')} gives {type(made).__name__}, which is no "
@@ -141,10 +143,7 @@ class Bot:
         except ImportError as exc:
             raise ImproperlyConfigured(f"{where}: {exc}.") from exc
         except Exception as exc:  # Of the author's module.
-            *_, last = extract_tb(exc.__traceback__)
-            place = f"line {last.lineno} of {Path(last.filename).name}"
-            problem = f"{type(exc).__name__}: {exc}"
-            raise ImproperlyConfigured(f"{where}: {problem} ({place}).") from exc
+            raise ImproperlyConfigured(f"{where}: {told(exc)}.") from exc
 
 
 def all_bots() -> dict[str, Bot]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.test import Client
 
 from botsessions import enhance_storage, session
+from botsessions.bots import Bot
 from botsessions.models import BotSession
 
 from . import everywhere
@@ -21,12 +24,16 @@ BROKEN = {
     "cannot be found": ({"SESSION": "nowhere.session"}, "No module named 'nowhere'"),
     "raises": (
         {"SESSION": "tests.bots.raising.bot"},
-        "NameError: name 'no_such_name' is not defined (line 3 of raising.py)",
+        "NameError: name 'no_such_name' is not defined (tests/bots/raising.py, line 3",
     ),
     "is no session": ({"SESSION": "builtins.print"}, "is no session: declare it with session()"),
     "has a broken persistence": (
         {"SESSION": session(), "PERSISTENCE": "tests.bots.raising.bot"},
         "NameError",
+    ),
+    "has a persistence that raises": (
+        {"SESSION": session(), "PERSISTENCE": lambda: [].nothing},  # type: ignore[attr-defined]
+        "AttributeError: 'list' object has no attribute 'nothing' (tests/test_broken_bots.py",
     ),
     "has no session": ({}, "is missing"),
 }
@@ -87,3 +94,12 @@ def test_every_command_names_the_setting(problem: str, command: tuple[str, ...])
         call_command(*command, stdout=StringIO(), stderr=StringIO())
     assert SETTING in str(caught.value)
     assert problem in str(caught.value)
+
+
+def test_a_module_that_is_no_python_is_told_by_its_own_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "unfinished.py").write_text("pizza = (\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImproperlyConfigured, match=r"\(unfinished\.py, line 1\)\.$"):
+        _ = Bot("shop", {"SESSION": "unfinished.pizza"}).session

@@ -44,7 +44,7 @@ def of_persistence(bot: Bot, where: str) -> Iterator[CheckMessage]:
     hint = "Write True, or the dotted path of a function that returns a BotPersistence."
     try:
         found = bot.persistence
-    except (ImproperlyConfigured, TypeError, ValueError) as exc:
+    except ImproperlyConfigured as exc:
         yield Error(
             f"{where}['PERSISTENCE'] cannot be used: {exc}", hint=hint, id="botsessions.E016"
         )

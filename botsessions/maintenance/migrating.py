@@ -11,6 +11,7 @@ from asgiref.sync import async_to_sync
 from django.db import connections, transaction
 from django.db.models import Q, QuerySet
 
+from ..causes import told
 from ..codec import refuse_longer
 from ..conf import max_bytes
 from ..database.changes import Change
@@ -26,7 +27,6 @@ from ..storages import Address, Record
 from ..storages.layers import migrated
 from ..storages.migrations import refuse_newer
 from .batches import BATCH_SIZE, Batch, Failure, check_choice, unit_of_work, with_keys
-from .causes import told
 from .declared import is_kept_in
 from .versions import all_sessions, exact, live
 

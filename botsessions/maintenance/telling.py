@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Q
 
 from ..busy import busy, left
+from ..causes import told
 from ..codec import Codec
 from ..declaration import Fragment
 from ..editing import Edit
@@ -23,7 +24,6 @@ from ..storages import Address, DatabaseStorage
 from ..storages.expiry import is_heard
 from ..storages.layers import place_of, tell_all
 from .batches import Batch, Failure, next_rows
-from .causes import told
 from .declared import fragments_in
 
 UNREAD: dict[str, Any] = {"read": False, "patience": 0.1}

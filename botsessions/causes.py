@@ -6,9 +6,10 @@ import sysconfig
 import traceback
 from pathlib import Path
 
-OURS = Path(__file__).resolve().parent.parent
-INSTALLED = tuple(
-    sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
+OURS = Path(__file__).resolve().parent
+INSTALLED = (
+    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    "<frozen ",  # Python's own import.
 )
 
 
@@ -17,7 +18,7 @@ def told(error: BaseException) -> str:
     message = f"{type(error).__name__}: {' '.join(str(error).split())}"
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not is_ours(f.filename)]
     own = [frame for frame in frames if not frame.filename.startswith(INSTALLED)]
-    if not frames:
+    if not frames or isinstance(error, SyntaxError):  # That says itself where it is.
         return message
     place = (own or frames[:1])[-1]
     return f"{message} ({shown(place.filename)}, line {place.lineno}, in {place.name})"
