@@ -204,6 +204,18 @@ def test_to_forget_takes_few_statements_for_all_bots_and_fragments(hers: Any, si
         assert len(texts) == 5, texts
 
 
+@pytest.mark.django_db
+def test_many_bots_do_not_make_statements_long(settings: Any) -> None:
+    def longest(bots: int) -> int:
+        bot = {"SESSION": session(initial=dict, get_session_key=per_user_chat)}
+        settings.BOTSESSIONS = {"BOTS": {f"bot{n}": bot for n in range(bots)}}
+        with CaptureQueriesContext(connection) as queries:
+            assert forget_user(MARIA) == 0
+        return max(len(query["sql"]) for query in queries)
+
+    assert longest(40) < 3 * longest(10)
+
+
 # What an export holds.
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -70,8 +70,7 @@ def in_tables(user_id: int, bot: str | None, using: str | None) -> Iterator[Sess
         if bot is not None:
             rows = rows.filter(bot=bot)
         there = [one for one in places(bot) if is_kept_in(one.fragment, model, alias)]
-        keys = [by_key(place, user_id) for place in there]
-        for condition in (Q(user_id=user_id), Q(chat_id=user_id), *filter(None, keys)):
+        for condition in (Q(user_id=user_id), Q(chat_id=user_id), *by_key(there, user_id)):
             yield rows.filter(condition)
             rows = rows.exclude(condition)
 
@@ -92,10 +91,17 @@ def places(bot: str | None) -> Iterator[Place]:
                 yield Place(alias, fragment)
 
 
-def by_key(place: Place, user_id: int) -> Q | None:
-    keys = Q()
-    if (key := place.key(user_id)) is not None:
-        keys |= Q(key=key)
-    if place.fragment.get_session_key in BEGIN_WITH_A_USER:
-        keys |= Q(BeginsWith(F("key"), f"{user_id}/"))
-    return Q(bot=place.bot, name=place.fragment.name) & keys if keys else None
+def by_key(places: Iterable[Place], user_id: int) -> Iterator[Q]:
+    """Yield a condition for all places where a user has the same keys, as indexes begin by them."""
+    found: dict[tuple[str | None, bool], Q] = {}
+    for place in places:
+        begins = place.fragment.get_session_key in BEGIN_WITH_A_USER
+        there = Q(bot=place.bot, name=place.fragment.name)
+        keys = place.key(user_id), begins
+        found[keys] = found.get(keys, Q()) | there
+    for (key, begins), there in found.items():
+        same = Q() if key is None else Q(key=key)
+        if begins:
+            same |= Q(BeginsWith(F("key"), f"{user_id}/"))
+        if same:
+            yield same & there
