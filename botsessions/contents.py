@@ -174,7 +174,7 @@ class Contents:
         self.own = [data for name, data in self.all.items() if name not in self.joined]
 
     def forget(self) -> None:
-        self.all, self.own = {}, ()
+        self.all, self.own, self.added, self._added_in = {}, (), [], {}
 
     @property
     def addresses(self) -> list[Address]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import sys
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -913,3 +915,14 @@ def test_waiting_for_another_key_while_holding_one_ends_and_names_both() -> None
 
     LOCKS = ("process", "database")  # noqa: N806
     run(main(), BOUND_SECONDS + 20)
+
+
+def test_what_was_added_is_not_kept_when_all_is_over() -> None:
+    contents = Contents({})
+    data = Data(session(initial=dict, storage=Store()).fragments[""], Address(BOT, "", "5"))
+    contents.add(data)
+    known = weakref.ref(data)
+    del data
+    contents.close(failed=False)
+    gc.collect()
+    assert known() is None
