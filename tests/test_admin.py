@@ -18,7 +18,9 @@ from django.utils import timezone
 
 from botsessions import enhance_storage, finding, multi_session, session
 from botsessions.admin import changelist, filters, ranges, sorting
+from botsessions.admin.contents import note_failures
 from botsessions.models import BotSession, Incident
+from botsessions.persistence import BotPersistence
 
 from .sessions import LIST, make, staff, total, url
 
@@ -533,3 +535,16 @@ def test_an_address_as_logs_write_it_is_found(viewer: Client) -> None:
     make("424242", name="user", title="fragment")
     assert shown(html(viewer, "?q=default:424242")) == ["mine"]
     assert shown(html(viewer, "?q=default:user:424242")) == ["fragment"]
+
+
+@pytest.mark.django_db
+def test_a_list_asks_once_what_a_bot_declares_to_know_what_has_failed(settings: Any) -> None:
+    made = []
+
+    def kept() -> BotPersistence:
+        made.append(BotPersistence())
+        return made[-1]
+
+    settings.BOTSESSIONS = {"BOTS": {"kept": {"PERSISTENCE": kept, "APPLICATION": print}}}
+    note_failures([make(key, bot="kept", name="ptb:user_data") for key in range(5)])
+    assert len(made) == 1

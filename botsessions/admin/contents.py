@@ -201,9 +201,14 @@ class Contents:
 def note_failures(sessions: Iterable[Any]) -> None:
     """Have sessions know whether migrations of theirs have failed, by a statement for all."""
     behind: dict[Address, Any] = {}
+    fragments: dict[tuple[str, str], Fragment[Any] | None] = {}
     for session in sessions:
         session.has_failed = False
-        if Contents(session).age == Age.BEHIND:
+        place = session.bot, session.name
+        if place not in fragments:  # A persistence is made anew each time.
+            fragments[place] = Contents(session).fragment
+        fragment = fragments[place]
+        if fragment and age_of(session.version, fragment.newest_version) == Age.BEHIND:
             behind[address_of(session)] = session
     for address, at in last_refused(behind):
         behind[address].has_failed = at > behind[address].updated_at
