@@ -251,8 +251,8 @@ class Told(TestCase):
         assert "other" not in left()
 
 
-BATCH = ["SELECT", "SELECT", "DELETE"]
-"""What is next, who holds it, and its deletion."""
+BATCH = ["SELECT", "SELECT", "SELECT", "DELETE"]
+"""What is next, who holds it, what nobody has locked, and its deletion."""
 QUIET = [*BATCH, *BATCH, "SELECT"]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -12,20 +13,29 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from botsessions.maintenance import Sweep, changing
-from botsessions.models import BotSession
+from botsessions.maintenance import Sweep, changing, forget_leases
+from botsessions.maintenance.people import forget_user
+from botsessions.models import BotSession, BotSessionLease
 
 from .limits import in_thread, within
 from .sessions import make
 
 
+def of_session(key: str) -> None:
+    BotSession.objects.filter(key=key).update(title="x")
+
+
+def of_lease(key: str) -> None:
+    BotSessionLease.objects.filter(pk=key).update(passed=0, served=1)
+
+
 @contextmanager
-def locked_elsewhere(key: str) -> Iterator[None]:
-    """Have another connection lock a session's row, as a view does that is in a transaction."""
+def locked_elsewhere(key: str, change: Callable[[str], Any] = of_session) -> Iterator[None]:
+    """Have another connection lock a row by a change, as a view does that is in a transaction."""
 
     def lock() -> None:
         with transaction.atomic():
-            BotSession.objects.filter(key=key).update(title="x")
+            change(key)
             is_locked.set()
             ends.wait()
 
@@ -69,3 +79,25 @@ def test_e10_a_sweep_leaves_what_somebody_has_locked() -> None:
         (batch,) = Sweep().run(BotSession, "default")
     assert (batch.done, batch.besides) == (2, {"busy": 1})
     assert [s.key for s in BotSession.objects.all()] == ["2"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_e10_to_forget_a_user_waits_with_no_other_row_locked() -> None:
+    for key in ("1", "2", "3"):
+        make(key, user_id=7)
+    with within(20), locked_elsewhere("2"):
+        forgetting = in_thread(forget_user, 7)
+        while BotSession.objects.count() > 1:
+            time.sleep(0.01)
+    assert forgetting.result() == 3
+    assert not BotSession.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_e10_a_lease_that_somebody_has_locked_is_left_to_the_next_sweep() -> None:
+    """Otherwise who comes back after long would wait for their own."""
+    for key in (1, 2, 3):
+        BotSessionLease.objects.create(id=key, holder=0, ends_at=0, drawn=0, served=0, passed=0)
+    with within(20), locked_elsewhere("2", of_lease):
+        assert [batch.done for batch in forget_leases()] == [2]
+    assert [batch.done for batch in forget_leases()] == [1]

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from django.db import connections
+from django.db import connections, transaction
 from django.db.models import BooleanField, F, Func, Q, QuerySet, Value
 
 from ..arguments import check_text, wrong
 from ..database.care import looked_after
+from ..deleting import delete_rows
 from ..models import AbstractBotSession
 from ..paging import among_the_first, is_first
 from ..storages import Address
@@ -97,6 +98,15 @@ def unlocked(sessions: QuerySet[Any]) -> list[Any]:
     if features.has_select_for_update_skip_locked:
         sessions = sessions.select_for_update(skip_locked=True)
     return list(sessions.order_by("pk").values_list("pk", flat=True))
+
+
+def delete_unlocked(rows: QuerySet[Any], keys: Sequence[Any]) -> int:
+    """Delete those of ``rows`` with these primary keys that nobody else has locked."""
+    if not keys:
+        return 0
+    with transaction.atomic(using=rows.db, savepoint=False):
+        free = unlocked(with_keys(rows, keys))
+        return delete_rows(with_keys(rows, free)) if free else 0
 
 
 def next_rows(

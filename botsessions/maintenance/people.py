@@ -23,7 +23,7 @@ from ..records import awaited
 from ..sources import FromKey
 from ..storages import Address, Record, Storage
 from .batches import BATCH_SIZE
-from .changing import delete_batch
+from .changing import delete
 from .exporting import in_parts, iso, of_record, of_session
 from .taking_part import Place, elsewhere, in_tables
 from .unused import forget_history
@@ -129,7 +129,8 @@ def erase(
         for (model, alias), found in of_table:
             for batch in batches(list(found), batch_size):
                 rows = model._default_manager.using(alias).filter(pk__in=[pk for pk, *_ in batch])
-                delete_batch(rows)
+                for _ in delete(rows, batch_size=batch_size):
+                    pass
                 erased.update((of_bot, name) for _, of_bot, name in batch)
         for place, address, _ in stored_elsewhere(user_id, bot, using):
             lock = get_bot(place.bot).lock

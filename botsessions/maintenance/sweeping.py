@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from ..arguments import check_duration
 from ..busy import busy, left
-from ..deleting import delete_rows
 from ..due import JOB, coming_due
 from ..models import AbstractBotSession
 from .batches import (
@@ -21,9 +19,9 @@ from .batches import (
     Batch,
     Row,
     check_choice,
+    delete_unlocked,
     next_rows,
     unit_of_work,
-    unlocked,
     with_keys,
 )
 from .telling import Telling
@@ -123,8 +121,6 @@ def delete_free(due: Any, rows: Sequence[Row]) -> Batch:
     """
     held = busy([row.address for row in rows], due.db)
     keys = [row.pk for row in rows if row.address not in held]
-    with transaction.atomic(using=due.db, savepoint=False):
-        free = unlocked(with_keys(due, keys)) if keys else []
-        locked = with_keys(due, keys).count() - len(free) if len(free) < len(keys) else 0
-        done = delete_rows(with_keys(due, free)) if free else 0
+    done = delete_unlocked(due, keys)
+    locked = with_keys(due, keys).count() if done < len(keys) else 0
     return Batch(done, besides=left(len(held) + locked))

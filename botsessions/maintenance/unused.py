@@ -11,11 +11,10 @@ from django.db import router
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from ..deleting import delete_rows
 from ..finding import any_of
 from ..incidents.writing import incidents
 from ..models import AbstractBotSession, BotSessionLease, HandledUpdate, HistoryEntry
-from .batches import BATCH_SIZE, Batch, unit_of_work, with_keys
+from .batches import BATCH_SIZE, Batch, delete_unlocked, unit_of_work
 from .tables import tables
 
 DELIVERED_FOR = timedelta(hours=24)
@@ -94,10 +93,13 @@ def ago(age: timedelta) -> int:
 
 
 def deleted(due: Any, batch_size: int) -> Iterator[Batch]:
-    """Delete rows, going through their table once: no index finds them."""
+    """Delete rows, going through their table once: no index finds them.
+
+    One that somebody has locked is left to the next time.
+    """
     keys: list[Any] = []
     while keys := unit_of_work(due.db, next_keys, due, keys, batch_size):
-        yield Batch(unit_of_work(due.db, delete_rows, with_keys(due, keys)))
+        yield Batch(unit_of_work(due.db, delete_unlocked, due, keys))
 
 
 def next_keys(due: Any, last: list[Any], size: int) -> list[Any]:
