@@ -5,7 +5,7 @@ Every change gives a session a new revision, so a handler that is running cannot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from datetime import timedelta
@@ -148,12 +148,12 @@ def extend(
     return in_batches(ending, by_setting(by, expires_at=until), batch_size)
 
 
-def by_setting(by: str, **columns: Any) -> Callable[[Sessions], int]:
+def by_setting(by: str, **columns: Any) -> Callable[[Sessions], Batch]:
     """Return what sets columns of sessions, and keeps what they were."""
 
-    def change(sessions: Sessions) -> int:
+    def change(sessions: Sessions) -> Batch:
         with kept(sessions, by):
-            return sessions.update(**columns, revision=new_revision())
+            return Batch(sessions.update(**columns, revision=new_revision()))
 
     return change
 
@@ -163,33 +163,32 @@ def delete(sessions: Sessions, *, batch_size: int = BATCH_SIZE) -> Iterator[Batc
     return in_batches(sessions, delete_batch, batch_size)
 
 
-def delete_batch(sessions: Sessions) -> int:
+def delete_batch(sessions: Sessions) -> Batch:
     with transaction.atomic(using=sessions.db, savepoint=False):
         all_that_is_kept(sessions).delete()
-        return delete_rows(sessions.defer("data"))
+        return Batch(delete_rows(sessions.defer("data")))
 
 
 def reset(sessions: Sessions, *, by: str = "", batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
     """Give sessions the initial data that their bot declares."""
     for keys in batches_of_keys(sessions, batch_size):
         batch = sessions.filter(pk__in=keys)
-        with kept(batch, by):
-            yield reset_batch(batch)
+        yield from in_batches(batch, by_beginning_anew(by, initial_changes(batch)), batch_size)
 
 
 def in_batches(
-    sessions: Sessions, change: Callable[[Sessions], int], batch_size: int
+    sessions: Sessions, change: Callable[[Sessions], Batch], batch_size: int
 ) -> Iterator[Batch]:
     """Change sessions; those that others have locked at the end, each by itself."""
     locked: list[Any] = []
     for keys in batches_of_keys(sessions, batch_size):
         with transaction.atomic(using=sessions.select_for_update().db, savepoint=False):
             free = unlocked(sessions.filter(pk__in=keys))
-            done = change(sessions.filter(pk__in=free))
+            batch = change(sessions.filter(pk__in=free))
         locked += {*keys}.difference(free)
-        yield Batch(done)
+        yield batch
     for key in locked:
-        yield Batch(change(sessions.filter(pk=key)))
+        yield change(sessions.filter(pk=key))
 
 
 def batches_of_keys(sessions: Sessions, batch_size: int) -> Iterator[list[Any]]:
@@ -203,24 +202,37 @@ def batches_of_keys(sessions: Sessions, batch_size: int) -> Iterator[list[Any]]:
         batch = list(keys.filter(pk__gt=batch[-1])[:batch_size])
 
 
-def reset_batch(sessions: Sessions) -> Batch:
-    changes: list[Change] = []
-    failures: list[Failure] = []
-    stored = list(sessions.only("bot", "name", "key", "revision"))
-    for session in stored:
+def initial_changes(sessions: Sessions) -> dict[Any, Change | Failure]:
+    """Return what is to become of sessions, by primary key, or why it cannot."""
+    changes: dict[Any, Change | Failure] = {}
+    for session in sessions.only("bot", "name", "key", "revision"):
         address = address_of(session)
         try:
             record = initial_record(address)
         except Exception as exc:
             nameless = reason(exc, in_detail=False)
-            failures.append(Failure(address, reason(exc), nameless=nameless))
+            changes[session.pk] = Failure(address, reason(exc), nameless=nameless)
         else:
-            changes.append(
-                Change(address, replace(record, revision=session.revision), new_revision())
-            )
-    landed = table_of(stored[0]).write(changes) if changes else set()
-    failures += [Failure(c.address, CHANGED) for c in changes if c not in landed]
-    return Batch(len(landed), tuple(failures))
+            record = replace(record, revision=session.revision)
+            changes[session.pk] = Change(address, record, new_revision())
+    return changes
+
+
+def by_beginning_anew(
+    by: str, changes: Mapping[Any, Change | Failure]
+) -> Callable[[Sessions], Batch]:
+    """Return what makes the changes of some sessions, and keeps what they were."""
+
+    def change(sessions: Sessions) -> Batch:
+        some = [changes[pk] for pk in sessions.values_list("pk", flat=True) if pk in changes]
+        failures = [one for one in some if isinstance(one, Failure)]
+        wanted = [one for one in some if isinstance(one, Change)]
+        with kept(sessions, by):
+            landed = Table(sessions.model, sessions.select_for_update().db).write(wanted)
+        failures += [Failure(one.address, CHANGED) for one in wanted if one not in landed]
+        return Batch(len(landed), tuple(failures))
+
+    return change
 
 
 def initial_record(address: Address) -> Record:
