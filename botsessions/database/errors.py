@@ -13,6 +13,10 @@ MYSQL_DUPLICATE = 1062
 """The number of MySQL's and MariaDB's error for a row that exists."""
 
 
+WAITED_FOR_LOCK: set[object] = {"55P03", 1205, 3572}
+"""SQLSTATE and MySQL's numbers, when somebody else has kept something locked."""
+
+
 class Trouble(enum.Enum):
     """Kinds of errors that another attempt may not meet."""
 
@@ -100,6 +104,11 @@ def is_of_connection(error: BaseException) -> bool:
     """Whether a connection that may well answer is of no more use after an error."""
     state = sqlstate(error)
     return state in OUTDATED or state in READ_ONLY or number_of(error) in READ_ONLY
+
+
+def has_waited_for_lock(error: BaseException) -> bool:
+    """Whether somebody else had locked what a statement needs, for longer than it may wait."""
+    return sqlstate(error) in WAITED_FOR_LOCK or number_of(error) in WAITED_FOR_LOCK
 
 
 def is_missing(error: BaseException) -> bool:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from asgiref.sync import async_to_sync, sync_to_async
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.db.models import Q
 from django.utils import timezone
 
@@ -23,6 +23,7 @@ from .batches import Batch, Failure, at, unit_of_work, with_keys
 from .changing import address_of
 from .holding import PATIENCE_SECONDS, held, lock_of
 from .versions import live
+from .waiting import AMONG_OTHERS_SECONDS, waiting
 
 BATCH_SIZE = 100
 """So many sessions are moved together, and held meanwhile."""
@@ -47,8 +48,9 @@ class Readdressing:
     """Gives the sessions of a table other addresses.
 
     One whose new address has a session already stays as it is, and is among the failures; so does
-    one that a handler holds for long. When a session was changed and when it expires stay as they
-    are. Its revision is new, so a handler that was not held off cannot write to the old address.
+    one that a handler holds for long, or that somebody has locked. When a session was changed and
+    when it expires stay as they are. Its revision is new, so a handler that was not held off cannot
+    write to the old address.
 
     Args:
         concerned: which rows to look at.
@@ -102,7 +104,7 @@ class Readdressing:
         return moves, failures
 
     def _held(self, moves: Mapping[Any, Move]) -> tuple[int, list[Failure]]:
-        """Move with the keys held, all together or, if one is busy, each on its own."""
+        """Move with the keys held, all together or, if one is busy or locked, each on its own."""
         try:
             return async_to_sync(self._hold_and_move)(moves) if moves else (0, [])
         except SessionLockTimeout:
@@ -124,7 +126,8 @@ class Readdressing:
         return self._moved_together(moves)
 
     def _moved_together(self, moves: Mapping[Any, Move]) -> tuple[int, list[Failure]]:
-        with transaction.atomic(using=self._using):
+        seconds = AMONG_OTHERS_SECONDS if len(moves) > 1 else PATIENCE_SECONDS
+        with waiting(self._using, seconds):
             rows = with_keys(self._rows, list(moves)).order_by("pk").select_for_update()
             now = {row.pk: address_of(row) for row in rows.defer("data")}
             moves = {pk: move for pk, move in moves.items() if now.get(pk) == move.source}

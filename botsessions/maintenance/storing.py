@@ -7,13 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from asgiref.sync import async_to_sync
-from django.db import transaction
 from msgspec.structs import replace
 
 from ..busy import busy
 from ..codec import SORTED
 from ..database.sessions_rows import for_column, from_column
-from ..exceptions import SessionConflict
+from ..exceptions import SessionConflict, SessionLockTimeout
 from ..models import AbstractBotSession
 from ..records import MAX_TITLE_LENGTH, all_of, awaited, new_revision, utcnow
 from ..storages import DatabaseStorage, Record, Storage
@@ -23,9 +22,12 @@ from .batches import at, unit_of_work
 from .changing import address_of
 from .inserting import insert
 from .versions import exact
+from .waiting import AMONG_OTHERS_SECONDS, waiting
 
 AT_ONCE = 20
 """Sessions that are written at the same time where there is no table."""
+ALONE_SECONDS = 1.0
+"""So long a session's row is waited for, with no other one locked."""
 
 
 def store(arrivals: Sequence[Arrival], *, dry_run: bool) -> Iterator[Outcome]:
@@ -38,23 +40,40 @@ def store(arrivals: Sequence[Arrival], *, dry_run: bool) -> Iterator[Outcome]:
         some = [arrivals[index] for index in indices]
         if isinstance(storage, DatabaseStorage):
             table = Rows(storage.model, storage.using)
-            yield from unit_of_work(storage.using, table.store, some, dry_run)
+            yield from store_in_table(table, some, dry_run)
         else:
             yield from async_to_sync(store_elsewhere)(storage, some, dry_run)
+
+
+def store_in_table(table: Rows, arrivals: Sequence[Arrival], dry_run: bool) -> list[Outcome]:
+    """Store all together; if somebody has locked one of them, half of them at a time."""
+    try:
+        return unit_of_work(table.using, table.store, arrivals, dry_run)
+    except SessionLockTimeout:
+        if len(arrivals) == 1:
+            return [Outcome.BUSY]
+    middle = len(arrivals) // 2
+    halves = arrivals[:middle], arrivals[middle:]
+    return [outcome for half in halves for outcome in store_in_table(table, half, dry_run)]
 
 
 class Rows:
     """The rows of a table of sessions."""
 
     def __init__(self, model: type[AbstractBotSession], using: str) -> None:
-        self._model, self._using = model, using
+        self._model, self.using = model, using
         self._rows = model._base_manager.using(using)
 
     def store(self, arrivals: Sequence[Arrival], dry_run: bool) -> list[Outcome]:
+        """Store sessions in a transaction, and return what has become of them.
+
+        Raises:
+            SessionLockTimeout: somebody has locked one of them; nothing was stored.
+        """
         now, addresses = utcnow(), [arrival.address for arrival in arrivals]
-        held = busy(addresses, self._using)
+        held = busy(addresses, self.using)
         arrivals = [arrival for arrival in arrivals if arrival.address not in held]
-        with transaction.atomic(using=self._using):
+        with waiting(self.using, AMONG_OTHERS_SECONDS if len(arrivals) > 1 else ALONE_SECONDS):
             there = {address_of(row): row for rows in at(self._rows, addresses) for row in rows}
             new = [arrival for arrival in arrivals if arrival.address not in there]
             outcomes = [
@@ -63,7 +82,7 @@ class Rows:
                 if arrival.address in there
             ]
             rows = [made(arrival, now) for arrival in new]
-            count = len(new) if dry_run else insert(self._model, self._using, rows)
+            count = len(new) if dry_run else insert(self._model, self.using, rows)
         others = len(new) - count  # The bot has made these meanwhile.
         outcomes += [Outcome.IMPORTED] * count + [Outcome.KEPT] * others
         return outcomes + [Outcome.BUSY] * len(held)
