@@ -9,7 +9,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from .calendar import for_python
 from .records import (
     MAX_BY_LENGTH,
     MAX_KEY_LENGTH,
@@ -21,10 +20,8 @@ from .records import (
 if TYPE_CHECKING:
     _CharField = models.CharField[str, str]
     _TextField = models.TextField[str, str]
-    _DateTimeField = models.DateTimeField[Any, Any]
 else:  # Subscriptable for type checkers only.
     _CharField, _TextField = models.CharField, models.TextField
-    _DateTimeField = models.DateTimeField
 
 
 MIN_CLASS, MAX_CLASS = 7, 24
@@ -61,19 +58,6 @@ class ExactTextField(_TextField):
         return parameters
 
 
-class MomentField(_DateTimeField):
-    """A moment that Python can read, whatever PostgreSQL has; see :mod:`.calendar`."""
-
-    def select_format(self, compiler: Any, sql: str, params: Any) -> Any:
-        selected = for_python(sql, compiler.connection.vendor)
-        return selected, [*params] * (selected.count(sql) if params else 1)
-
-    def deconstruct(self) -> Any:
-        """Return what it is to migrations: a column like others."""
-        name, _path, arguments, options = super().deconstruct()
-        return name, "django.db.models.DateTimeField", arguments, options
-
-
 class AbstractBotSession(models.Model):
     """Base for a table of sessions of your own; name it in ``DatabaseStorage(model=…)``."""
 
@@ -101,9 +85,9 @@ class AbstractBotSession(models.Model):
         help_text=_("The binary logarithm of the size."),
     )
 
-    expires_at = MomentField(_("expires"), null=True, blank=True)
-    created_at = MomentField(_("created"), default=timezone.now, editable=False)
-    updated_at = MomentField(_("changed"), default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(_("changed"), default=timezone.now, editable=False)
 
     chat_id = models.BigIntegerField(_("chat id"), null=True, blank=True)
     user_id = models.BigIntegerField(_("user id"), null=True, blank=True)
@@ -165,11 +149,11 @@ class HistoryEntry(models.Model):
     """As it was stored: the database need not look into it."""
     version = models.DecimalField(_("version"), max_digits=15, decimal_places=6, null=True)
     size = models.PositiveIntegerField(_("size"))
-    expires_at = MomentField(_("expires"), null=True)
-    at = MomentField(_("changed"))
+    expires_at = models.DateTimeField(_("expires"), null=True)
+    at = models.DateTimeField(_("changed"))
     by = ExactCharField(_("by"), max_length=MAX_BY_LENGTH, blank=True, default="")
     """Who made it so, like ``update:7``; empty for code that does not say."""
-    kept_until = MomentField(_("kept until"), null=True)
+    kept_until = models.DateTimeField(_("kept until"), null=True)
     """Set where no history is kept: somebody was about to change the session by hand."""
 
     class Meta:
@@ -255,8 +239,8 @@ class MaintenanceRun(models.Model):
         _("outcome"), max_length=8, choices=Outcome.choices, default=Outcome.RUNNING
     )
     reason = ExactCharField(_("reason"), max_length=100, blank=True, default="")
-    started_at = MomentField(_("started"), default=timezone.now)
-    seen_at = MomentField(_("last seen"), default=timezone.now)
+    started_at = models.DateTimeField(_("started"), default=timezone.now)
+    seen_at = models.DateTimeField(_("last seen"), default=timezone.now)
     """When it ended; while it runs, when it last said so."""
     done = models.BigIntegerField(_("done"), default=0)
     left = models.BigIntegerField(_("left as they were"), default=0)
@@ -294,8 +278,8 @@ class Incident(models.Model):
     by = ExactCharField(_("by"), max_length=MAX_BY_LENGTH, blank=True, default="")
     """Whose work failed last, like ``update:7``."""
     count = models.PositiveIntegerField(_("count"), default=1)
-    first_at = MomentField(_("first"), default=timezone.now)
-    last_at = MomentField(_("last"), default=timezone.now)
+    first_at = models.DateTimeField(_("first"), default=timezone.now)
+    last_at = models.DateTimeField(_("last"), default=timezone.now)
 
     class Meta:
         verbose_name = _("incident")

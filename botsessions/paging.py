@@ -7,9 +7,6 @@ from typing import Any, TypeAlias
 
 from django.db.models import BooleanField, F, Func, Q, QuerySet, Value
 
-from .calendar import FIRST
-from .database.sessions_rows import for_column
-
 BY_KEY = ("-pk",)
 BY_BOT = ("-bot", "-pk")
 """By primary key, too, where sessions are of one bot alone: so an index on bots has them."""
@@ -46,9 +43,7 @@ def walk(
 
 def walk_by_expiry(sessions: QuerySet[Any], backwards: bool, beyond: Any, size: int) -> list[Any]:
     """Return when sessions expire and their primary keys, the last to expire first."""
-    if beyond is not None and is_first(beyond[0]):
-        sessions = sessions.filter(among_the_first(beyond[1], backwards))
-    elif beyond is not None:
+    if beyond is not None:
         at, _key = beyond
         limit = Q(expires_at__gte=at) if backwards else Q(expires_at__lte=at)
         place, other = row(F("expires_at"), F("pk")), row(*map(Value, beyond))
@@ -56,21 +51,6 @@ def walk_by_expiry(sessions: QuerySet[Any], backwards: bool, beyond: Any, size: 
         sessions = sessions.filter(limit, less(other, place) if backwards else less(place, other))
     places = sessions.order_by(*BY_EXPIRY).values_list("expires_at", "pk")
     return list((places.reverse() if backwards else places)[:size])
-
-
-def is_first(moment: Any) -> bool:
-    """Whether a moment that was read may stand for earlier ones, which Python does not have."""
-    return bool(moment == for_column(FIRST))
-
-
-def among_the_first(key: Any, later: bool) -> Q:
-    """Return the condition for what expires later or earlier than one of which that holds.
-
-    Among these the primary key decides, whatever moments they have.
-    """
-    if later:
-        return Q(expires_at__gt=FIRST) | Q(pk__gt=key)
-    return Q(expires_at__lte=FIRST, pk__lt=key)
 
 
 def row(*columns: Any) -> Func:

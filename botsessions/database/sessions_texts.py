@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ..calendar import for_python
 from ..records import Address, dumps
 from .mysql_updates import update_of_many
 from .statements import Statement, exactly
@@ -49,8 +48,6 @@ class Texts:
         address = " AND ".join(f"{self._columns[name]} = %s" for name in ADDRESS)
         self._at_address = address
         self._at_revision = f"{address} AND {self._columns['revision']} = %s"
-        read = {"expires_at": for_python(self._columns["expires_at"], self.vendor)}
-        self._loaded = ", ".join((self._columns | read)[name] for name in LOADED)
         self._select_one = f"{self._select} WHERE {address}"
 
     def _kept(self, make: Callable[..., str]) -> Callable[..., str]:
@@ -81,10 +78,14 @@ class Texts:
 
     @property
     def _select(self) -> str:
-        return f"SELECT {self._loaded} FROM {self.table}"  # noqa: S608
+        return f"SELECT {self.columns(LOADED)} FROM {self.table}"  # noqa: S608
 
     def _select_many(self) -> str:
-        return f"{self._select} JOIN {self._given(ADDRESS)} ON {self._matches(ADDRESS)}"
+        selected = ", ".join(f"{self.table}.{self._columns[name]}" for name in LOADED)
+        return (
+            f"SELECT {selected} FROM {self._given(ADDRESS)} JOIN {self.table} "  # noqa: S608
+            f"ON {self._matches(ADDRESS)}"
+        )
 
     def _text_of_select_groups(self, lone: Sequence[bool]) -> str:
         """Return the text for groups of keys, each a bot, a fragment, and :meth:`_keys`.

@@ -88,7 +88,7 @@ def counted(
 def first(columns: Columns, name: str, condition: str, parameters: list[Any], *order: str) -> Part:
     by = ", ".join(columns[name] for name in order)
     rows = f"{columns.table} WHERE {condition} ORDER BY {by} LIMIT 1"
-    return f"(SELECT {columns.read(name)} FROM {rows})", parameters  # noqa: S608
+    return f"(SELECT {columns[name]} FROM {rows})", parameters  # noqa: S608
 
 
 def expired(columns: Columns, times: Times) -> Asked:

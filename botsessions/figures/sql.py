@@ -9,7 +9,6 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 from django.db import connections
 
-from ..calendar import for_python
 from ..models import AbstractBotSession
 from ..records import plain
 
@@ -30,10 +29,6 @@ class Columns:
 
     def __getitem__(self, name: str) -> str:
         return self.connection.ops.quote_name(self._field(name).column)
-
-    def read(self, name: str) -> str:
-        """Return what selects a column as Python can have it."""
-        return for_python(self[name], self.vendor) if name.endswith("_at") else self[name]
 
     def given(self, name: str, value: Any) -> Any:
         """Return what is compared with a column as the database takes it."""

@@ -13,7 +13,6 @@ from ..arguments import check_text, wrong
 from ..database.care import looked_after
 from ..deleting import delete_rows
 from ..models import AbstractBotSession
-from ..paging import among_the_first, is_first
 from ..storages import Address
 
 T = TypeVar("T")
@@ -114,9 +113,7 @@ def next_rows(
 ) -> list[Row]:
     """Return the next of ``sessions`` after one, by expiry (for which there is an index), or by
     primary key."""
-    if after is not None and by_expiry and is_first(after.expires_at):
-        sessions = sessions.filter(among_the_first(after.pk, later=True))
-    elif after is not None and by_expiry:
+    if after is not None and by_expiry:
         moment = after.expires_at
         later = Q(expires_at__gt=moment) | Q(expires_at=moment, pk__gt=after.pk)
         sessions = sessions.filter(later, expires_at__gte=moment)
