@@ -39,8 +39,11 @@ def mask_text(text: str, names: Collection[str]) -> str:
 
 
 def has_masks(value: Json, names: Collection[str]) -> bool:
-    """Whether there is a field of these names in ``value``."""
-    return bool(Unmasking(value, names).hidden)
+    """Whether there is, or may be, a field of these names in ``value``."""
+    try:
+        return bool(names and Unmasking(value, names).hidden)
+    except RecursionError:
+        return True
 
 
 def unmask(edited: Json, stored: Json, names: Collection[str]) -> Json:
@@ -81,24 +84,25 @@ def rewritten(
         pairs: how deep in ``value`` are lists of a field's name and its value.
     """
 
-    def part(name: str | int, item: Any, pairs: int) -> Any:
-        return rewritten(
-            item, names, field=field, text=text, place=(place, name), pairs=max(pairs, 0)
-        )
-
+    at: dict[str, At] = {"field": field, "text": text}
     if isinstance(value, str):
         return text(value, place)
     if isinstance(value, dict):
         depth = depth_of_pairs(value)
         return {
-            name: field(item, (place, name)) if name in names else part(name, item, depth)
+            name: field(item, (place, name))
+            if name in names
+            else rewritten(item, names, **at, place=(place, name), pairs=depth)
             for name, item in value.items()
         }
     if not isinstance(value, list):
         return value
     if pairs == 1 and len(value) == 2 and isinstance(value[0], str) and value[0] in names:
         return [value[0], field(value[1], (place, 1))]
-    return [part(i, item, pairs - 1) for i, item in enumerate(value)]
+    depth = max(pairs - 1, 0)
+    return [
+        rewritten(item, names, **at, place=(place, i), pairs=depth) for i, item in enumerate(value)
+    ]
 
 
 def mask_of(value: Any, place: Place) -> str:

@@ -23,6 +23,7 @@ from django.utils import timezone
 from botsessions import enhance_storage, session
 from botsessions.admin.tree import tree
 from botsessions.database.lease import lease_key
+from botsessions.masking import has_masks
 from botsessions.models import BotSession, BotSessionLease, HistoryEntry
 from botsessions.persistence.packing import packed
 from botsessions.storages import Address
@@ -262,6 +263,17 @@ def test_masked_fields_are_hidden_at_any_depth(reader: Client) -> None:
     raw = reader.get(url("data", row)).content.decode()
     assert json.loads(raw)["name"] == "Maria"
     assert "sesame" not in text + raw
+
+
+def test_data_that_another_program_has_nested_deeply_are_no_error() -> None:
+    for depth, with_names in ((400, "nested too deeply"), (600, "hidden")):
+        value: Any = {"pin": "sesame"}
+        for _ in range(depth):
+            value = [value]
+        assert "nested too deeply" in tree(value)
+        assert with_names in tree(value, ["pin"])
+        assert has_masks(value, ["pin"])
+        assert not has_masks(value, [])
 
 
 def test_masked_fields_of_a_users_data_are_hidden_whatever_holds_them(reader: Client) -> None:

@@ -77,8 +77,12 @@ class Tree:
 
     def whole(self, value: Any, declared: Type | None = None) -> SafeString:
         """Return all of it, of the declared type."""
-        shown = rewritten(value, self._masked, field=lambda hidden, place: MASKED)
-        return self.node(None, shown, "$", declared)
+        if self._masked:
+            try:
+                value = rewritten(value, self._masked, field=lambda hidden, place: MASKED)
+            except RecursionError:  # Nobody can tell what of it is to be hidden.
+                value = MASKED
+        return self.node(None, value, "$", declared)
 
     def node(
         self, name: Any, value: Any, path: str, declared: Type | None, depth: int = 0
