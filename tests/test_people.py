@@ -199,11 +199,11 @@ def test_to_forget_takes_few_statements_for_all_bots_and_fragments(hers: Any, si
         erased = forget_user(MARIA, batch_size=size)
     assert erased == len(hers)
     assert not stored() & hers
-    # What there is, its keys, those nobody has locked, what is kept of them, themselves, incidents;
-    # and what is gone.
+    # What there is, those nobody has locked, what is kept of them, themselves, incidents; and what
+    # is gone.
     if size == 1000:
         texts = [query["sql"] for query in queries if "SAVEPOINT" not in query["sql"]]
-        assert len(texts) == 7, texts
+        assert len(texts) == 6, texts
 
 
 @pytest.mark.django_db

@@ -5,7 +5,7 @@ Every change gives a session a new revision, so a handler that is running cannot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from datetime import timedelta
@@ -131,7 +131,9 @@ def change_one(
 
 def expire(sessions: Sessions, *, by: str = "", batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
     """Let sessions expire now. Their rows stay until they are swept."""
-    return in_batches(lasting(sessions), by_setting(by, expires_at=timezone.now()), batch_size)
+    sessions = lasting(sessions)
+    change = by_setting(by, expires_at=timezone.now())
+    return in_batches(sessions, change, batches_of_keys(sessions, batch_size))
 
 
 def lasting(sessions: Sessions) -> Sessions:
@@ -145,7 +147,8 @@ def extend(
     """Let sessions that expire live for at least so long from now; expired ones live again."""
     until = timezone.now() + length
     ending = sessions.filter(expires_at__lt=until)
-    return in_batches(ending, by_setting(by, expires_at=until), batch_size)
+    change = by_setting(by, expires_at=until)
+    return in_batches(ending, change, batches_of_keys(ending, batch_size))
 
 
 def by_setting(by: str, **columns: Any) -> Callable[[Sessions], Batch]:
@@ -160,7 +163,7 @@ def by_setting(by: str, **columns: Any) -> Callable[[Sessions], Batch]:
 
 def delete(sessions: Sessions, *, batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
     """Delete sessions."""
-    return in_batches(sessions, delete_batch, batch_size)
+    return in_batches(sessions, delete_batch, batches_of_keys(sessions, batch_size))
 
 
 def delete_batch(sessions: Sessions) -> Batch:
@@ -172,16 +175,20 @@ def delete_batch(sessions: Sessions) -> Batch:
 def reset(sessions: Sessions, *, by: str = "", batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
     """Give sessions the initial data that their bot declares."""
     for keys in batches_of_keys(sessions, batch_size):
-        batch = sessions.filter(pk__in=keys)
-        yield from in_batches(batch, by_beginning_anew(by, initial_changes(batch)), batch_size)
+        changes = initial_changes(sessions.filter(pk__in=keys))
+        yield from in_batches(sessions, by_beginning_anew(by, changes), [keys])
 
 
 def in_batches(
-    sessions: Sessions, change: Callable[[Sessions], Batch], batch_size: int
+    sessions: Sessions, change: Callable[[Sessions], Batch], batches: Iterable[list[Any]]
 ) -> Iterator[Batch]:
-    """Change sessions; those that others have locked at the end, each by itself."""
+    """Change sessions; those that others have locked at the end, each by itself.
+
+    Args:
+        batches: their primary keys, those that are changed together.
+    """
     locked: list[Any] = []
-    for keys in batches_of_keys(sessions, batch_size):
+    for keys in batches:
         with transaction.atomic(using=sessions.select_for_update().db, savepoint=False):
             free = unlocked(sessions.filter(pk__in=keys))
             batch = change(sessions.filter(pk__in=free))
@@ -193,13 +200,12 @@ def in_batches(
 
 def batches_of_keys(sessions: Sessions, batch_size: int) -> Iterator[list[Any]]:
     """Yield primary keys, going through ``sessions`` once."""
-    keys = sessions.order_by("pk").values_list("pk", flat=True)
-    batch = list(keys[:batch_size])
-    while batch:
+    keys = later = sessions.order_by("pk").values_list("pk", flat=True)
+    while batch := list(later[:batch_size]):
         yield batch
         if len(batch) < batch_size:
             return
-        batch = list(keys.filter(pk__gt=batch[-1])[:batch_size])
+        later = keys.filter(pk__gt=batch[-1])
 
 
 def initial_changes(sessions: Sessions) -> dict[Any, Change | Failure]:

@@ -23,7 +23,7 @@ from ..records import awaited
 from ..sources import FromKey
 from ..storages import Address, Record, Storage
 from .batches import BATCH_SIZE
-from .changing import delete
+from .changing import delete_batch, in_batches
 from .exporting import in_parts, iso, of_record, of_session
 from .taking_part import Place, elsewhere, in_tables
 from .unused import forget_history
@@ -127,9 +127,9 @@ def erase(
     try:
         of_table = groupby(in_tables(user_id, bot, using), lambda found: (found.model, found.db))
         for (model, alias), found in of_table:
+            rows = model._default_manager.using(alias).all()
             for batch in batches(list(found), batch_size):
-                rows = model._default_manager.using(alias).filter(pk__in=[pk for pk, *_ in batch])
-                for _ in delete(rows, batch_size=batch_size):
+                for _ in in_batches(rows, delete_batch, [[pk for pk, *_ in batch]]):
                     pass
                 erased.update((of_bot, name) for _, of_bot, name in batch)
         for place, address, _ in stored_elsewhere(user_id, bot, using):
@@ -147,14 +147,12 @@ def erase(
 def batches(found: list[QuerySet[Any]], size: int) -> Iterator[list[tuple[Any, str, str]]]:
     """Yield primary key, bot and fragment of what some query sets of a table find."""
     columns = ("pk", "bot", "name")
-    each = [sessions.order_by().values_list(*columns) for sessions in found]
-    batch = list(each[0].union(*each[1:]).order_by("pk")[:size])
-    while batch:
+    each = later = [sessions.order_by().values_list(*columns) for sessions in found]
+    while batch := list(later[0].union(*later[1:]).order_by("pk")[:size]):
         yield batch
         if len(batch) < size:
             return
         later = [sessions.filter(pk__gt=batch[-1][0]) for sessions in each]
-        batch = list(later[0].union(*later[1:]).order_by("pk")[:size])
 
 
 def forget_those_gone(using: str | None = None) -> None:
