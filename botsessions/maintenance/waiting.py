@@ -44,10 +44,8 @@ def waiting(using: str, seconds: float) -> Iterator[None]:
 
 @contextmanager
 def limited_on_postgresql(connection: Any, seconds: float) -> Iterator[None]:
-    with connection.cursor() as cursor:
-        cursor.execute("SHOW lock_timeout")
-        (before,) = cursor.fetchone()
-        cursor.execute(f"SET LOCAL lock_timeout = {round(seconds * 1000)}")
+    limit = f"SET LOCAL lock_timeout = {round(seconds * 1000)}"
+    before = replaced(connection, "SHOW lock_timeout", limit)
     yield  # A rollback takes it back.
     with connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL lock_timeout = '{before}'")
@@ -55,12 +53,19 @@ def limited_on_postgresql(connection: Any, seconds: float) -> Iterator[None]:
 
 @contextmanager
 def limited_on_mysql(connection: Any, seconds: float) -> Iterator[None]:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT @@innodb_lock_wait_timeout")
-        (before,) = cursor.fetchone()
-        cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {int(seconds)}")
+    limit = f"SET SESSION innodb_lock_wait_timeout = {int(seconds)}"
+    before = replaced(connection, "SELECT @@innodb_lock_wait_timeout", limit)
     try:
         yield
     finally:
         with connection.cursor() as cursor:
             cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {before}")
+
+
+def replaced(connection: Any, question: str, limit: str) -> Any:
+    """Set a limit, and return the one that there was."""
+    with connection.cursor() as cursor:
+        cursor.execute(question)
+        (before,) = cursor.fetchone()
+        cursor.execute(limit)
+    return before
