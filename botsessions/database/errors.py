@@ -13,10 +13,6 @@ MYSQL_DUPLICATE = 1062
 """The number of MySQL's and MariaDB's error for a row that exists."""
 
 
-WAITED_FOR_LOCK: set[object] = {"55P03", 1205, 3572}
-"""SQLSTATE and MySQL's numbers, when somebody else has kept something locked."""
-
-
 class Trouble(enum.Enum):
     """Kinds of errors that another attempt may not meet."""
 
@@ -42,6 +38,8 @@ MYSQL_LOST = {1040, 1047, 1053, 1158, 1159, 1160, 1161, 1290, 1317, 1792, 1836, 
 besides those of the connection, from 2000 on."""
 MISSING: set[object] = {"42P01", "42703", 1146, 1054}
 """SQLSTATE and MySQL's numbers, where there is no such table or column."""
+WAITED_FOR_LOCK: set[object] = {"55P03", 1205, 3572}
+"""SQLSTATE and MySQL's numbers, when somebody else has kept something locked."""
 READ_ONLY: set[object] = {"25006", 1290, 1792, 1836}
 """SQLSTATE and MySQL's numbers, when a server is no longer the one that is written to."""
 MYSQL_LOCKED = {1020, 1205, 1213, 3572}
